@@ -1,0 +1,29 @@
+#ifndef AMBROSIA_COMMON_BUF_H
+#define AMBROSIA_COMMON_BUF_H
+
+#include "common/obj.h"
+
+/* Owned bytes with a hard maximum, consumed from the front. An empty buf holds no memory after buf_release_if_empty(). */
+struct buf {
+	char *p_;
+	size_t off_, len_, cap_, max_;
+};
+
+void buf_init(struct buf *b, size_t max);                 /* allocates nothing */
+void buf_clear(struct buf *b);                            /* frees the memory, keeps the maximum */
+void buf_wipe(struct buf *b);                             /* overwrites, then clears: for secrets */
+size_t buf_len(const struct buf *b);
+size_t buf_room(const struct buf *b);                     /* bytes until the maximum */
+struct slice buf_slice(const struct buf *b);              /* borrowed until the next change */
+MUST_CHECK int buf_add(struct buf *b, const void *p, size_t n); /* all or nothing: 0 or -ERR_LIMIT */
+MUST_CHECK int buf_add_slice(struct buf *b, struct slice s);
+MUST_CHECK int buf_add_str(struct buf *b, const char *s);
+MUST_CHECK int buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+char *buf_reserve(struct buf *b, size_t n);               /* n writable bytes at the end, or NULL past the maximum */
+void buf_commit(struct buf *b, size_t n);                 /* n of the reserved bytes were written */
+void buf_drain(struct buf *b, size_t n);                  /* drop n bytes from the front */
+void buf_truncate(struct buf *b, size_t len);             /* keep the first len bytes */
+void buf_reset(struct buf *b);                            /* length 0, memory kept */
+void buf_release_if_empty(struct buf *b);
+
+#endif

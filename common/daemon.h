@@ -1,0 +1,26 @@
+#ifndef AMBROSIA_COMMON_DAEMON_H
+#define AMBROSIA_COMMON_DAEMON_H
+
+#include "common/loop.h"
+
+/* A fatal operator error: one line on standard error, exit status 1. */
+_Noreturn void daemon_die(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Before any thread starts: SIGPIPE ignored, descriptor limit raised to the hard one, umask 077. */
+void daemon_init(void);
+struct daemon_ops {
+	void (*terminate)(void *arg);   /* SIGTERM, SIGINT */
+	void (*reload)(void *arg);      /* SIGHUP */
+};
+/* Signals of the process arrive on this loop (main thread's). */
+void daemon_signals(struct loop *l, const struct daemon_ops *ops, void *arg);
+/* The line `ready key=value…` on standard output, flushed, and sd_notify's READY=1 if NOTIFY_SOCKET is set (written by ourselves). */
+void daemon_ready(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Become `user` with its groups when started as root; user NULL or "" means: ambrosia if it exists, else stay with a warning.
+ * -ERR_NOTFOUND for a named user that does not exist. */
+MUST_CHECK int daemon_become(const char *user);
+/* The default state folder: /var/lib/ambrosia as root, else $XDG_STATE_HOME/ambrosia or ~/.local/state/ambrosia. Owned by the caller. */
+char *daemon_state_dir(void);
+/* mkdir -p with 0700. */
+MUST_CHECK int daemon_make_dir(const char *path);
+
+#endif

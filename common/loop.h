@@ -1,0 +1,49 @@
+#ifndef AMBROSIA_COMMON_LOOP_H
+#define AMBROSIA_COMMON_LOOP_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdint.h>
+
+#include "common/obj.h"
+
+/* One event loop of one thread: libevent's base, work at the end of each turn, and messages from other threads. */
+struct loop;
+
+struct loop *loop_new(void);
+void loop_free(struct loop *l);                 /* runs what is left to reap; the loop must not be running */
+void loop_run(struct loop *l);                  /* until loop_stop */
+void loop_stop(struct loop *l);                 /* from this thread */
+struct event_base *loop_base(struct loop *l);
+uint64_t loop_now_ms(struct loop *l);           /* monotonic, read once for each turn */
+
+/* Work at the end of this turn, before reaping: `queued_` guards against double queueing. Embed it; fn may queue others (same turn). */
+struct loop_task {
+	void (*fn)(void *arg);
+	void *arg;
+	struct loop_task *next_;
+	struct loop_task **prev_;
+	bool queued_;
+};
+void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
+void loop_task_queue(struct loop *l, struct loop_task *t);
+void loop_task_cancel(struct loop *l, struct loop_task *t);
+
+/* Free an object after all tasks of this turn (STYLE.md section 5): fn(p) runs once. */
+void loop_reap(struct loop *l, void (*fn)(void *p), void *p);
+
+/* From any thread: run fn(arg) on the loop's thread soon. Returns -ERR_CLOSED after loop_stop (fn will not run). */
+MUST_CHECK int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* A one-shot timer. Embed it. Times are loop_now_ms()'s. */
+struct loop_timer {
+	struct event ev_;
+	void (*fn)(void *arg);
+	void *arg;
+};
+void loop_timer_init(struct loop *l, struct loop_timer *t, void (*fn)(void *arg), void *arg);
+void loop_timer_set(struct loop_timer *t, uint64_t in_ms);   /* again sets it anew */
+void loop_timer_cancel(struct loop_timer *t);                /* idempotent; also before freeing */
+bool loop_timer_pending(const struct loop_timer *t);
+
+#endif

@@ -1,0 +1,58 @@
+#ifndef SVCPROTO_DIRECTORY_H
+#define SVCPROTO_DIRECTORY_H
+
+/* The merged view of the registries, pure (DESIGN.md section 4). One for each thread that needs it; fed by svcproto/announcer.h. */
+
+#include "svcproto/link.h"
+
+struct directory;
+
+enum directory_kind { DIR_GATEWAY = 1, DIR_REGISTRATION = 2, DIR_REDIRECT = 3, DIR_KEY = 4 };
+
+struct directory_gateway {
+	struct svc_id owner;          /* the worker's instance id */
+	uint64_t incarnation;
+	const char *endpoint;         /* svcproto ROUTER */
+	const char *key;              /* Z85 of its CURVE public key */
+	const char *public_host;
+	uint32_t load;
+	bool draining;
+};
+
+struct directory_registration {
+	struct svc_id instance;       /* the service instance's id */
+	uint64_t incarnation;
+	const char *key;              /* Z85 of the service's key */
+	const char *domain;
+	unsigned types;               /* SVCPROTO_CLIENT | SVCPROTO_SERVER */
+	const char *policy;           /* "round-robin" or "hash" */
+	uint32_t weight;
+	bool draining;
+};
+
+struct directory_ops {
+	/* A gateway entry appeared, changed (incarnation, endpoint), or went (gone). May be NULL. */
+	void (*gateway)(void *arg, const struct directory_gateway *g, bool gone);
+	/* A registration appeared, changed or went. May be NULL. */
+	void (*registration)(void *arg, const struct directory_registration *r, bool gone);
+	/* authorized_keys were replaced as a whole. May be NULL. */
+	void (*keys)(void *arg);
+};
+
+struct directory *directory_new(const struct directory_ops *ops, void *arg);
+void directory_free(struct directory *d);
+
+/* Registrations of a domain that take `type`, whose key is authorised for it; fn non-zero stops. */
+int directory_each_registration(struct directory *d, const char *domain, unsigned type,
+				int (*fn)(void *arg, const struct directory_registration *r), void *arg);
+int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg);
+/* Local: written in authorized_keys, or ever registered (DESIGN.md 3.1). Never looked up in DNS, never believed from outside. */
+bool directory_is_local(const struct directory *d, const char *domain);
+enum directory_role { DIR_ROLE_NONE, DIR_ROLE_SERVICE, DIR_ROLE_ADMIN, DIR_ROLE_GATEWAY };
+/* The role of a key, DIR_ROLE_NONE if it is not in authorized_keys. */
+enum directory_role directory_role(const struct directory *d, const char *key_z85);
+/* May this key register and send from this domain, as this type? The most specific line owns a domain. */
+bool directory_may(const struct directory *d, const char *key_z85, const char *domain, unsigned type);
+bool directory_has_keys(const struct directory *d);   /* false until authorized_keys have arrived */
+
+#endif

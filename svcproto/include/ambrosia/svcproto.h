@@ -1,0 +1,144 @@
+#ifndef AMBROSIA_SVCPROTO_H
+#define AMBROSIA_SVCPROTO_H
+
+/*
+ * svcproto: what a service of an XMPP domain links (svcproto/PROTOCOL.md is the wire).
+ *
+ * One object, one file descriptor, one dispatch function, as libpq and libunbound have it: poll svcproto_fd() for reading in any event
+ * loop, call svcproto_dispatch() when it is readable. All functions of one object belong to one thread; callbacks run inside
+ * svcproto_dispatch() only. Functions that return int return 0 or a negative svcproto_error; nothing aborts on lack of memory.
+ * Strings that go in are copied; what comes out in callbacks is borrowed until the callback returns.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SVCPROTO_API __attribute__((visibility("default")))
+
+struct svcproto;          /* a service instance */
+struct svcproto_session;  /* one client's session, owned by the library until its closed callback returns */
+
+enum svcproto_error {
+	SVCPROTO_OK = 0,
+	SVCPROTO_E_NOMEM = -1,
+	SVCPROTO_E_INVALID = -2,   /* an argument's value */
+	SVCPROTO_E_FULL = -3,      /* too much is unacknowledged on that stream: store it or bounce it */
+	SVCPROTO_E_CLOSED = -4,    /* the session or object has ended */
+	SVCPROTO_E_KEY = -5,       /* a key file is missing, malformed, or readable by others */
+	SVCPROTO_E_CONNECT = -6,   /* an endpoint that 0MQ does not take */
+	SVCPROTO_E_NOREGISTRY = -7, /* no registry given and none found in the state folder */
+	SVCPROTO_E_DENIED = -8,    /* the key is not authorised for that */
+};
+SVCPROTO_API const char *svcproto_strerror(int error);
+
+/* Which type of streams a registration takes. */
+enum svcproto_type { SVCPROTO_CLIENT = 1, SVCPROTO_SERVER = 2 };
+
+enum svcproto_log { SVCPROTO_LOG_ERROR, SVCPROTO_LOG_WARN, SVCPROTO_LOG_INFO, SVCPROTO_LOG_DEBUG };
+
+/* A client that has authenticated and wants a session. */
+struct svcproto_open {
+	const char *bare_jid;     /* prepared: localpart@domainpart */
+	const char *resource;     /* wanted resourcepart, prepared, or NULL for "choose one" */
+	const char *mechanism;    /* SASL mechanism that authenticated it */
+	const char *address;      /* the client's network address as text */
+	bool secure;              /* TLS was in place */
+};
+
+/* A stanza that a peer sent. xml is one whole element, self-contained, its content namespace jabber:client on every stream; `from` was
+ * stamped or verified at the edge. Acknowledge it exactly once with svcproto_ack(), in any order, now or later: when it is stored, or when
+ * the next hop has it. */
+struct svcproto_stanza {
+	const char *xml;
+	size_t length;
+	const char *remote_domain; /* a server stream: who sends; NULL for a client's */
+	const char *local_domain;  /* a server stream: the domain of ours that is addressed; NULL for a client's */
+	bool repeated;             /* may have been delivered before (PROTOCOL.md, REPEATED) */
+	uint64_t ticket;           /* for svcproto_ack() */
+};
+
+struct svcproto_callbacks {
+	/* A client asks for a session. Answer with svcproto_accept() or svcproto_refuse(), now or later. */
+	void (*session_open)(void *arg, struct svcproto_session *s, const struct svcproto_open *o);
+	/* The session ended (client, gateway or you closed it). Stanzas of its sender that were not acknowledged never will be; s is freed on return. */
+	void (*session_closed)(void *arg, struct svcproto_session *s, const char *condition, const char *text);
+	/* s is NULL for a stanza of a remote server (see remote_domain). */
+	void (*stanza)(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st);
+	/* The next hop has what you sent with this cookie: the client's stream management or TCP, the remote server, or the other service. */
+	void (*delivered)(void *arg, uint64_t cookie);
+	/* What you sent with this cookie came back: condition is a stanza error condition of RFC 6120 section 8.3.3
+	 * ("remote-server-not-found", "remote-server-timeout", "recipient-unavailable" when the session ended, …). xml is what you sent. */
+	void (*undeliverable)(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length);
+	/* Registered domains became reachable through nr_gateways gateways (0: none now). May be NULL. */
+	void (*linked)(void *arg, unsigned nr_gateways);
+	/* The registry or a gateway refused something, by name ("domain example.org is not authorised for this key"). May be NULL. */
+	void (*refused)(void *arg, const char *what);
+	/* One line for a log. NULL: silence. */
+	void (*log)(void *arg, enum svcproto_log level, const char *line);
+};
+
+struct svcproto_options {
+	const char *registry;       /* "ENDPOINT=KEY[,…]", KEY in Z85; NULL: the local gateway's, found in state_dir */
+	const char *key_file;       /* CURVE key pair, 0600; NULL: the one for services in state_dir */
+	const char *state_dir;      /* NULL: /var/lib/ambrosia as root, else the user's state folder */
+	const char *name;           /* of the program, for logs and ambrosiactl; NULL: "service" */
+	uint32_t unacked_stanzas_max; /* per stream and direction; 0: 256 */
+	uint32_t unacked_bytes_max;   /* per stream and direction; 0: 4 MiB (one larger stanza alone always passes) */
+	uint32_t stanza_bytes_max;    /* largest stanza taken; 0: 16 MiB */
+};
+
+/* callbacks is borrowed and must live as long as the object. NULL with *error set on failure. */
+SVCPROTO_API struct svcproto *svcproto_new(const struct svcproto_options *o, const struct svcproto_callbacks *cb, void *arg, int *error);
+/* Closes all streams as a restarting service does, then frees everything. NULL is allowed. */
+SVCPROTO_API void svcproto_free(struct svcproto *sp);
+
+/* Readable when svcproto_dispatch() has work; the same descriptor for the object's life. */
+SVCPROTO_API int svcproto_fd(const struct svcproto *sp);
+/* Never blocks. 0, or a negative error that ends the object. */
+SVCPROTO_API int svcproto_dispatch(struct svcproto *sp);
+/* The same with a wait: poll + dispatch until svcproto_stop() or an error; for programs without a loop of their own. */
+SVCPROTO_API int svcproto_run(struct svcproto *sp);
+SVCPROTO_API void svcproto_stop(struct svcproto *sp); /* async-signal-safe */
+
+struct svcproto_registration {
+	const char *domain;
+	unsigned types;            /* SVCPROTO_CLIENT | SVCPROTO_SERVER */
+	const char *policy;        /* "round-robin" (NULL) or "hash" */
+	uint32_t weight;           /* 0: 1 */
+};
+/* Valid at once and kept alive by the library; a refusal comes through refused(). */
+SVCPROTO_API int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r);
+SVCPROTO_API int svcproto_unregister(struct svcproto *sp, const char *domain);
+
+SVCPROTO_API int svcproto_accept(struct svcproto_session *s, const char *full_jid);
+/* type and condition as a stanza error's (RFC 6120 section 8.3); text may be NULL. s is gone afterwards, without session_closed(). */
+SVCPROTO_API int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text);
+/* Ends the session with a stream error condition (RFC 6120 section 4.9.3), NULL for a plain close; session_closed() follows. */
+SVCPROTO_API int svcproto_close(struct svcproto_session *s, const char *condition, const char *text);
+SVCPROTO_API void svcproto_set_data(struct svcproto_session *s, void *data);
+SVCPROTO_API void *svcproto_data(const struct svcproto_session *s);
+SVCPROTO_API const char *svcproto_jid(const struct svcproto_session *s);  /* full JID after accept, bare before */
+
+/* A stanza to the client of this session. cookie comes back in delivered() or undeliverable(); 0 asks for neither. -SVCPROTO_E_FULL at once
+ * when too much is unacknowledged. */
+SVCPROTO_API int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie);
+/* A stanza from a domain that you registered to another domain: the library keeps one ordered stream for each pair of domains, opened when
+ * needed at a gateway, closed when idle. */
+SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
+				      uint64_t cookie);
+/* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
+SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);
+
+/* A CURVE key pair: written to path with mode 0600, never over an existing file. public_z85, if not NULL, takes 41 bytes. */
+SVCPROTO_API int svcproto_keygen(const char *path, char *public_z85);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

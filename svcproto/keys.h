@@ -1,0 +1,21 @@
+#ifndef SVCPROTO_KEYS_H
+#define SVCPROTO_KEYS_H
+
+/* CURVE key pairs in files (0600, two lines: public, secret, Z85), and the state folder of a bare gateway. */
+
+#include <ambrosia/svcproto.h>
+
+struct svc_key {
+	char public_z85[41];
+	char secret_z85[41];
+};
+
+int svc_key_make(struct svc_key *k);
+int svc_key_load(const char *path, struct svc_key *k);             /* SVCPROTO_E_KEY if missing, malformed, or not 0600 and ours */
+int svc_key_save(const char *path, const struct svc_key *k);       /* never over an existing file */
+int svc_key_load_or_make(const char *path, struct svc_key *k);
+void svc_key_wipe(struct svc_key *k);
+/* The default state folder (/var/lib/ambrosia as root, else the user's). 0, or an error when path is too small. */
+int svc_state_dir(char *path, size_t n);
+
+#endif

@@ -1,0 +1,118 @@
+#ifndef SVCPROTO_LINK_H
+#define SVCPROTO_LINK_H
+
+/*
+ * The pure engine of one link between a gateway worker and a service instance (PROTOCOL.md): batches, epochs, streams, chunks, credits,
+ * acknowledgements, round robin. No sockets, no clock, no threads: bytes and times in, batches and events out. The same code runs at both
+ * ends; `side` says which. Returns 0 or a negative SVCPROTO_E_*. Event callbacks may call any svc_stream_* function, and svc_link_flush,
+ * but not svc_link_input or svc_link_free.
+ */
+
+#include <ambrosia/svcproto.h>
+
+struct svc_link;
+struct svc_stream; /* owned by the link; valid until its closed() or refused() event has returned */
+
+enum svc_side { SVC_GATEWAY, SVC_SERVICE };
+enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT = 3, SVC_KIND_PEER = 4 };
+
+#define SVC_BATCH_MAX 65536u
+#define SVC_CHUNK_MAX 16384u
+
+struct svc_id { uint8_t b[16]; };
+
+/* What a side says of itself in HELLO (service) or WELCOME (gateway). */
+struct svc_hello {
+	struct svc_id instance;        /* random, for the life of the process */
+	uint64_t incarnation;
+	char name[64];                 /* of the program: for logs */
+	uint32_t stanza_bytes_max;     /* largest stanza that this side takes */
+	uint32_t stream_window_bytes;  /* initial CREDIT of every stream towards this side; also the most it ever holds un-taken (default 65536) */
+	uint32_t unacked_stanzas_max, unacked_bytes_max; /* this side sends no more than this unacknowledged on a stream */
+	uint32_t streams_max;
+};
+
+/* Text fields of OPEN: NULL when absent. Borrowed until return. */
+struct svc_open {
+	enum svc_kind kind;
+	struct svc_id stream_id;                 /* random, from the opener */
+	const char *bare_jid, *resource, *mechanism, *address; /* CLIENT */
+	bool secure;
+	const char *from_domain, *to_domain;     /* SERVER_IN: remote, local; SERVER_OUT: local, remote */
+};
+
+struct svc_refusal {
+	const char *type;        /* stanza error type, or NULL */
+	const char *condition;   /* stanza error condition, or stream error when stream_error */
+	const char *text;        /* or NULL */
+	const char *see_other_host; /* or NULL */
+	bool stream_error;
+};
+
+struct svc_link_ops {
+	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next flush. */
+	int (*send)(void *arg, const void *batch, size_t n);
+	/* HELLO/WELCOME done: streams may be opened. Again after every new epoch (all streams of the old epoch got closed() before). */
+	void (*up)(void *arg, const struct svc_hello *peer);
+	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). */
+	void (*down)(void *arg, const char *why);
+	/* The peer opened a stream: answer with svc_stream_accept or svc_stream_refuse, now or later. */
+	void (*open)(void *arg, struct svc_stream *s, const struct svc_open *o);
+	void (*accepted)(void *arg, struct svc_stream *s, const char *full_jid); /* full_jid NULL for server streams */
+	void (*refused)(void *arg, struct svc_stream *s, const struct svc_refusal *r); /* s is freed on return */
+	/* A whole stanza, borrowed. seq counts from 1. Acknowledge with svc_stream_ack. */
+	void (*stanza)(void *arg, struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n);
+	/* Our stanzas up to and including seq are handled by the peer (unbroken row). */
+	void (*acked)(void *arg, struct svc_stream *s, uint32_t seq);
+	/* After a send was refused with SVCPROTO_E_FULL: there is room again (below half of the bound). */
+	void (*writable)(void *arg, struct svc_stream *s);
+	/* The end of a stream, by either side or with the link; our unacknowledged stanzas can be read with svc_stream_unacked(). s is freed on return. */
+	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
+};
+
+/* stanza() flags */
+#define SVC_REPEATED 1u  /* possibly delivered before */
+#define SVC_REJECT 2u    /* refused at the edge: the service's library answers it with an error; xml holds the stanza, see svc_stream_send_reject */
+
+struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, const struct svc_link_ops *ops, void *arg); /* NULL: no memory */
+void svc_link_free(struct svc_link *l);    /* no events; NULL is allowed; not from a callback */
+/* A service begins: HELLO in a new epoch. Called once when the DEALER is there, and by the engine itself after RESET. */
+int svc_link_start(struct svc_link *l, uint64_t now_ms);
+/* One received message. Never fails visibly: a broken one ends the epoch (RESET) with down(). */
+void svc_link_input(struct svc_link *l, const void *batch, size_t n, uint64_t now_ms);
+/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none. */
+uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
+/* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. */
+void svc_link_flush(struct svc_link *l, uint64_t now_ms);
+bool svc_link_wants_flush(const struct svc_link *l);
+/* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). */
+void svc_link_break(struct svc_link *l, const char *why);
+bool svc_link_is_up(const struct svc_link *l);
+size_t svc_link_nr_streams(const struct svc_link *l);
+size_t svc_link_queued_bytes(const struct svc_link *l);
+
+/* NULL: link not up, limit reached or no memory. `data` is the stream's user pointer. */
+struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o, void *data);
+int svc_stream_accept(struct svc_stream *s, const char *full_jid);
+int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s */
+/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED. Allowed before
+ * ACCEPT arrived on a stream that we opened: kept until then. */
+int svc_stream_send(struct svc_stream *s, const char *xml, size_t n, unsigned flags, uint32_t *seq_out);
+/* The gateway refuses a client's stanza that keeps its place in the count: the service's library answers it. */
+int svc_stream_send_reject(struct svc_stream *s, const char *xml, size_t n, const char *type, const char *condition, uint32_t *seq_out);
+/* Received stanza seq is handled: any order; the unbroken row goes out with the next flush. */
+int svc_stream_ack(struct svc_stream *s, uint32_t seq);
+/* Pauses giving CREDIT (the consumer of stanza() is full); resuming gives what is due. */
+void svc_stream_pause(struct svc_stream *s, bool paused);
+/* Begins the close; closed() follows when the peer answered (or the epoch ends). Nothing may be sent afterwards. */
+int svc_stream_close(struct svc_stream *s, const char *condition, const char *text);
+/* In order, what we sent and the peer did not acknowledge: fn(arg, seq, xml, n). For closed(). */
+void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq, const char *xml, size_t n), void *arg);
+bool svc_stream_can_send(const struct svc_stream *s);
+void svc_stream_set_data(struct svc_stream *s, void *data);
+void *svc_stream_data(const struct svc_stream *s);
+enum svc_kind svc_stream_kind(const struct svc_stream *s);
+struct svc_link *svc_stream_link(const struct svc_stream *s);
+const struct svc_id *svc_stream_id(const struct svc_stream *s);
+
+#endif

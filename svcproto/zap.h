@@ -1,0 +1,22 @@
+#ifndef SVCPROTO_ZAP_H
+#define SVCPROTO_ZAP_H
+
+/* The ZAP thread of a process (RFC 27/ZAP): one for each 0MQ context, started before anything binds. Admits CURVE clients whose key is in the current
+ * set; sets the User-Id to the client's public key in Z85, which is what receivers check on every message. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct zap;
+
+#define ZAP_LINK 1u      /* domain "link": may open svcproto links (roles service, admin) */
+#define ZAP_REGISTRY 2u  /* domain "registry": may talk to the registry (any role) */
+
+struct zap_entry { char key[41]; unsigned domains; };
+
+struct zap *zap_start(void *zmq_context);          /* NULL on error */
+void zap_stop(struct zap *z);
+/* Replaces the set, from any thread; copied. An empty set admits nobody. */
+int zap_set(struct zap *z, const struct zap_entry *v, size_t nr);
+
+#endif
