@@ -1,0 +1,62 @@
+#ifndef GATEWAY_AUTH_AUTH_H
+#define GATEWAY_AUTH_AUTH_H
+
+/*
+ * SASL for clients: Cyrus SASL (application "xmpp", realm = the stream's `to`) on job threads, never on a loop. One `struct auth` is one exchange; answers come
+ * back on the loop that began it. Every failure is delivered at one fixed deadline, the same for an unknown user and a wrong password.
+ */
+
+#include "common/jobs.h"
+#include "common/slice.h"
+
+struct auth_pool;   /* one for the process, thread-safe */
+struct auth;
+
+enum auth_failure { /* RFC 6120 section 6.5 */
+	AUTH_ABORTED, AUTH_ACCOUNT_DISABLED, AUTH_CREDENTIALS_EXPIRED, AUTH_ENCRYPTION_REQUIRED, AUTH_INCORRECT_ENCODING, AUTH_INVALID_AUTHZID,
+	AUTH_INVALID_MECHANISM, AUTH_MALFORMED_REQUEST, AUTH_MECHANISM_TOO_WEAK, AUTH_NOT_AUTHORIZED, AUTH_TEMPORARY_FAILURE,
+};
+const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
+
+struct auth_pool_options {
+	unsigned failure_ms;        /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
+	const unsigned char *salt_key; /* 32 bytes: salts of derived keys and of users who don't exist. Copied */
+	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
+};
+
+/* Initialises Cyrus SASL (once for the process). NULL with a line in why. jobs is borrowed. */
+struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_options *o, char *why, size_t why_size);
+void auth_pool_free(struct auth_pool *p);
+
+#define AUTH_CB_MAX 3
+struct auth_cb { const char *type; unsigned char data[128]; size_t n; };  /* type "tls-exporter", … */
+
+struct auth_params {
+	const char *domain;         /* prepared domainpart: the realm */
+	const char *address;        /* of the client, for limits and logs */
+	bool tls;
+	struct auth_cb cb[AUTH_CB_MAX];
+	size_t nr_cb;
+	const char *const *external; /* NULL-terminated: bare JIDs that the client's verified certificate holds (XmppAddr), or NULL */
+};
+
+/* Names to offer in <mechanisms/>, best first, for a stream like this: our allowed list ∩ the system's mech_list. -PLUS only with channel bindings, EXTERNAL only with
+ * external, PLAIN only with tls. fn is called for each. Cheap: computed at start. */
+void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg);
+
+struct auth_ops {
+	void (*challenge)(void *arg, struct slice data);              /* raw bytes, not base64 */
+	/* user: prepared localpart; data: additional data with success (data.p NULL: none). The exchange is over; call auth_free. */
+	void (*success)(void *arg, const char *user, struct slice data);
+	void (*failure)(void *arg, enum auth_failure f, const char *text); /* text NULL or fixed text; over; call auth_free */
+};
+
+/* Begins an exchange: initial.p NULL when there was no initial response, n 0 with p for "=". The answer comes later through ops, never inside. NULL with *failure
+ * set when refused at once (unknown or not offered mechanism, queue full). */
+struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
+			const struct auth_ops *ops, void *arg, enum auth_failure *failure);
+void auth_step(struct auth *a, struct slice response);   /* raw bytes */
+void auth_abort(struct auth *a);                         /* failure(AUTH_ABORTED) follows */
+void auth_free(struct auth *a);                          /* at any time: no callback follows; a running job finishes behind */
+
+#endif

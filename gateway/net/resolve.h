@@ -1,0 +1,46 @@
+#ifndef GATEWAY_NET_RESOLVE_H
+#define GATEWAY_NET_RESOLVE_H
+
+/* Where the servers of a domain are: SRV (RFC 2782), then addresses; libunbound inside the loop, forwarding to the system's resolvers only. */
+
+#include <sys/socket.h>
+
+#include "common/loop.h"
+
+struct resolver;
+struct resolve;
+
+struct resolver_options {
+	const char *server;         /* ADDR:PORT, or NULL: /etc/resolv.conf */
+	const char *trust_anchor;   /* file, or NULL: the system's root key if there */
+	unsigned timeout_ms;        /* of a whole resolve; 0: 10000 */
+};
+
+#define RESOLVE_TARGETS_MAX 16
+
+struct resolve_target {
+	char host[256];             /* A-labels, no trailing dot */
+	uint16_t port, priority, weight;
+	bool secure;                /* the whole chain to it was DNSSEC-secure */
+	struct sockaddr_storage addrs[8];
+	unsigned nr_addrs;          /* IPv6 first, with the port filled in */
+};
+
+enum resolve_status {
+	RESOLVE_OK,
+	RESOLVE_NO_DOMAIN,          /* nothing there: remote-server-not-found */
+	RESOLVE_NO_SERVICE,         /* SRV says "." */
+	RESOLVE_TIMEOUT,            /* no answer in time, or servers failing: remote-server-timeout */
+	RESOLVE_BOGUS,              /* DNSSEC says bogus: never fall back */
+};
+
+/* targets in the order to try (priorities, weights drawn at random), addresses resolved; borrowed until return. */
+typedef void resolve_fn(void *arg, enum resolve_status status, const struct resolve_target *targets, size_t nr, const char *why);
+
+struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size);
+void resolver_free(struct resolver *r);      /* pending resolves end without a callback */
+/* service "_xmpp-server._tcp"; without SRV records: the domain's own addresses with default_port. IP-literal domains need no DNS. fn is called later, never inside. */
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn, void *arg);
+void resolve_cancel(struct resolve *q);
+
+#endif

@@ -1,0 +1,42 @@
+#ifndef GATEWAY_NET_TLS_CTX_H
+#define GATEWAY_NET_TLS_CTX_H
+
+/*
+ * Certificates and TLS contexts: an immutable, refcounted set, shared by all workers and replaced as a whole at SIGHUP. TLS 1.2 and 1.3 only, modern ciphers,
+ * X25519 first. A certificate is chosen by SNI where we hold that name, else by the stream's `to`, else the first/self-signed one.
+ */
+
+#include <openssl/ssl.h>
+
+#include "common/obj.h"
+
+struct tls_store;
+
+struct tls_store_options {
+	const char *const *dirs;      /* NULL-terminated; each may be absent. PEM chains as DESIGN.md section 7 says */
+	const char *state_dir;        /* where a self-signed one is kept when dirs hold none: self-signed.crt / .key */
+	const char *public_host;      /* names of the self-signed certificate: this and localhost */
+};
+
+/* Loads or makes certificates; warnings (self-signed made, unreadable files) go to the log. NULL with a line in why. Blocking: not on a loop. */
+struct tls_store *tls_store_load(const struct tls_store_options *o, char *why, size_t why_size);
+struct tls_store *tls_store_ref(struct tls_store *t);   /* thread-safe */
+void tls_store_unref(struct tls_store *t);
+/* True if the set holds a certificate (not the self-signed one) for the domain. */
+bool tls_store_has(const struct tls_store *t, const char *domain_ascii);
+/* Path of the self-signed certificate if that is what is used, else NULL. */
+const char *tls_store_self_signed(const struct tls_store *t);
+
+enum tls_role { TLS_C2S, TLS_S2S_IN, TLS_S2S_OUT };
+/* A new SSL, owned by the caller. Accepting roles: hint is the stream's `to` as A-labels or NULL (direct TLS); S2S_IN asks for a certificate without
+ * failing on a bad one. S2S_OUT: `hint` is the remote domain (SNI, verification names), `own` the domain whose certificate we show if we hold one. alpn:
+ * "xmpp-client", "xmpp-server" required/offered when direct, NULL else. */
+SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn);
+
+/* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be had. */
+size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_t size);
+
+/* The peer's certificate: did its chain verify against the system's trust (serverAuth or clientAuth purposes both count)? why: a line when not. */
+bool tls_peer_trusted(SSL *ssl, const char **why);
+
+#endif
