@@ -1,0 +1,129 @@
+#ifndef GATEWAY_STREAM_STREAM_H
+#define GATEWAY_STREAM_STREAM_H
+
+/*
+ * The stream machine (RFC 6120 sections 4 to 7, XEP-0220), pure: bytes, verdicts and times in; bytes and questions out. One for each connection, in one of
+ * three roles. No sockets, no clock. Memory: an established, idle stream holds no parser.
+ */
+
+#include "common/buf.h"
+#include "xml/jid.h"
+#include "xml/parser.h"
+
+struct stream;
+
+enum stream_role { STREAM_C2S, STREAM_S2S_IN, STREAM_S2S_OUT };
+
+enum stream_state {
+	STREAM_WAIT_STREAM,      /* the peer's stream header */
+	STREAM_WAIT_FEATURES,    /* S2S_OUT: the peer's features */
+	STREAM_WAIT_TLS,         /* STARTTLS offered (or, S2S_OUT, asked for) */
+	STREAM_TLS,              /* the handshake runs */
+	STREAM_WAIT_SASL,        /* offered, or running; S2S_OUT: EXTERNAL sent; S2S_IN: dialback is possible too */
+	STREAM_WAIT_BIND,
+	STREAM_WAIT_DIALBACK,    /* S2S_OUT: db:result sent */
+	STREAM_ESTABLISHED,
+	STREAM_CLOSING,          /* our </stream:stream> is sent: stanzas that still come are taken no more; waiting for the peer's */
+	STREAM_CLOSED,
+};
+
+enum close_reason {
+#define CLOSE(name, condition, text, word) CLOSE_##name,
+#include "stream/close.def"
+#undef CLOSE
+	CLOSE_MAX_
+};
+const char *close_condition(enum close_reason r);  /* "" for a plain close */
+const char *close_word(enum close_reason r);       /* for the log */
+
+struct stream_limits {
+	struct xml_limits before_auth, after_auth;
+	unsigned negotiation_ms;     /* accept to bound */
+	unsigned tls_ms, close_ms;   /* handshake; wait for the peer's closing tag */
+	unsigned keepalive_ms;       /* silence after which a white space is sent; 0: never */
+	unsigned idle_ms;            /* silence from the peer after which the stream is given up; 0: never */
+	unsigned auth_attempts_max;  /* for each stream */
+};
+
+/* What the stream asks of its owner. Callbacks may call stream_* except stream_feed and stream_free. Slices are borrowed. */
+struct stream_ops {
+	void (*send)(void *arg, struct slice bytes);
+	/* <proceed/> has been sent (or received): start the handshake, then stream_tls_done(). */
+	void (*start_tls)(void *arg);
+	/* Does this (prepared) domain take streams of our role here? */
+	bool (*host_known)(void *arg, const char *domain);
+	/* C2S, S2S_IN: which SASL mechanisms are offered now (after TLS): call stream_offer_mechanism for each; and channel-binding types by
+	 * stream_offer_binding. S2S_IN offers EXTERNAL here when the peer's certificate stands for stream_peer_domain(). */
+	void (*mechanisms)(void *arg, struct stream *s);
+	void (*auth_start)(void *arg, struct slice mech, struct slice initial); /* decoded; initial.p NULL: none. Answer: stream_auth_* */
+	void (*auth_step)(void *arg, struct slice response);                    /* decoded */
+	void (*auth_abort)(void *arg);                                          /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
+	/* C2S: wanted resource, prepared; empty: choose. Answer: stream_bound or stream_bind_refused. */
+	void (*bind)(void *arg, struct slice resource);
+	/* A stanza on an established stream (message, presence, iq in the content namespace). */
+	void (*stanza)(void *arg, const struct xml_element *e);
+	/* S2S_IN: a dialback key for the pair (from: remote, to: ours; prepared): verify it at the authoritative server, then stream_db_result. */
+	void (*db_result)(void *arg, const char *from, const char *to, struct slice key);
+	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our domain. */
+	void (*db_verify)(void *arg, const char *from, const char *to, struct slice id, struct slice key);
+	/* S2S_OUT used for verification: the authoritative server's answer. */
+	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, bool valid);
+	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte out. */
+	bool (*own_certificate)(void *arg);
+	void (*make_key)(void *arg, struct slice stream_id, char *out);
+	/* S2S_OUT after TLS: is the peer who it should be? False closes with NOT_AUTHORIZED (policy certificates-only); true goes on. */
+	bool (*peer_acceptable)(void *arg);
+	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only, features after TLS came. */
+	void (*established)(void *arg);
+	/* Established and idle for stream.c's keepalive etc. is internal. The stream is over: our last bytes have been given to send(). detail: the remote
+	 * stream error's condition, or NULL. Close the connection (lingering for the peer's close), then stream_free later (not inside). */
+	void (*closed)(void *arg, enum close_reason r, const char *detail);
+};
+
+struct stream_params {
+	enum stream_role role;
+	const struct stream_limits *limits;  /* borrowed, lives on */
+	bool direct_tls;                     /* TLS is already in place */
+	const char *from, *to;               /* S2S_OUT: our domain, the remote one (prepared) */
+	bool verify_only;                    /* S2S_OUT: connection for db:verify only */
+	const char *see_other_host;          /* NULL */
+};
+
+struct stream *stream_new(const struct stream_params *p, const struct stream_ops *ops, void *arg, uint64_t now_ms);
+void stream_free(struct stream *s);
+
+/* Bytes from the peer. Stops consuming while a question is outstanding: *used (stream_wants_input() false then; the owner pauses reading and feeds the rest after). */
+void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
+bool stream_wants_input(const struct stream *s);
+/* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
+uint64_t stream_tick(struct stream *s, uint64_t now_ms);
+void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
+void stream_tls_done(struct stream *s, uint64_t now_ms);
+void stream_lost(struct stream *s, enum close_reason r);            /* the connection is gone: closed() follows if it has not been */
+
+void stream_offer_mechanism(struct stream *s, const char *mech);
+void stream_offer_binding(struct stream *s, const char *type);
+void stream_auth_challenge(struct stream *s, struct slice data);
+void stream_auth_success(struct stream *s, const char *user, struct slice data); /* user: localpart (C2S); data.p NULL: none */
+void stream_auth_failure(struct stream *s, const char *condition, const char *text);
+void stream_bound(struct stream *s, const char *full_jid);
+void stream_bind_refused(struct stream *s, const char *type, const char *condition, const char *text); /* the client may ask again */
+void stream_db_result(struct stream *s, const char *from, const char *to, bool valid, const char *error_condition); /* error: item-not-found, remote-… */
+void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, bool valid);
+void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id, struct slice key);  /* S2S_OUT, after established */
+/* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or close_ms passed. */
+void stream_close(struct stream *s, enum close_reason r);
+/* The same with a condition and text that a service gave (condition of RFC 6120 section 4.9.3, else undefined-condition is sent); NULL condition: plain. */
+void stream_close_with(struct stream *s, const char *condition, const char *text);
+void stream_close_see_other_host(struct stream *s, const char *host);  /* after TLS only */
+
+enum stream_state stream_state(const struct stream *s);
+const struct jid *stream_jid(const struct stream *s);         /* C2S: bare after SASL, full after bind; empty before */
+const char *stream_local_domain(const struct stream *s);      /* the stream's to (accepting) or from (S2S_OUT), prepared; NULL before */
+const char *stream_peer_domain(const struct stream *s);       /* S2S: the other side's domain, prepared; NULL when unknown */
+struct slice stream_id(const struct stream *s);               /* the stream id in force (ours when accepting, the peer's when initiating) */
+bool stream_secure(const struct stream *s);
+/* S2S_IN: is the stream authenticated for this pair (remote from, our to)? */
+bool stream_pair_ok(const struct stream *s, const char *from, const char *to);
+
+#endif
