@@ -85,6 +85,8 @@ uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
 /* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. */
 void svc_link_flush(struct svc_link *l, uint64_t now_ms);
 bool svc_link_wants_flush(const struct svc_link *l);
+/* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */
+void svc_link_ping(struct svc_link *l);
 /* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). */
 void svc_link_break(struct svc_link *l, const char *why);
 bool svc_link_is_up(const struct svc_link *l);

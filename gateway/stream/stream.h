@@ -95,6 +95,8 @@ void stream_free(struct stream *s);
 /* Bytes from the peer. Stops consuming while a question is outstanding: *used (stream_wants_input() false then; the owner pauses reading and feeds the rest after). */
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
+/* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza(). */
+void stream_hold(struct stream *s, bool held);
 /* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);
 void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
