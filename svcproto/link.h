@@ -4,8 +4,8 @@
 /*
  * The pure engine of one link between a gateway worker and a service instance (PROTOCOL.md): batches, epochs, streams, chunks, credits,
  * acknowledgements, round robin. No sockets, no clock, no threads: bytes and times in, batches and events out. The same code runs at both
- * ends; `side` says which. Returns 0 or a negative SVCPROTO_E_*. Event callbacks may call any svc_stream_* function, and svc_link_flush,
- * but not svc_link_input or svc_link_free.
+ * ends; `side` says which. Returns 0 or a negative SVCPROTO_E_*. Event callbacks may call any svc_stream_* function, and svc_link_flush
+ * and svc_link_break, but not svc_link_input or svc_link_free.
  */
 
 #include <ambrosia/svcproto.h>
@@ -19,9 +19,23 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 #define SVC_BATCH_MAX 65536u
 #define SVC_CHUNK_MAX 16384u
 
+/* What 0 in svc_hello stands for, and times in milliseconds (PROTOCOL.md section 7). */
+#define SVC_STANZA_BYTES (16u << 20)
+#define SVC_WINDOW_BYTES 65536u
+#define SVC_UNACKED_STANZAS 256u
+#define SVC_UNACKED_BYTES (4u << 20)
+#define SVC_STREAMS (1u << 20)
+#define SVC_PING_MS 1000u       /* while anything is outstanding */
+#define SVC_IDLE_PING_MS 5000u  /* otherwise */
+#define SVC_SILENCE_MS 15000u   /* with three PINGs unanswered: the peer is gone */
+#define SVC_DRAIN_MS 5000u      /* what a closed stream may still send; then CLOSE goes and the rest stays unacknowledged */
+
+/* closed()'s condition when the link went and not the stream. */
+#define SVC_LINK_LOST "remote-connection-failed"
+
 struct svc_id { uint8_t b[16]; };
 
-/* What a side says of itself in HELLO (service) or WELCOME (gateway). */
+/* What a side says of itself in HELLO (service) or WELCOME (gateway). A limit of 0 is the default; others are moved into the allowed range. */
 struct svc_hello {
 	struct svc_id instance;        /* random, for the life of the process */
 	uint64_t incarnation;
@@ -50,11 +64,13 @@ struct svc_refusal {
 };
 
 struct svc_link_ops {
-	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next flush. */
+	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next flush;
+	 * anything else: the transport is broken and the epoch ends. May call svc_link_break, no other function of the engine. */
 	int (*send)(void *arg, const void *batch, size_t n);
 	/* HELLO/WELCOME done: streams may be opened. Again after every new epoch (all streams of the old epoch got closed() before). */
 	void (*up)(void *arg, const struct svc_hello *peer);
-	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). */
+	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). Service only: also when
+	 * WELCOME refused us, without up() before; the engine tries again by itself. */
 	void (*down)(void *arg, const char *why);
 	/* The peer opened a stream: answer with svc_stream_accept or svc_stream_refuse, now or later. */
 	void (*open)(void *arg, struct svc_stream *s, const struct svc_open *o);
@@ -76,37 +92,43 @@ struct svc_link_ops {
 
 struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, const struct svc_link_ops *ops, void *arg); /* NULL: no memory */
 void svc_link_free(struct svc_link *l);    /* no events; NULL is allowed; not from a callback */
-/* A service begins: HELLO in a new epoch. Called once when the DEALER is there, and by the engine itself after RESET. */
+/* A service begins: HELLO in a new epoch. Called once when the DEALER is there, and by the engine itself after RESET. Calling it on a link that
+ * is up ends that epoch first. The HELLO leaves with the next flush. */
 int svc_link_start(struct svc_link *l, uint64_t now_ms);
 /* One received message. Never fails visibly: a broken one ends the epoch (RESET) with down(). */
 void svc_link_input(struct svc_link *l, const void *batch, size_t n, uint64_t now_ms);
-/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none. */
+/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none; input, flush, start and break may make it earlier, so
+ * ask again after them. Call svc_link_flush afterwards. */
 uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
 /* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. */
 void svc_link_flush(struct svc_link *l, uint64_t now_ms);
 bool svc_link_wants_flush(const struct svc_link *l);
 /* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */
 void svc_link_ping(struct svc_link *l);
-/* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). */
+/* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next flush; a
+ * service stays silent until svc_link_start. */
 void svc_link_break(struct svc_link *l, const char *why);
 bool svc_link_is_up(const struct svc_link *l);
 size_t svc_link_nr_streams(const struct svc_link *l);
 size_t svc_link_queued_bytes(const struct svc_link *l);
 
-/* NULL: link not up, limit reached or no memory. `data` is the stream's user pointer. */
+/* NULL: link not up, limit reached, no memory, or an `o` that the peer would not take. `data` is the stream's user pointer. */
 struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o, void *data);
 int svc_stream_accept(struct svc_stream *s, const char *full_jid);
-int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s */
-/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED. Allowed before
- * ACCEPT arrived on a stream that we opened: kept until then. */
+int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s, unless it fails */
+/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED; E_INVALID: larger
+ * than the peer takes, or empty. flags: SVC_REPEATED or 0. Allowed before ACCEPT arrived on a stream that we opened: kept until then. */
 int svc_stream_send(struct svc_stream *s, const char *xml, size_t n, unsigned flags, uint32_t *seq_out);
 /* The gateway refuses a client's stanza that keeps its place in the count: the service's library answers it. */
 int svc_stream_send_reject(struct svc_stream *s, const char *xml, size_t n, const char *type, const char *condition, uint32_t *seq_out);
+/* Within stanza() with SVC_REJECT: the error that the stanza is to be answered with. Borrowed until that callback returns. */
+void svc_stream_rejection(const struct svc_stream *s, const char **type, const char **condition);
 /* Received stanza seq is handled: any order; the unbroken row goes out with the next flush. */
 int svc_stream_ack(struct svc_stream *s, uint32_t seq);
 /* Pauses giving CREDIT (the consumer of stanza() is full); resuming gives what is due. */
 void svc_stream_pause(struct svc_stream *s, bool paused);
-/* Begins the close; closed() follows when the peer answered (or the epoch ends). Nothing may be sent afterwards. */
+/* Begins the close; closed() follows when the peer answered (or the epoch ends). What was sent before goes first, for SVC_DRAIN_MS at most; what
+ * the peer sends meanwhile is dropped unacknowledged. Nothing may be sent afterwards. */
 int svc_stream_close(struct svc_stream *s, const char *condition, const char *text);
 /* In order, what we sent and the peer did not acknowledge: fn(arg, seq, xml, n). For closed(). */
 void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq, const char *xml, size_t n), void *arg);
