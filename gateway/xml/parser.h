@@ -18,6 +18,7 @@ struct xml_limits {
 struct xml_attr {
 	struct slice ns;         /* empty: none */
 	struct slice name;
+	struct slice prefix;     /* as written; empty: none */
 	struct slice value;      /* unescaped */
 };
 
@@ -40,8 +41,12 @@ struct xml_element {
 	struct xml_head head;
 	struct slice raw;            /* "<a …>…</a>" or "<a …/>" as received */
 	struct slice inner;          /* between the tags as received; empty for an empty element */
-	const struct xml_nsdecl *decls;  /* in force inside it: of the header and of its own start tag, inner ones winning; without xml */
+	/* In force inside it: of the header and of its own start tag, inner ones winning; without xml. Both parts empty: xmlns='', which undoes
+	 * the header's default. */
+	const struct xml_nsdecl *decls;
 	size_t nr_decls;
+	size_t nr_own;               /* the last nr_own of decls are of its own start tag */
+	unsigned nr_children;        /* elements directly below it */
 	bool mixed_text;             /* its character data is not only white space, directly below it */
 };
 

@@ -1,0 +1,670 @@
+/*
+ * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished input too;
+ * nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
+ *
+ * Positions (int64_t) count the bytes that the present expat was fed; `origin` is where the input of the present feed begins. Between elements expat can be
+ * thrown away and begun again behind a replayed header tag: so idle streams need none, and one that has grown (restrict.c) is retired.
+ */
+#include "xml/parser.h"
+
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "xml/parser_int.h"
+#include "xml/restrict.h"
+
+/* A fresh expat in use holds 10 to 20 KB. */
+#define RETIRE_BYTES ((size_t)96 << 10)
+/* The buffer of an element that came in many feeds is not kept for the next when larger. */
+#define PENDING_KEPT ((size_t)16 << 10)
+
+/* Why expat is asked to stop. */
+enum halt {
+	HALT_NONE,
+	HALT_STOP,       /* xml_parser_stop(): to be resumed */
+	HALT_RETIRE,
+	HALT_RESET,
+	HALT_END,
+	HALT_ERROR,
+};
+
+enum stage { WAIT_HEADER, INSIDE, ENDED, DEAD };
+
+/* The stream header's tag and namespaces, all in one allocation. */
+struct header {
+	size_t nr_decls;
+	struct slice tag;
+	struct xml_nsdecl decls[];
+};
+
+struct xml_parser {
+	struct xml_limits limits;
+	const struct xml_parser_ops *ops;
+	void *arg;
+	struct xml_expat expat;
+	struct header *header;
+	enum stage stage;
+	enum halt halt;
+	int err;
+	bool feeding, replaying, suspended;
+	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
+	unsigned depth;              /* open elements, the stream header included */
+
+	struct slice in;             /* what is being fed */
+	int64_t origin, fed;
+	int64_t ahead;               /* bytes that expat has, but the caller was told were not used */
+	int64_t boundary;            /* end of the last complete thing at the first level */
+	int64_t last_end;            /* end of the last event */
+	struct buf pending;          /* bytes from pending_at on, of an element begun in an earlier feed */
+	int64_t pending_at;
+
+	/* The first-level element (or header) being read. Its strings are in `strings`: first declarations, then name and attributes. */
+	int64_t start, inner_start;
+	bool mixed_text;
+	unsigned nr_children;
+	struct xml_head head;
+	struct xml_attr *attrs;
+	size_t attrs_cap;
+	struct xml_nsdecl *decls;
+	size_t decls_cap, nr_decls;
+	char *strings;
+	size_t strings_n, strings_cap;
+	size_t nr_own;               /* declarations in `strings` */
+	size_t nr_tag_decls;         /* declarations of the tag being read, at any depth */
+};
+
+struct slice xml_attr_get_ns(const struct xml_head *h, const char *ns, const char *name)
+{
+	for (size_t i = 0; i < h->nr_attrs; i++)
+		if (slice_is(h->attrs[i].ns, ns) && slice_is(h->attrs[i].name, name))
+			return h->attrs[i].value;
+	return SLICE_NONE;
+}
+
+struct slice xml_attr_get(const struct xml_head *h, const char *name)
+{
+	return xml_attr_get_ns(h, "", name);
+}
+
+static void fail(void *arg, int err)
+{
+	struct xml_parser *p = arg;
+	if (p->halt == HALT_RESET || p->halt == HALT_END || p->halt == HALT_ERROR)
+		return;
+	p->halt = HALT_ERROR;
+	p->err = err;
+	xml_expat_halt(&p->expat);
+}
+
+/* Handlers may still be called for the token at which expat was stopped. */
+static bool deaf(const struct xml_parser *p)
+{
+	return p->halt != HALT_NONE || p->replaying;
+}
+
+/* ---- strings of a start tag ---- */
+
+static void strings_reserve(struct xml_parser *p, size_t n)
+{
+	if (p->strings_cap - p->strings_n >= n)
+		return;
+	size_t cap = p->strings_cap ? p->strings_cap : 256;
+	while (cap - p->strings_n < n)
+		cap *= 2;
+	p->strings = mem_resize(p->strings, cap);
+	p->strings_cap = cap;
+}
+
+/* Room must have been reserved. */
+static const char *strings_add(struct xml_parser *p, const char *s)
+{
+	size_t n = strlen(s) + 1;
+	char *to = p->strings + p->strings_n;
+	memcpy(to, s, n);
+	p->strings_n += n;
+	return to;
+}
+
+static void tag_forget(struct xml_parser *p)
+{
+	p->strings_n = p->nr_own = 0;
+	p->mixed_text = false;
+	p->nr_children = 0;
+	p->nr_decls = 0;
+	p->head = (struct xml_head){.attrs = NULL};
+}
+
+static bool decl_overridden(const struct xml_nsdecl *own, size_t nr_own, struct slice prefix)
+{
+	for (size_t i = 0; i < nr_own; i++)
+		if (slice_eq(own[i].prefix, prefix))
+			return true;
+	return false;
+}
+
+/* Lists what is in force: of the header what is not overridden, then the tag's own. */
+static void decls_list(struct xml_parser *p)
+{
+	size_t nr_header = p->header ? p->header->nr_decls : 0;
+	p->nr_decls = 0;
+	if (nr_header + p->nr_own == 0)
+		return;
+	if (p->decls_cap < nr_header + p->nr_own) {
+		p->decls_cap = nr_header + p->nr_own;
+		p->decls = mem_resize(p->decls, p->decls_cap * sizeof *p->decls);
+	}
+	/* Own ones go to the end of the room first, so that the header's can be compared with them. */
+	struct xml_nsdecl *own = p->decls + nr_header;
+	const char *s = p->strings;
+	for (size_t i = 0; i < p->nr_own; i++) {
+		own[i].prefix = slice_str(s);
+		own[i].uri = slice_str(s + own[i].prefix.n + 1);
+		s = own[i].uri.p + own[i].uri.n + 1;
+	}
+	size_t n = 0;
+	for (size_t i = 0; i < nr_header; i++)
+		if (!decl_overridden(own, p->nr_own, p->header->decls[i].prefix))
+			p->decls[n++] = p->header->decls[i];
+	if (p->nr_own > 0)
+		memmove(p->decls + n, own, p->nr_own * sizeof *own);
+	p->nr_decls = n + p->nr_own;
+}
+
+static void head_copy(struct xml_parser *p, const char *name, const char **atts, size_t nr_attrs)
+{
+	size_t need = strlen(name) + 1;
+	for (size_t i = 0; i < 2 * nr_attrs; i++)
+		need += strlen(atts[i]) + 1;
+	strings_reserve(p, need);
+	if (p->attrs_cap < nr_attrs) {
+		p->attrs_cap = nr_attrs < 8 ? 8 : nr_attrs;
+		p->attrs = mem_resize(p->attrs, p->attrs_cap * sizeof *p->attrs);
+	}
+	struct xml_qname q = xml_expat_split(strings_add(p, name));
+	p->head = (struct xml_head){.ns = q.ns, .name = q.name, .prefix = q.prefix, .attrs = p->attrs, .nr_attrs = nr_attrs};
+	for (size_t i = 0; i < nr_attrs; i++) {
+		q = xml_expat_split(strings_add(p, atts[2 * i]));
+		p->attrs[i] = (struct xml_attr){.ns = q.ns, .name = q.name, .prefix = q.prefix};
+		p->attrs[i].value = slice_str(strings_add(p, atts[2 * i + 1]));
+	}
+	decls_list(p);
+}
+
+/* ---- raw bytes ---- */
+
+/* Bytes [at, end) of the stream: where the caller has them, or, when they began in an earlier feed, put together in `pending`. */
+static struct slice raw_bytes(struct xml_parser *p, int64_t at, int64_t end)
+{
+	if (at >= p->origin)
+		return (struct slice){p->in.p + (at - p->origin), (size_t)(end - at)};
+	int64_t have = p->pending_at + (int64_t)buf_len(&p->pending);
+	ASSERT(at >= p->pending_at && have == p->origin);
+	/* Its size was checked against the limits: the buffer has none of its own. */
+	if (end > have && buf_add(&p->pending, p->in.p, (size_t)(end - have)) < 0)
+		ASSERT(!"pending has no limit of its own");
+	return (struct slice){buf_slice(&p->pending).p + (at - p->pending_at), (size_t)(end - at)};
+}
+
+static void pending_forget(struct xml_parser *p)
+{
+	if (buf_len(&p->pending) > PENDING_KEPT)
+		buf_clear(&p->pending);
+	else
+		buf_reset(&p->pending);
+}
+
+/* At the end of a feed: keeps what the next needs of this one. */
+static void pending_save(struct xml_parser *p)
+{
+	int64_t from = p->depth > 1 ? p->start : p->boundary;
+	if (from >= p->origin || buf_len(&p->pending) == 0) {
+		if (from < p->origin)
+			from = p->origin;
+		buf_reset(&p->pending);
+		if (p->depth <= 1)
+			from += (int64_t)xml_space_prefix((struct slice){p->in.p + (from - p->origin), (size_t)(p->fed - from)});
+		p->pending_at = from;
+	} else {
+		from = p->origin;
+	}
+	if (buf_add(&p->pending, p->in.p + (from - p->origin), (size_t)(p->fed - from)) < 0)
+		ASSERT(!"pending has no limit of its own");
+}
+
+/* ---- the header ---- */
+
+static size_t decls_bytes(const struct xml_parser *p)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < p->nr_decls; i++)
+		n += p->decls[i].prefix.n + p->decls[i].uri.n;
+	return n;
+}
+
+static struct slice place(char **to, struct slice s)
+{
+	if (s.n > 0)
+		memcpy(*to, s.p, s.n);
+	struct slice placed = {*to, s.n};
+	*to += s.n;
+	return placed;
+}
+
+static void header_keep(struct xml_parser *p, struct slice tag)
+{
+	size_t decls = p->nr_decls * sizeof p->decls[0];
+	struct header *h = mem_alloc(sizeof *h + decls + decls_bytes(p) + tag.n);
+	char *to = (char *)h->decls + decls;
+	h->nr_decls = p->nr_decls;
+	h->tag = place(&to, tag);
+	for (size_t i = 0; i < p->nr_decls; i++) {
+		h->decls[i].prefix = place(&to, p->decls[i].prefix);
+		h->decls[i].uri = place(&to, p->decls[i].uri);
+	}
+	p->header = h;
+}
+
+static void on_header(struct xml_parser *p, int64_t end)
+{
+	header_keep(p, raw_bytes(p, p->start, end));
+	p->stage = INSIDE;
+	p->boundary = end;
+	struct slice default_ns = SLICE_NONE;
+	for (size_t i = 0; i < p->nr_decls; i++)
+		if (p->decls[i].prefix.n == 0)
+			default_ns = p->decls[i].uri;
+	p->ops->header(p->arg, &p->head, default_ns);
+	pending_forget(p);
+	tag_forget(p);
+}
+
+static void footer(struct xml_parser *p)
+{
+	p->halt = HALT_END;
+	p->ops->footer(p->arg);
+}
+
+/* ---- expat's handlers ---- */
+
+static void on_declare(void *arg, const char *prefix, const char *uri)
+{
+	struct xml_parser *p = arg;
+	if (deaf(p))
+		return;
+	p->nr_tag_decls++;
+	if (p->depth > 1 || (prefix != NULL && strcmp(prefix, "xml") == 0))
+		return;
+	prefix = prefix ? prefix : "";
+	uri = uri ? uri : "";
+	strings_reserve(p, strlen(prefix) + strlen(uri) + 2);
+	strings_add(p, prefix);
+	strings_add(p, uri);
+	p->nr_own++;
+}
+
+/* Depth, tag size, number of attributes, size of the element so far. */
+static bool tag_within_limits(const struct xml_parser *p, int64_t at, int64_t end, size_t nr_attrs)
+{
+	return p->depth <= p->limits.depth_max && (size_t)(end - at) <= p->limits.tag_bytes &&
+	       nr_attrs + p->nr_tag_decls <= p->limits.attrs_max &&
+	       (p->depth < 2 || (size_t)(end - p->start) <= p->limits.element_bytes);
+}
+
+static void on_start(void *arg, const char *name, const char **atts)
+{
+	struct xml_parser *p = arg;
+	if (deaf(p))
+		return;
+	int64_t at = xml_expat_at(&p->expat), end = xml_expat_end(&p->expat);
+	p->last_end = end;
+	size_t nr_attrs = 0;
+	while (atts[2 * nr_attrs] != NULL)
+		nr_attrs++;
+	if (!tag_within_limits(p, at, end, nr_attrs)) {
+		fail(p, -ERR_XML_LIMIT);
+		return;
+	}
+	p->nr_tag_decls = 0;
+	unsigned depth = p->depth++;
+	if (depth == 2)
+		p->nr_children++;
+	if (depth > 1)
+		return;
+	p->start = at;
+	p->inner_start = end;
+	head_copy(p, name, atts, nr_attrs);
+	if (depth == 0)
+		on_header(p, end);
+}
+
+static void element_done(struct xml_parser *p, int64_t inner_end, int64_t end)
+{
+	struct xml_element e = {.head = p->head, .decls = p->decls, .nr_decls = p->nr_decls, .nr_own = p->nr_own,
+				.nr_children = p->nr_children, .mixed_text = p->mixed_text};
+	e.raw = raw_bytes(p, p->start, end);
+	if (inner_end > p->inner_start)
+		e.inner = (struct slice){e.raw.p + (p->inner_start - p->start), (size_t)(inner_end - p->inner_start)};
+	p->boundary = end;
+	p->ops->element(p->arg, &e);
+	pending_forget(p);
+	tag_forget(p);
+	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES) {
+		p->halt = HALT_RETIRE;
+		xml_expat_halt(&p->expat);
+	}
+}
+
+static void on_end(void *arg, const char *name)
+{
+	struct xml_parser *p = arg;
+	(void)name;
+	if (p->halt == HALT_STOP && p->depth == 1 && p->stage == INSIDE && !p->replaying)
+		p->footer_due = true; /* of an empty tag expat reports the end, stopped or not */
+	if (deaf(p))
+		return;
+	int64_t at = xml_expat_at(&p->expat), end = xml_expat_end(&p->expat);
+	p->last_end = end;
+	p->depth--;
+	if (p->depth == 0) {
+		p->boundary = end;
+		xml_expat_halt(&p->expat);
+		footer(p);
+	} else if ((size_t)(end - p->start) > p->limits.element_bytes) {
+		fail(p, -ERR_XML_LIMIT);
+	} else if (p->depth == 1) {
+		element_done(p, at, end);
+	}
+}
+
+static void on_text(void *arg, const char *text, int n)
+{
+	struct xml_parser *p = arg;
+	if (deaf(p))
+		return;
+	p->last_end = xml_expat_end(&p->expat);
+	if (p->depth > 2)
+		return;
+	bool space = xml_is_space((struct slice){text, (size_t)n});
+	if (p->depth == 2) {
+		p->mixed_text |= !space;
+	} else if (space) {
+		p->boundary = p->last_end;
+	} else {
+		fail(p, -ERR_XML_NOT_WELL_FORMED);
+	}
+}
+
+static void on_cdata(void *arg)
+{
+	struct xml_parser *p = arg;
+	if (deaf(p))
+		return;
+	p->last_end = xml_expat_end(&p->expat);
+	if (p->depth <= 1)
+		fail(p, -ERR_XML_NOT_WELL_FORMED);
+}
+
+/* ---- expat's life ---- */
+
+static void expat_start(struct xml_parser *p)
+{
+	xml_expat_open(&p->expat, &p->limits, fail, p);
+	XML_SetElementHandler(p->expat.parser, on_start, on_end);
+	XML_SetCharacterDataHandler(p->expat.parser, on_text);
+	XML_SetCdataSectionHandler(p->expat.parser, on_cdata, on_cdata);
+	XML_SetStartNamespaceDeclHandler(p->expat.parser, on_declare);
+	p->fed = p->ahead = p->boundary = p->last_end = 0;
+	p->suspended = false;
+	p->depth = 0;
+	p->nr_tag_decls = 0;
+	if (p->header == NULL)
+		return;
+	p->replaying = true;
+	enum XML_Status status = xml_expat_feed(&p->expat, p->header->tag.p, p->header->tag.n);
+	ASSERT(status == XML_STATUS_OK);
+	p->replaying = false;
+	p->depth = 1;
+	p->fed = p->boundary = p->last_end = (int64_t)p->header->tag.n;
+}
+
+static void memory_free(struct xml_parser *p)
+{
+	xml_expat_close(&p->expat);
+	buf_clear(&p->pending);
+	tag_forget(p);
+	free(p->strings);
+	free(p->attrs);
+	free(p->decls);
+	p->strings = NULL;
+	p->attrs = NULL;
+	p->decls = NULL;
+	p->strings_cap = p->attrs_cap = p->decls_cap = 0;
+	p->suspended = false;
+	p->ahead = p->fed = 0;
+}
+
+static void forget(struct xml_parser *p)
+{
+	memory_free(p);
+	free(p->header);
+	p->header = NULL;
+	p->stage = WAIT_HEADER;
+	p->halt = HALT_NONE;
+	p->err = 0;
+	p->depth = 0;
+	p->footer_due = false;
+}
+
+/* Between elements: another expat, from `boundary` on. */
+static void expat_renew(struct xml_parser *p)
+{
+	int64_t done = p->boundary - p->origin;
+	ASSERT(p->header != NULL && done >= 0);
+	xml_expat_close(&p->expat);
+	expat_start(p);
+	p->origin = p->fed - done;
+	p->halt = HALT_NONE;
+}
+
+/* ---- feeding ---- */
+
+/* What no event has shown yet, and what is not finished, is bounded too. */
+static int check_unfinished(const struct xml_parser *p)
+{
+	if ((size_t)(p->fed - p->last_end) > p->limits.tag_bytes)
+		return -ERR_XML_LIMIT;
+	if (p->depth > 1 && (size_t)(p->fed - p->start) > p->limits.element_bytes)
+		return -ERR_XML_LIMIT;
+	return 0;
+}
+
+/* UTF-16 and UTF-32 begin "<\0" or "\0<" behind their byte order marks, if any. A stream begins with '<' (after white space): a UTF-8 byte order mark
+ * is a character like any other (RFC 6120 section 11.6). */
+static int check_opening(const struct xml_parser *p)
+{
+	if (p->stage != WAIT_HEADER || p->fed > 1)
+		return 0;
+	for (size_t i = 0; i < p->in.n && p->fed + (int64_t)i < 2; i++) {
+		unsigned char c = (unsigned char)p->in.p[i];
+		if (c == 0 || c >= 0xfe)
+			return -ERR_XML_ENCODING;
+		if (p->fed + (int64_t)i == 0 && c != '<')
+			return -ERR_XML_NOT_WELL_FORMED;
+	}
+	return 0;
+}
+
+static enum XML_Status feed_portion(struct xml_parser *p)
+{
+	size_t at = (size_t)(p->fed - p->origin);
+	size_t n = p->in.n - at < XML_PORTION ? p->in.n - at : XML_PORTION;
+	p->fed += (int64_t)n;
+	return xml_expat_feed(&p->expat, p->in.p + at, n);
+}
+
+/* Until the input is used up or something halts it. 0 or -ERR_XML_*. */
+static int run(struct xml_parser *p)
+{
+	for (;;) {
+		enum XML_Status status = XML_STATUS_OK;
+		if (p->suspended) {
+			p->suspended = false;
+			status = xml_expat_resume(&p->expat);
+		} else if (p->fed - p->origin < (int64_t)p->in.n) {
+			status = feed_portion(p);
+		} else {
+			return 0;
+		}
+		if (p->halt == HALT_RETIRE) {
+			expat_renew(p);
+			continue;
+		}
+		if (p->halt == HALT_ERROR)
+			return p->err;
+		if (p->halt != HALT_NONE)
+			return 0;
+		if (status != XML_STATUS_OK)
+			return xml_expat_error(&p->expat);
+		int err = check_unfinished(p);
+		if (err)
+			return err;
+	}
+}
+
+static int feed_stopped(struct xml_parser *p, size_t *used)
+{
+	*used = (size_t)(p->boundary - p->origin);
+	p->ahead = p->fed - p->boundary;
+	p->suspended = true;
+	p->halt = HALT_NONE;
+	return -ERR_AGAIN;
+}
+
+static int feed_done(struct xml_parser *p, int err, size_t *used)
+{
+	if (err) {
+		*used = p->boundary > p->origin ? (size_t)(p->boundary - p->origin) : 0;
+		forget(p);
+		p->stage = DEAD;
+		return p->err = err;
+	}
+	if (p->halt == HALT_STOP)
+		return feed_stopped(p, used);
+	*used = p->in.n;
+	if (p->halt == HALT_RESET) {
+		forget(p);
+	} else if (p->halt == HALT_END) {
+		forget(p);
+		p->stage = ENDED;
+	} else {
+		pending_save(p);
+	}
+	return 0;
+}
+
+static int feed_expat(struct xml_parser *p, size_t *used)
+{
+	if (p->expat.parser == NULL)
+		expat_start(p);
+	p->origin = p->fed - p->ahead;
+	if (p->ahead > (int64_t)p->in.n)
+		expat_renew(p); /* fed again, but less of it than expat has */
+	p->ahead = 0;
+	int err = check_opening(p);
+	return feed_done(p, err ? err : run(p), used);
+}
+
+/* A keepalive wakes nothing up, and a header may be preceded by what ended the stream before it. Nothing counts behind the footer. */
+static size_t skippable(const struct xml_parser *p, struct slice in)
+{
+	if (p->stage == ENDED)
+		return in.n;
+	return p->expat.parser == NULL ? xml_space_prefix(in) : 0;
+}
+
+int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
+{
+	ASSERT(!p->feeding);
+	*used = 0;
+	if (p->stage == DEAD)
+		return p->err;
+	int err = 0;
+	p->feeding = true;
+	p->in = in;
+	if (p->footer_due) {
+		footer(p);
+		err = feed_done(p, 0, used);
+	} else {
+		size_t skip = skippable(p, in);
+		if (skip < in.n) {
+			p->in = (struct slice){in.p + skip, in.n - skip};
+			err = feed_expat(p, used);
+		}
+		*used += skip;
+	}
+	p->feeding = false;
+	return err;
+}
+
+void xml_parser_stop(struct xml_parser *p)
+{
+	if (!p->feeding || p->halt != HALT_NONE)
+		return;
+	p->halt = HALT_STOP;
+	xml_expat_suspend(&p->expat);
+}
+
+void xml_parser_reset(struct xml_parser *p)
+{
+	if (!p->feeding) {
+		forget(p);
+		return;
+	}
+	if (p->expat.parser != NULL)
+		xml_expat_halt(&p->expat);
+	p->halt = HALT_RESET;
+}
+
+/* ---- life ---- */
+
+struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct xml_parser_ops *ops, void *arg)
+{
+	struct xml_parser *p = NEW(struct xml_parser);
+	p->limits = *limits;
+	p->ops = ops;
+	p->arg = arg;
+	buf_init(&p->pending, SIZE_MAX / 2); /* raw_bytes() and pending_save() come after the limits */
+	return p;
+}
+
+void xml_parser_free(struct xml_parser *p)
+{
+	if (p == NULL)
+		return;
+	ASSERT(!p->feeding);
+	forget(p);
+	free(p);
+}
+
+void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits)
+{
+	p->limits = *limits;
+}
+
+bool xml_parser_idle(const struct xml_parser *p)
+{
+	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) && buf_len(&p->pending) == 0;
+}
+
+void xml_parser_release(struct xml_parser *p)
+{
+	if (xml_parser_idle(p))
+		memory_free(p);
+}
+
+void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag)
+{
+	ASSERT(p->stage == WAIT_HEADER && p->header == NULL && p->expat.parser == NULL);
+	header_keep(p, header_tag);
+	p->stage = INSIDE;
+}

@@ -1,0 +1,175 @@
+/*
+ * The only place that builds XML. Whatever text comes in, well-formed UTF-8 XML goes out: what XML 1.0 forbids becomes U+FFFD. Names and xml_raw()
+ * are trusted: they come from this program's source or from a parser.
+ */
+#include "xml/writer.h"
+
+#include "common/err.h"
+#include "xml/utf8.h"
+
+static const char replacement[] = "\xef\xbf\xbd";
+
+enum where { IN_TEXT, IN_ATTR };
+
+/* What stands for a byte; NULL: itself. Attributes also guard what a parser would normalise to spaces (XML 1.0 section 3.3.3). */
+static const char *substitute(unsigned char c, enum where where)
+{
+	switch (c) {
+	case '&':
+		return "&amp;";
+	case '<':
+		return "&lt;";
+	case '>':
+		return "&gt;";
+	case '\r':
+		return "&#13;";
+	case '"':
+		return where == IN_ATTR ? "&quot;" : NULL;
+	case '\'':
+		return where == IN_ATTR ? "&apos;" : NULL;
+	case '\n':
+		return where == IN_ATTR ? "&#10;" : NULL;
+	case '\t':
+		return where == IN_ATTR ? "&#9;" : NULL;
+	default:
+		return c < 0x20 ? replacement : NULL;
+	}
+}
+
+/* Bytes at the front that may pass as they are. */
+static size_t plain_prefix(struct slice text, enum where where)
+{
+	size_t n = 0;
+	while (n < text.n) {
+		unsigned char c = (unsigned char)text.p[n];
+		if (c < 0x80) {
+			if (substitute(c, where) != NULL)
+				break;
+			n++;
+			continue;
+		}
+		uint32_t code;
+		size_t length = utf8_decode((struct slice){text.p + n, text.n - n}, &code);
+		if (length == 0 || code == 0xfffe || code == 0xffff)
+			break;
+		n += length;
+	}
+	return n;
+}
+
+static int add_escaped(struct buf *out, struct slice text, enum where where)
+{
+	while (text.n > 0) {
+		size_t plain = plain_prefix(text, where);
+		int err = plain ? buf_add(out, text.p, plain) : 0;
+		if (err)
+			return err;
+		text = (struct slice){text.p + plain, text.n - plain};
+		if (text.n == 0)
+			break;
+		unsigned char c = (unsigned char)text.p[0];
+		uint32_t code;
+		size_t length = c < 0x80 ? 1 : utf8_decode(text, &code);
+		err = buf_add_str(out, c < 0x80 ? substitute(c, where) : replacement);
+		if (err)
+			return err;
+		if (length == 0)
+			length = 1;
+		text = (struct slice){text.p + length, text.n - length};
+	}
+	return 0;
+}
+
+int xml_escape(struct buf *out, struct slice text)
+{
+	size_t len = buf_len(out);
+	int err = add_escaped(out, text, IN_ATTR);
+	if (err)
+		buf_truncate(out, len);
+	return err;
+}
+
+void xml_writer_init(struct xml_writer *w, struct buf *out)
+{
+	*w = (struct xml_writer){.out = out};
+}
+
+static void put(struct xml_writer *w, const char *s)
+{
+	if (!w->err)
+		w->err = buf_add_str(w->out, s);
+}
+
+static void close_start_tag(struct xml_writer *w)
+{
+	if (w->open_)
+		put(w, ">");
+	w->open_ = false;
+}
+
+void xml_start(struct xml_writer *w, const char *name)
+{
+	close_start_tag(w);
+	put(w, "<");
+	put(w, name);
+	w->open_ = true;
+}
+
+void xml_attr(struct xml_writer *w, const char *name, struct slice value)
+{
+	ASSERT(w->open_);
+	if (value.p == NULL)
+		return;
+	put(w, " ");
+	put(w, name);
+	put(w, "='");
+	if (!w->err)
+		w->err = add_escaped(w->out, value, IN_ATTR);
+	put(w, "'");
+}
+
+void xml_attr_str(struct xml_writer *w, const char *name, const char *value)
+{
+	xml_attr(w, name, slice_str(value));
+}
+
+void xml_text(struct xml_writer *w, struct slice text)
+{
+	if (text.n == 0)
+		return;
+	close_start_tag(w);
+	if (!w->err)
+		w->err = add_escaped(w->out, text, IN_TEXT);
+}
+
+void xml_raw(struct xml_writer *w, struct slice xml)
+{
+	if (xml.n == 0)
+		return;
+	close_start_tag(w);
+	if (!w->err)
+		w->err = buf_add_slice(w->out, xml);
+}
+
+void xml_end(struct xml_writer *w, const char *name)
+{
+	if (w->open_) {
+		put(w, "/>");
+		w->open_ = false;
+		return;
+	}
+	put(w, "</");
+	put(w, name);
+	put(w, ">");
+}
+
+void xml_leave_open(struct xml_writer *w)
+{
+	close_start_tag(w);
+}
+
+int xml_writer_done(struct xml_writer *w)
+{
+	ASSERT(w->err || !w->open_);
+	return w->err;
+}
