@@ -1,0 +1,231 @@
+#ifndef SERVICES_IM_CORE_H
+#define SERVICES_IM_CORE_H
+
+/* What the files of the core share; everything else includes im.h. */
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "common/buf.h"
+#include "common/hash.h"
+#include "services/im/im.h"
+#include "services/im/store.h"
+#include "xml/head.h"
+#include "xml/jid.h"
+#include "xml/ns.h"
+#include "xml/tree.h"
+#include "xml/writer.h"
+
+#define IM_STANZA_MAX (32u << 20)  /* more than svcproto hands over, with room for what we add */
+
+extern const struct xml_limits im_xml_limits;
+
+/* A user with a session, or with something in flight. */
+struct im_user {
+	int64_t id;                      /* in the store */
+	struct jid jid;                  /* bare */
+	TAILQ_HEAD(, im_session) sessions;
+	size_t nr_sessions;
+	size_t nr_refs;                  /* sessions and works; gone at 0 */
+	int64_t pumped;                  /* offline rows up to this one are in flight or delivered */
+	bool backlog;                    /* there may be rows after it: new messages queue behind them */
+	bool dirty;                      /* in im->dirty */
+	TAILQ_ENTRY(im_user) dirty_link;
+};
+
+/* A stanza that waits for room towards its session. */
+struct im_queued {
+	STAILQ_ENTRY(im_queued) link;
+	size_t n;
+	char xml[];
+};
+
+struct im_session {
+	uint32_t magic;
+	struct im *im;
+	struct im_user *user;            /* NULL once it has left */
+	void *link;
+	struct jid jid;                  /* full */
+	TAILQ_ENTRY(im_session) link_user;
+	TAILQ_ENTRY(im_session) link_all;
+	bool interested;                 /* asked for the roster (RFC 6121 section 2.2) */
+	bool available;
+	int priority;
+	char *presence;                  /* the last available presence, as received */
+	size_t presence_n;
+	char **directed;                 /* addresses that got directed presence (RFC 6121 section 4.6) */
+	size_t nr_directed;
+	size_t nr_sends;                 /* in flight: they keep the object */
+	bool closed;                     /* the transport's session is gone */
+	bool overflowed;                 /* to be closed when the turn ends */
+	STAILQ_HEAD(, im_queued) queue;
+	size_t queue_bytes;
+};
+
+/* What happens to a stanza that its next hop does not take in time. */
+enum im_fallback {
+	IM_DROP,     /* it lasts no longer than the sessions that it concerns: presence, answers */
+	IM_OFFLINE,  /* a message for a user of ours: offline storage */
+	IM_PASSING,  /* anything else addressed to somebody: stored until the next hop answers, bounced when it says no */
+};
+
+/* One stanza from its arrival to its end: acknowledged when it is stored or every next hop has answered. */
+struct im_work {
+	struct im *im;
+	TAILQ_ENTRY(im_work) link;       /* in im->waiting while it is to be acknowledged, oldest first */
+	uint64_t ticket;
+	bool waiting;                    /* to be acknowledged */
+	size_t nr_open;                  /* sends in flight, and the handler that still works on it */
+	bool delivered, failed;          /* at least one of its sends was */
+	bool local;                      /* IM_PASSING: the next hop is a client of ours */
+	enum im_fallback fallback;
+	int64_t row;                     /* of its copy in the store (offline or passing, by fallback); 0: none */
+	struct im_user *user;            /* IM_OFFLINE: whose */
+	uint64_t deadline_ms;
+	int64_t at_s;                    /* when it came */
+	char *xml;                       /* for the fallback; NULL once stored */
+	size_t xml_n;
+};
+
+struct im_send {
+	uint64_t cookie;
+	struct im_work *work;            /* NULL: nothing waits for it */
+	struct im_session *session;      /* NULL: to another server */
+};
+
+struct im {
+	const struct im_ops *ops;
+	void *arg;
+	struct im_limits limits;
+	struct store *store;
+	struct hash *domains;            /* ours, to themselves */
+	char **domain_names;
+	size_t nr_domains;
+	struct hash *users;              /* by bare JID */
+	struct hash *sends;              /* by cookie */
+	struct hash *inflight;           /* works by their offline row */
+	uint64_t cookie_last;
+	TAILQ_HEAD(im_works, im_work) waiting;
+	TAILQ_HEAD(im_dirty, im_user) dirty;
+	size_t nr_dirty;
+	TAILQ_HEAD(, im_session) sessions; /* all whose transport's session is there */
+	uint64_t *acks;                  /* due after the commit */
+	size_t nr_acks, acks_cap;
+	size_t nr_waiting, nr_sessions;
+	uint64_t push_last;              /* ids of roster pushes */
+	int64_t resume_row, resume_last; /* rows of `passing` that an earlier process left */
+	bool linked;
+	uint64_t now_ms;
+	int64_t wall_s;
+};
+
+/* A received stanza on its way through a handler. */
+struct stanza {
+	struct im *im;
+	struct im_session *session;      /* NULL: from another server */
+	const struct xml_element *e;
+	enum stanza_kind kind;
+	struct slice xml;
+	const struct jid *from;
+	struct jid to;                   /* empty: the sender's own account */
+	struct slice type;               /* as written; empty when absent */
+	struct im_work *work;
+	struct xml_tree *tree_;
+};
+struct xml_node *stanza_root(struct stanza *st);   /* NULL when it can't be read; lives as long as the stanza */
+
+/* core.c */
+bool im_is_local(const struct im *im, struct slice domain);
+/* The user who has this bare JID, in memory: with a session or something in flight; NULL else. */
+struct im_user *im_user_find(const struct im *im, struct slice bare);
+struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id); /* makes it when absent */
+void im_user_unref(struct im *im, struct im_user *u);
+struct im_session *im_session_find(const struct im *im, const struct jid *full);
+struct im_session *im_user_best(const struct im_user *u); /* available, highest priority, not negative; NULL: none */
+void im_user_mark(struct im *im, struct im_user *u);      /* looked at when the turn ends */
+
+/* work.c */
+struct im_work *work_new(struct im *im, const uint64_t *ticket); /* ticket NULL: nothing to acknowledge. Held once by the caller. */
+/* What to do when no next hop takes it. xml is copied; user for IM_OFFLINE. */
+void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml);
+void work_hold(struct im_work *w);
+void work_release(struct im_work *w);  /* w may be gone afterwards */
+void work_abandon(struct im_work *w);  /* the same without any consequence: when the core is freed */
+void works_expire(struct im *im);
+uint64_t works_next_ms(const struct im *im);
+
+/* send.c */
+/* To one session. 0, or a negative svcproto_error: not taken. w counts it, NULL: nobody does. */
+MUST_CHECK int send_session(struct im_session *s, struct slice xml, struct im_work *w);
+/* State that a session must not miss (presence, pushes, answers): waits for room in order; a session that has too much waiting is closed. */
+void send_state(struct im_session *s, struct slice xml, struct im_work *w);
+MUST_CHECK int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w);
+bool send_drain(struct im_session *s);  /* true when nothing waits any more */
+void send_queue_clear(struct im_session *s);
+/* Something that we wrote, to wherever it is addressed: a full JID's session, all available sessions of a bare one, another server. */
+void send_reply(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w);
+void send_forget(struct im *im);
+
+/* error.c */
+/* Answers a received stanza with an error; not if it is an answer or error itself. */
+void error_reply(struct stanza *st, const char *condition);
+/* The same for a stanza that came back or was stored: xml as it was sent. */
+void error_bounce(struct im *im, struct slice xml, const char *condition, struct im_work *w);
+
+/* session.c */
+void session_leave(struct im_session *s, struct im_work *w);  /* out of its user's list, unavailable to everybody; idempotent */
+void session_free(struct im_session *s);                      /* when closed and nothing is in flight */
+void session_kill(struct im_session *s, const char *condition, const char *text);
+
+/* route.c */
+void route_handle(struct stanza *st);
+void route_remote(struct stanza *st);   /* passes it on unchanged, kept until the next hop answers */
+void route_session(struct stanza *st, struct im_session *s); /* to one client, likewise */
+
+/* message.c, offline.c, passing.c */
+void message_handle(struct stanza *st);
+/* Stores a message with its delay stamp; the row, or 0 when there is too much. */
+int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
+void offline_pump(struct im_user *u);
+/* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
+void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
+void passing_resume(struct im *im);
+
+/* presence.c */
+/* What we say ourselves: a presence without children. */
+MUST_CHECK int presence_write(struct buf *out, const char *type, struct slice from, struct slice to);
+bool presence_is_subscription(struct slice type);
+void presence_handle(struct stanza *st);
+void presence_gone(struct im_session *s, struct im_work *w);  /* unavailable to all who knew it */
+/* To a user of ours: all available sessions, or the one addressed. */
+void presence_inbound(struct im *im, const struct jid *to, struct slice xml, struct im_work *w);
+/* This account's availability (every session) to somebody; with available false, as unavailable. */
+void presence_tell(struct im_user *u, const struct jid *to, bool available, struct im_work *w);
+
+/* roster.c */
+void roster_push(struct im *im, struct im_user *u, const struct contact *c, bool removed, struct im_work *w);
+void roster_get(struct stanza *st, struct xml_node *query);
+void roster_set(struct stanza *st, struct xml_node *query);
+
+/* subscription.c */
+void subscription_outbound(struct stanza *st);
+void subscription_inbound(struct stanza *st);
+void subscription_pending(struct im_session *s, struct im_work *w);  /* what still asks for an answer */
+/* The contact leaves the roster: tells it (RFC 6121 section 2.5.2). */
+void subscription_cancel(struct im *im, struct im_user *u, const struct contact *c, struct im_work *w);
+
+/* iq.c */
+void iq_handle(struct stanza *st);
+/* Begins the result of an iq in `out`, ends and sends it. Between, children are written. */
+void iq_result_start(struct stanza *st, struct xml_writer *w, struct buf *out);
+void iq_result_end(struct stanza *st, struct xml_writer *w);
+void iq_result_empty(struct stanza *st);
+
+/* disco.c, ping.c */
+void disco_info_server(struct stanza *st, struct xml_node *query);
+void disco_items_server(struct stanza *st, struct xml_node *query);
+void disco_info_account(struct stanza *st, struct xml_node *query);
+void disco_items_account(struct stanza *st, struct xml_node *query);
+void ping_answer(struct stanza *st, struct xml_node *query);
+
+#endif

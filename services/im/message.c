@@ -1,0 +1,92 @@
+#include "services/im/core.h"
+
+/*
+ * Messages by RFC 6121 sections 5 and 8.5: to a full JID's session, to the sessions of the highest priority, or to offline storage. A user
+ * with a backlog gets new messages behind it, so that they arrive in order.
+ */
+
+static bool is_chat(const struct stanza *st)
+{
+	/* RFC 6121 section 5.2.2: an absent or unknown type counts as normal */
+	return !slice_is(st->type, "groupchat") && !slice_is(st->type, "headline") && !slice_is(st->type, "error");
+}
+
+static void store(struct stanza *st, struct im_user *u, int64_t id, const struct jid *bare)
+{
+	if (!offline_store(st->im, id, bare, st->im->wall_s, st->xml)) {
+		error_reply(st, "service-unavailable");
+		return;
+	}
+	if (u) {
+		u->backlog = true;
+		im_user_mark(st->im, u);
+	}
+}
+
+/* To all available sessions of the highest priority that is not negative; how many took it. */
+static size_t send_best(struct stanza *st, struct im_user *u)
+{
+	struct im_session *s, *best = im_user_best(u);
+	size_t nr = 0;
+	TAILQ_FOREACH(s, &u->sessions, link_user) {
+		if (best && s->available && s->priority == best->priority && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+			nr++;
+	}
+	return nr;
+}
+
+static void headline(struct stanza *st, struct im_user *u)
+{
+	struct im_session *s;
+	if (!u)
+		return;
+	TAILQ_FOREACH(s, &u->sessions, link_user) {
+		if (s->available && s->priority >= 0 && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+			work_keep(st->work, IM_PASSING, NULL, st->xml);
+	}
+}
+
+/* RFC 6121 section 8.5.2; also for a full JID that is gone (8.5.3.2.1). */
+static void to_account(struct stanza *st, const struct jid *bare)
+{
+	struct im_user *u = im_user_find(st->im, bare->bare);
+	int64_t id = u ? u->id : store_user_find(st->im->store, bare->bare);
+	if (!id)
+		error_reply(st, "service-unavailable");
+	else if (slice_is(st->type, "groupchat"))
+		error_reply(st, "service-unavailable");
+	else if (slice_is(st->type, "headline"))
+		headline(st, u);
+	else if (!is_chat(st))
+		return; /* an error: silently ignored */
+	else if (u && !u->backlog && send_best(st, u))
+		work_keep(st->work, IM_OFFLINE, u, st->xml);
+	else
+		store(st, u, id, bare);
+}
+
+static void to_session(struct stanza *st, struct im_session *s)
+{
+	if (!is_chat(st))
+		route_session(st, s);
+	else if (!s->user->backlog && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+		work_keep(st->work, IM_OFFLINE, s->user, st->xml);
+	else
+		store(st, s->user, s->user->id, &s->user->jid);
+}
+
+void message_handle(struct stanza *st)
+{
+	const struct jid *to = jid_empty(&st->to) ? &st->session->user->jid : &st->to;
+	struct im_session *s;
+	if (!im_is_local(st->im, to->domain))
+		route_remote(st);
+	else if (slice_empty(to->local))
+		error_reply(st, "service-unavailable"); /* nobody reads the server's mail */
+	else if ((s = im_session_find(st->im, to)))
+		to_session(st, s);
+	else if (!slice_empty(to->resource) && slice_is(st->type, "headline"))
+		return;
+	else
+		to_account(st, to);
+}

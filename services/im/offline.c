@@ -1,0 +1,110 @@
+#include <time.h>
+
+#include "services/im/core.h"
+
+/*
+ * Offline messages (RFC 6121 section 8.5.2.2, XEP-0160): kept with the time at which they came (XEP-0203), sent in order to the session that
+ * gets the user's messages, deleted when it has them.
+ */
+
+enum { PUMP_MAX = 64 }; /* rows in one turn: the rest follows when some are answered */
+
+static int write_delay(struct buf *out, const struct jid *from, int64_t at_s)
+{
+	time_t t = (time_t)at_s;
+	struct tm tm;
+	char stamp[32];
+	gmtime_r(&t, &tm);
+	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	struct xml_writer w;
+	xml_writer_init(&w, out);
+	xml_start(&w, "delay");
+	xml_attr_str(&w, "xmlns", "urn:xmpp:delay");
+	xml_attr(&w, "from", from->domain);
+	xml_attr_str(&w, "stamp", stamp);
+	xml_end(&w, "delay");
+	return xml_writer_done(&w);
+}
+
+/* Where the last tag begins: of "<message …/>" itself, or its end tag. */
+static size_t last_tag(struct slice xml)
+{
+	size_t at = xml.n;
+	while (at && xml.p[at - 1] != '<')
+		at--;
+	return at ? at - 1 : 0;
+}
+
+/* The stanza with a delay stamp as its last child. */
+static int write_stored(struct buf *out, struct slice xml, const struct jid *user, int64_t at_s)
+{
+	size_t end = last_tag(xml), name = 1;
+	if (end) {
+		int err = buf_add(out, xml.p, end);
+		if (err == 0)
+			err = write_delay(out, user, at_s);
+		return err ? err : buf_add(out, xml.p + end, xml.n - end);
+	}
+	while (name < xml.n && !strchr(" \t\r\n/>", xml.p[name]))
+		name++;
+	int err = xml.n < 4 || xml.p[xml.n - 2] != '/' ? -1 : buf_add(out, xml.p, xml.n - 2);
+	if (err == 0)
+		err = buf_add_str(out, ">");
+	if (err == 0)
+		err = write_delay(out, user, at_s);
+	return err ? err : buf_printf(out, "</%.*s>", (int)(name - 1), xml.p + 1);
+}
+
+static bool has_room(struct im *im, int64_t user, size_t n)
+{
+	size_t nr, bytes;
+	store_offline_size(im->store, user, &nr, &bytes);
+	return nr < im->limits.offline_max && bytes + n <= im->limits.offline_bytes_max;
+}
+
+int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml)
+{
+	struct buf out;
+	int64_t row = 0;
+	if (!has_room(im, user, xml.n))
+		return 0;
+	buf_init(&out, IM_STANZA_MAX);
+	if (write_stored(&out, xml, jid, at_s) == 0)
+		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
+	buf_clear(&out);
+	return row;
+}
+
+/* One row on its way; it stays in the store until the client has it. */
+static int pump_row(struct im_user *u, struct im_session *s, int64_t row, struct slice xml)
+{
+	struct im *im = s->im;
+	struct im_work *w = work_new(im, NULL);
+	w->row = row;
+	work_keep(w, IM_OFFLINE, u, xml);
+	hash_put(im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
+	int err = send_session(s, xml, w);
+	work_release(w);
+	return err;
+}
+
+void offline_pump(struct im_user *u)
+{
+	struct im_session *s = im_user_best(u);
+	struct buf xml;
+	int64_t row = 0;
+	if (!u->backlog || !s || !STAILQ_EMPTY(&s->queue))
+		return;
+	buf_init(&xml, IM_STANZA_MAX);
+	for (size_t n = 0; n < PUMP_MAX; n++) {
+		row = store_offline_next(s->im->store, u->id, u->pumped, &xml);
+		if (!row)
+			break;
+		bool busy = hash_get(s->im->inflight, (struct slice){(const char *)&row, sizeof row}) != NULL;
+		if (!busy && pump_row(u, s, row, buf_slice(&xml)) < 0)
+			break;
+		u->pumped = row;
+	}
+	u->backlog = row != 0;
+	buf_clear(&xml);
+}

@@ -1,0 +1,102 @@
+#include "services/im/core.h"
+
+#include "common/log.h"
+
+/* A received stanza from its bytes to its handler, and the two ways in which one is passed on unchanged. */
+
+struct xml_node *stanza_root(struct stanza *st)
+{
+	if (!st->tree_)
+		st->tree_ = xml_tree_parse(st->xml, &im_xml_limits, NULL, 0);
+	return st->tree_ ? xml_tree_root(st->tree_) : NULL;
+}
+
+void route_handle(struct stanza *st)
+{
+	switch (st->kind) {
+	case STANZA_MESSAGE:
+		message_handle(st);
+		break;
+	case STANZA_PRESENCE:
+		presence_handle(st);
+		break;
+	case STANZA_IQ:
+		iq_handle(st);
+		break;
+	case STANZA_NONE:
+		break;
+	}
+}
+
+static const char *send_condition(int err)
+{
+	return err == SVCPROTO_E_FULL ? "resource-constraint" : "remote-server-not-found";
+}
+
+void route_remote(struct stanza *st)
+{
+	if (!st->session) /* we are no relay between other domains */
+		return;
+	int err = send_remote(st->im, st->from->domain, st->to.domain, st->xml, st->work);
+	if (err < 0)
+		error_reply(st, send_condition(err));
+	else
+		work_keep(st->work, IM_PASSING, NULL, st->xml);
+}
+
+void route_session(struct stanza *st, struct im_session *s)
+{
+	int err = STAILQ_EMPTY(&s->queue) ? send_session(s, st->xml, st->work) : SVCPROTO_E_FULL;
+	if (err == SVCPROTO_E_FULL && (slice_is(st->type, "result") || slice_is(st->type, "error")))
+		send_state(s, st->xml, st->work); /* somebody waits for it, and nobody could be told that it was lost */
+	else if (err < 0)
+		error_reply(st, err == SVCPROTO_E_FULL ? "resource-constraint" : "service-unavailable");
+	else
+		work_keep(st->work, IM_PASSING, NULL, st->xml);
+}
+
+struct arrival {
+	struct im *im;
+	struct im_session *session;
+	struct im_work *work;
+	struct slice xml;
+};
+
+static void handle_from(struct arrival *a, const struct xml_element *e, const struct jid *from)
+{
+	struct stanza st = {.im = a->im, .session = a->session, .e = e, .xml = a->xml, .from = from, .work = a->work};
+	st.kind = stanza_kind(e, NS_CLIENT);
+	st.type = xml_attr_get(&e->head, "type");
+	struct slice to = xml_attr_get(&e->head, "to");
+	if (to.n && jid_parse(&st.to, to) < 0) {
+		jid_init(&st.to);
+		error_reply(&st, "jid-malformed");
+		return;
+	}
+	if (st.session || im_is_local(st.im, st.to.domain))
+		route_handle(&st);
+	xml_tree_free(st.tree_);
+	jid_clear(&st.to);
+}
+
+static void arrived(void *arg, const struct xml_element *e)
+{
+	struct arrival *a = arg;
+	struct jid from;
+	if (a->session) {
+		handle_from(a, e, &a->session->jid);
+	} else if (jid_parse(&from, xml_attr_get(&e->head, "from")) == 0) {
+		handle_from(a, e, &from);
+		jid_clear(&from);
+	}
+}
+
+void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza *stanza)
+{
+	if (s && !s->user) /* being closed: what is not handled is not acknowledged */
+		return;
+	struct arrival a = {im, s, work_new(im, &stanza->ticket), {stanza->xml, stanza->length}};
+	if (stanza_parse(a.xml, &im_xml_limits, arrived, &a) < 0)
+		log_warn("im", 0, "bad-stanza", "bytes=%zu", stanza->length);
+	work_release(a.work);
+}

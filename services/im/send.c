@@ -1,0 +1,191 @@
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "services/im/core.h"
+
+/*
+ * Everything that leaves the core. Each stanza in flight has a cookie, by which its answer finds the work that waits for it. A full stream is
+ * the caller's matter for messages; presence and pushes wait here, bounded, since a client that missed one would show a wrong state for ever.
+ */
+
+static struct im_send *send_new(struct im *im, struct im_session *s, struct im_work *w)
+{
+	if (hash_count(im->sends) >= im->limits.sends_max)
+		return NULL;
+	struct im_send *snd = NEW(struct im_send);
+	snd->cookie = ++im->cookie_last;
+	snd->work = w;
+	snd->session = s;
+	hash_put(im->sends, hash_u64_key(&snd->cookie), snd);
+	if (s)
+		s->nr_sends++;
+	if (w)
+		work_hold(w);
+	return snd;
+}
+
+/* Takes it out of the books. The caller releases the work. */
+static void send_end(struct im *im, struct im_send *snd)
+{
+	hash_del(im->sends, hash_u64_key(&snd->cookie));
+	if (snd->session)
+		snd->session->nr_sends--;
+	free(snd);
+}
+
+int send_session(struct im_session *s, struct slice xml, struct im_work *w)
+{
+	struct im *im = s->im;
+	if (s->closed || !s->user)
+		return SVCPROTO_E_CLOSED;
+	struct im_send *snd = send_new(im, s, w);
+	if (!snd)
+		return SVCPROTO_E_FULL;
+	int err = im->ops->send(im->arg, s->link, xml.p, xml.n, snd->cookie);
+	if (err < 0) {
+		send_end(im, snd);
+		if (w)
+			w->nr_open--; /* never the last: the handler holds it */
+	}
+	return err;
+}
+
+int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w)
+{
+	struct im_send *snd = send_new(im, NULL, w);
+	if (!snd)
+		return SVCPROTO_E_FULL;
+	char *from = mem_slicedup(from_domain), *to = mem_slicedup(to_domain);
+	int err = im->ops->send_server(im->arg, from, to, xml.p, xml.n, snd->cookie);
+	free(from);
+	free(to);
+	if (err < 0) {
+		send_end(im, snd);
+		if (w)
+			w->nr_open--;
+	}
+	return err;
+}
+
+static void enqueue(struct im_session *s, struct slice xml)
+{
+	if (s->queue_bytes + xml.n > s->im->limits.overflow_bytes_max) {
+		log_info("im", 0, "overflow", "session=%s bytes=%zu", log_escape(s->jid.full), s->queue_bytes);
+		s->overflowed = true;
+		im_user_mark(s->im, s->user);
+		return;
+	}
+	struct im_queued *q = mem_alloc(sizeof *q + xml.n);
+	q->n = xml.n;
+	memcpy(q->xml, xml.p, xml.n);
+	STAILQ_INSERT_TAIL(&s->queue, q, link);
+	s->queue_bytes += sizeof *q + xml.n;
+	im_user_mark(s->im, s->user);
+}
+
+void send_state(struct im_session *s, struct slice xml, struct im_work *w)
+{
+	if (s->closed || !s->user || s->overflowed)
+		return;
+	if (!STAILQ_EMPTY(&s->queue) || send_session(s, xml, w) == SVCPROTO_E_FULL)
+		enqueue(s, xml);
+}
+
+bool send_drain(struct im_session *s)
+{
+	struct im_queued *q;
+	while ((q = STAILQ_FIRST(&s->queue))) {
+		if (send_session(s, (struct slice){q->xml, q->n}, NULL) == SVCPROTO_E_FULL)
+			return false;
+		STAILQ_REMOVE_HEAD(&s->queue, link);
+		s->queue_bytes -= sizeof *q + q->n;
+		free(q);
+	}
+	return true;
+}
+
+void send_queue_clear(struct im_session *s)
+{
+	struct im_queued *q;
+	while ((q = STAILQ_FIRST(&s->queue))) {
+		STAILQ_REMOVE_HEAD(&s->queue, link);
+		free(q);
+	}
+	s->queue_bytes = 0;
+}
+
+void send_reply(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
+{
+	struct im_session *s;
+	if (!im_is_local(im, to->domain)) {
+		if (send_remote(im, from->domain, to->domain, xml, w) < 0)
+			log_info("im", 0, "reply-lost", "to=%s", log_escape(to->domain));
+	} else if (slice_empty(to->resource)) {
+		presence_inbound(im, to, xml, w);
+	} else if ((s = im_session_find(im, to))) {
+		send_state(s, xml, w);
+	}
+}
+
+/* The session may have been kept for this answer alone; otherwise there may be room now. */
+static void session_answered(struct im_session *s)
+{
+	if (s->closed)
+		session_free(s);
+	else if (s->user && (s->user->backlog || !STAILQ_EMPTY(&s->queue)))
+		im_user_mark(s->im, s->user);
+}
+
+void im_delivered(struct im *im, uint64_t cookie)
+{
+	struct im_send *snd = hash_get(im->sends, hash_u64_key(&cookie));
+	if (!snd)
+		return;
+	struct im_work *w = snd->work;
+	struct im_session *s = snd->session;
+	send_end(im, snd);
+	if (w) {
+		w->delivered = true;
+		work_release(w);
+	}
+	if (s)
+		session_answered(s);
+}
+
+void im_undeliverable(struct im *im, uint64_t cookie, const char *condition, const char *xml, size_t n)
+{
+	struct im_send *snd = hash_get(im->sends, hash_u64_key(&cookie));
+	if (!snd)
+		return;
+	struct im_work *w = snd->work;
+	struct im_session *s = snd->session;
+	send_end(im, snd);
+	if (w) {
+		if (w->fallback == IM_PASSING)
+			error_bounce(im, (struct slice){xml, n}, s ? "service-unavailable" : condition, w);
+		w->failed = true;
+		work_release(w);
+	}
+	if (s)
+		session_answered(s);
+}
+
+static int forget_one(void *arg, struct slice key, void *value)
+{
+	struct im *im = arg;
+	struct im_send *snd = value;
+	struct im_work *w = snd->work;
+	struct im_session *s = snd->session;
+	(void)key;
+	send_end(im, snd);
+	if (w)
+		work_abandon(w);
+	if (s && s->closed)
+		session_free(s);
+	return 0;
+}
+
+void send_forget(struct im *im)
+{
+	hash_each(im->sends, forget_one, im);
+}

@@ -1,0 +1,156 @@
+#include <stdlib.h>
+
+#include "services/im/core.h"
+
+/*
+ * Promise 1 in one place: a received stanza is acknowledged when every next hop has answered, or, once that took too long, when a copy is in
+ * the store. Acknowledgements are collected and leave after the turn's commit. A copy is deleted when the next hop answers after all.
+ */
+
+struct im_work *work_new(struct im *im, const uint64_t *ticket)
+{
+	struct im_work *w = NEW(struct im_work);
+	w->im = im;
+	w->nr_open = 1;
+	w->at_s = im->wall_s;
+	if (ticket) {
+		w->ticket = *ticket;
+		w->waiting = true;
+		w->deadline_ms = im->now_ms + im->limits.wait_ms;
+		TAILQ_INSERT_TAIL(&im->waiting, w, link);
+		im->nr_waiting++;
+	}
+	return w;
+}
+
+void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml)
+{
+	if (w->fallback != IM_DROP)
+		return;
+	w->fallback = f;
+	if (user) {
+		w->user = user;
+		user->nr_refs++;
+	}
+	if (!w->row) {
+		w->xml = mem_slicedup(xml);
+		w->xml_n = xml.n;
+	}
+}
+
+/* The ticket is due: after the commit of this turn. */
+static void acknowledge(struct im_work *w)
+{
+	struct im *im = w->im;
+	if (!w->waiting)
+		return;
+	w->waiting = false;
+	TAILQ_REMOVE(&im->waiting, w, link);
+	im->nr_waiting--;
+	if (im->nr_acks == im->acks_cap) {
+		im->acks_cap = im->acks_cap ? im->acks_cap * 2 : 64;
+		im->acks = mem_resize(im->acks, im->acks_cap * sizeof *im->acks);
+	}
+	im->acks[im->nr_acks++] = w->ticket;
+}
+
+static void work_free(struct im_work *w)
+{
+	if (w->row && w->fallback == IM_OFFLINE)
+		hash_del(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row});
+	if (w->user)
+		im_user_unref(w->im, w->user);
+	free(w->xml);
+	free(w);
+}
+
+/* The message goes to offline storage, or back when that is full. False: it went back. */
+static bool store_message(struct im_work *w)
+{
+	struct slice xml = {w->xml, w->xml_n};
+	w->row = offline_store(w->im, w->user->id, &w->user->jid, w->at_s, xml);
+	if (!w->row) {
+		w->fallback = IM_DROP;
+		error_bounce(w->im, xml, "service-unavailable", w);
+		return false;
+	}
+	hash_put(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
+	return true;
+}
+
+/* Nobody has it: it waits in the store for the user's next chance, which may be now. */
+static void message_failed(struct im_work *w)
+{
+	if (!w->row && !store_message(w))
+		return;
+	if (w->user->pumped >= w->row)
+		w->user->pumped = w->row - 1;
+	w->user->backlog = true;
+	im_user_mark(w->im, w->user);
+}
+
+static void settle_copy(struct im_work *w)
+{
+	if (w->fallback == IM_OFFLINE && w->delivered)
+		store_offline_del(w->im->store, w->row);
+	else if (w->fallback == IM_PASSING)
+		store_passing_del(w->im->store, w->row);
+}
+
+void work_hold(struct im_work *w)
+{
+	w->nr_open++;
+}
+
+void work_release(struct im_work *w)
+{
+	if (--w->nr_open)
+		return;
+	if (w->failed && !w->delivered && w->fallback == IM_OFFLINE) {
+		w->failed = false;
+		work_hold(w); /* a bounce may take part, and must not end it twice */
+		message_failed(w);
+		if (--w->nr_open)
+			return;
+	}
+	if (w->row)
+		settle_copy(w);
+	acknowledge(w);
+	work_free(w);
+}
+
+void work_abandon(struct im_work *w)
+{
+	if (--w->nr_open)
+		return;
+	if (w->waiting)
+		TAILQ_REMOVE(&w->im->waiting, w, link);
+	work_free(w);
+}
+
+/* Waited long enough: the copy in the store is what is acknowledged. */
+static void expire(struct im_work *w)
+{
+	work_hold(w);
+	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
+		store_message(w);
+	else if (w->fallback == IM_PASSING && !w->row)
+		w->row = store_passing_add(w->im->store, w->at_s, (struct slice){w->xml, w->xml_n});
+	free(w->xml);
+	w->xml = NULL;
+	acknowledge(w);
+	work_release(w);
+}
+
+void works_expire(struct im *im)
+{
+	struct im_work *w;
+	while ((w = TAILQ_FIRST(&im->waiting)) && w->deadline_ms <= im->now_ms)
+		expire(w);
+}
+
+uint64_t works_next_ms(const struct im *im)
+{
+	const struct im_work *w = TAILQ_FIRST(&im->waiting);
+	return w ? w->deadline_ms : UINT64_MAX;
+}
