@@ -39,6 +39,7 @@ struct directory_ops {
 	void (*keys)(void *arg);
 };
 
+/* Callbacks run inside the feed; they may ask the directory, not free it. */
 struct directory *directory_new(const struct directory_ops *ops, void *arg);
 void directory_free(struct directory *d);
 
@@ -53,6 +54,8 @@ enum directory_role { DIR_ROLE_NONE, DIR_ROLE_SERVICE, DIR_ROLE_ADMIN, DIR_ROLE_
 enum directory_role directory_role(const struct directory *d, const char *key_z85);
 /* May this key register and send from this domain, as this type? The most specific line owns a domain. */
 bool directory_may(const struct directory *d, const char *key_z85, const char *domain, unsigned type);
+/* Entries of an owner that has a live link here are kept although every registry has lost them. Tell both ends of it. */
+int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked);
 bool directory_has_keys(const struct directory *d);   /* false until authorized_keys have arrived */
 
 #endif

@@ -15,6 +15,10 @@ int svc_key_load(const char *path, struct svc_key *k);             /* SVCPROTO_E
 int svc_key_save(const char *path, const struct svc_key *k);       /* never over an existing file */
 int svc_key_load_or_make(const char *path, struct svc_key *k);
 void svc_key_wipe(struct svc_key *k);
+bool svc_key_text_ok(const char *z85);                              /* 40 characters of Z85 */
+/* A 0600 file with these bytes, whole or not at all: svc_file_make never over an existing one. */
+int svc_file_make(const char *path, const void *p, size_t n);
+int svc_file_replace(const char *path, const void *p, size_t n);
 /* The default state folder (/var/lib/ambrosia as root, else the user's). 0, or an error when path is too small. */
 int svc_state_dir(char *path, size_t n);
 

@@ -1,0 +1,483 @@
+/*
+ * The registry's thread: two sockets around the table. Whoever speaks is known by the User-Id that ZAP set, never by its routing id. Nothing is
+ * kept for a member that does not read: what its socket does not take is dropped, and it asks again.
+ */
+#include "registry/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/log.h"
+#include "registry/authorized_keys.h"
+#include "registry/publish.h"
+
+#define BIND_TRIES 50
+#define HIGH_WATER 2000
+#define BUDGET 500
+
+struct registry_server {
+	void *router, *pub;
+	struct zap *zap;              /* borrowed */
+	struct registry_table *table; /* the thread's, once it runs */
+	struct authorized_keys keys;  /* text in force */
+	struct svc_key key;
+	struct publisher publisher;
+	struct reg_message in, out;
+	struct reg_frame frame;
+	char endpoint[256];
+	char state_dir[2048], keys_path[2304];
+	int wake_fd, lock_fd;
+	atomic_bool stopping, reload;
+	pthread_t thread;
+	bool running;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- requests ---- */
+
+struct request {
+	struct registry_server *s;
+	zmq_msg_t *route;
+	const char *user;
+	uint64_t number, now;
+};
+
+/* One message to one member: routing id, then the message. False: it does not read, or is gone. */
+static bool answer(void *arg, const struct reg_message *m)
+{
+	struct request *q = arg;
+	zmq_msg_t id;
+	bool ok;
+
+	zmq_msg_init(&id);
+	ok = zmq_msg_copy(&id, q->route) == 0 && zmq_msg_send(&id, q->s->router, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+	if (!ok) {
+		zmq_msg_close(&id);
+		return false;
+	}
+	return zmq_send(q->s->router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
+}
+
+/* NOTED or RENEWED goes into the answer that is being filled. */
+static void add_answer(struct request *q, const struct reg_frame *f)
+{
+	struct reg_message *m = &q->s->out;
+
+	if (reg_put(m, f))
+		return;
+	(void)answer(q, m);
+	reg_begin(m, q->s->publisher.epoch, q->number);
+	(void)reg_put(m, f);
+}
+
+static void on_entry(struct request *q, struct reg_frame *f)
+{
+	char why[256];
+	struct entry seen;
+
+	f->refused = registry_table_announce(q->s->table, q->user, &f->e, q->now, &seen, why, sizeof(why));
+	if (f->refused != NULL)
+		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind, log_escape(slice_str(f->e.name)),
+			 log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
+	f->e.incarnation = seen.incarnation;
+	f->e.version = seen.version;
+	f->type = REG_NOTED;
+	add_answer(q, f);
+}
+
+static void on_renew(struct request *q, struct reg_frame *f)
+{
+	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? "the registry does not know this key" : NULL;
+	f->count = f->refused != NULL ? 0 :
+		   registry_table_renew(q->s->table, q->user, &f->e.owner, f->e.incarnation, q->now, &f->e.version);
+	f->type = REG_RENEWED;
+	add_answer(q, f);
+}
+
+static void on_snapshot(struct request *q)
+{
+	struct registry_server *s = q->s;
+
+	if (keyset_role(registry_table_keys(s->table), q->user) == DIR_ROLE_NONE)
+		return;
+	publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, q->number, q->now, answer, q);
+}
+
+static void serve(struct request *q, const uint8_t *p, size_t n)
+{
+	struct registry_server *s = q->s;
+	struct wire_batch b;
+	int rc = reg_header(&p, &n, &b);
+
+	q->number = b.number;
+	reg_begin(&s->out, s->publisher.epoch, q->number);
+	while (rc == 0 && (rc = reg_next(&p, &n, &s->frame)) > 0) {
+		if (s->frame.type == REG_ENTRY)
+			on_entry(q, &s->frame);
+		else if (s->frame.type == REG_RENEW)
+			on_renew(q, &s->frame);
+		else if (s->frame.type == REG_SNAPSHOT)
+			on_snapshot(q);
+		rc = 0;
+	}
+	if (rc < 0)
+		log_info("registry", 0, "broken-message", "key=%s reason=%s", log_escape(slice_str(q->user)), wire_strerror(rc));
+	if (s->out.n > WIRE_BATCH_HEADER)
+		(void)answer(q, &s->out);
+}
+
+/* Routing id, then one part. Anything else is passed over. False: nothing there. */
+static bool receive(struct registry_server *s)
+{
+	zmq_msg_t route, body;
+	int parts = 0;
+
+	zmq_msg_init(&route);
+	if (zmq_msg_recv(&route, s->router, ZMQ_DONTWAIT) < 0) {
+		zmq_msg_close(&route);
+		return false;
+	}
+	zmq_msg_init(&body);
+	for (bool more = zmq_msg_more(&route); more; parts++) {
+		if (zmq_msg_recv(&body, s->router, 0) < 0)
+			break;
+		more = zmq_msg_more(&body);
+	}
+	if (parts == 1 && zmq_msg_gets(&body, "User-Id") != NULL) {
+		struct request q = { .s = s, .route = &route, .user = zmq_msg_gets(&body, "User-Id"), .now = now_ms() };
+
+		serve(&q, zmq_msg_data(&body), zmq_msg_size(&body));
+	}
+	zmq_msg_close(&body);
+	zmq_msg_close(&route);
+	return true;
+}
+
+/* ---- keys ---- */
+
+static int give_zap(struct registry_server *s)
+{
+	const struct keyset *set = registry_table_keys(s->table);
+	size_t nr = keyset_nr_keys(set);
+	struct zap_entry *v = calloc(nr > 0 ? nr : 1, sizeof(*v));
+	int rc = -1;
+
+	for (size_t i = 0; v != NULL && i < nr; i++) {
+		enum directory_role role;
+
+		memcpy(v[i].key, keyset_key(set, i, &role), sizeof(v[i].key));
+		v[i].domains = ZAP_REGISTRY | (role == DIR_ROLE_SERVICE || role == DIR_ROLE_ADMIN ? ZAP_LINK : 0);
+	}
+	if (v != NULL)
+		rc = zap_set(s->zap, v, nr);
+	free(v);
+	return rc;
+}
+
+/* Takes what was loaded over. */
+static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
+{
+	registry_table_set_keys(s->table, loaded->set, now_ms());
+	loaded->set = NULL;
+	authorized_keys_clear(&s->keys);
+	s->keys = *loaded;
+	return give_zap(s);
+}
+
+static void reload_keys(struct registry_server *s)
+{
+	struct authorized_keys loaded;
+	uint64_t before = keyset_serial(registry_table_keys(s->table));
+	char why[2600];
+
+	if (authorized_keys_load(s->keys_path, &loaded, why, sizeof(why)) != 0) {
+		log_error("registry", 0, "reload", "kept=old reason=%s", log_escape(slice_str(why)));
+		return;
+	}
+	if (loaded.n == s->keys.n && memcmp(loaded.text, s->keys.text, loaded.n) == 0) {
+		authorized_keys_clear(&loaded);
+		return;
+	}
+	if (keyset_serial(loaded.set) <= before)
+		log_warn("registry", 0, "reload", "serial=%llu before=%llu: raise the serial in %s, or other registries keep theirs",
+			 (unsigned long long)keyset_serial(loaded.set), (unsigned long long)before, log_escape(slice_str(s->keys_path)));
+	if (use_keys(s, &loaded) != 0)
+		log_error("registry", 0, "reload", "reason=%s", "out of memory");
+	publish_keys(&s->publisher, s->keys.text, s->keys.n, keyset_serial(registry_table_keys(s->table)));
+	log_info("registry", 0, "reload", "serial=%llu keys=%zu", (unsigned long long)keyset_serial(registry_table_keys(s->table)),
+		 keyset_nr_keys(registry_table_keys(s->table)));
+}
+
+/* ---- the thread ---- */
+
+static void on_changed(void *arg, const struct entry *e)
+{
+	struct registry_server *s = arg;
+
+	publish_entry(&s->publisher, e);
+	log_info("registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
+		 e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)), (unsigned long long)e->version);
+}
+
+static const struct registry_table_ops table_ops = { .changed = on_changed };
+
+static void on_wake(struct registry_server *s)
+{
+	uint64_t count;
+
+	if (read(s->wake_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("registry", 0, "wake", "reason=%s", strerror(errno));
+	if (atomic_exchange(&s->reload, false))
+		reload_keys(s);
+}
+
+static void *server_main(void *arg)
+{
+	struct registry_server *s = arg;
+	zmq_pollitem_t items[2] = { { .socket = s->router, .events = ZMQ_POLLIN }, { .fd = s->wake_fd, .events = ZMQ_POLLIN } };
+	uint64_t beat_at = now_ms(), now, next;
+
+	log_set_thread("registry");
+	while (!atomic_load(&s->stopping)) {
+		now = now_ms();
+		if (now >= beat_at) {
+			publish_beat(&s->publisher, now);
+			beat_at = now + REG_BEAT_MS;
+		}
+		next = registry_table_tick(s->table, now);
+		next = next < beat_at ? next : beat_at;
+		if (zmq_poll(items, 2, (long)(next > now ? next - now : 0)) < 0 && zmq_errno() == ETERM)
+			break;
+		if (items[1].revents != 0)
+			on_wake(s);
+		for (int i = 0; i < BUDGET && receive(s); i++)
+			;
+	}
+	return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static bool set(void *socket, int option, int value)
+{
+	return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
+}
+
+static void *open_socket(void *context, int type, const struct svc_key *k)
+{
+	void *s = zmq_socket(context, type);
+	int64_t message_max = SVC_BATCH_MAX;
+
+	if (s != NULL && set(s, ZMQ_CURVE_SERVER, 1) && zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, k->secret_z85, 41) == 0 &&
+	    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "registry", 8) == 0 && set(s, ZMQ_ZAP_ENFORCE_DOMAIN, 1) && set(s, ZMQ_LINGER, 0) &&
+	    set(s, ZMQ_IPV6, 1) && set(s, ZMQ_SNDHWM, HIGH_WATER) && set(s, ZMQ_RCVHWM, HIGH_WATER) && set(s, ZMQ_HEARTBEAT_IVL, 1000) &&
+	    set(s, ZMQ_HEARTBEAT_TIMEOUT, 3000) && set(s, ZMQ_HEARTBEAT_TTL, 5000) && set(s, ZMQ_BACKLOG, 1024) &&
+	    zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 && (type != ZMQ_ROUTER || set(s, ZMQ_ROUTER_MANDATORY, 1)))
+		return s;
+	if (s != NULL)
+		zmq_close(s);
+	return NULL;
+}
+
+/* Host and port of "tcp://HOST:PORT". */
+static bool split(const char *endpoint, int *host_n, unsigned long *port)
+{
+	const char *colon = strrchr(endpoint, ':');
+	char *end;
+
+	if (colon == NULL || strncmp(endpoint, "tcp://", 6) != 0 || colon < endpoint + 6)
+		return false;
+	*port = strcmp(colon + 1, "*") == 0 ? 0 : strtoul(colon + 1, &end, 10);
+	*host_n = (int)(colon - endpoint);
+	return *port < 65535 && (strcmp(colon + 1, "*") == 0 || (*end == '\0' && end != colon + 1));
+}
+
+/* ROUTER there, PUB on the next port. 1: try another pair. */
+static int bind_pair(struct registry_server *s, const char *want, int host_n, unsigned long port, int *error)
+{
+	char endpoint[256];
+	size_t n = sizeof(s->endpoint);
+	unsigned long got;
+	int at;
+
+	snprintf(endpoint, sizeof(endpoint), port == 0 ? "%.*s:*" : "%.*s:%lu", host_n, want, port);
+	if (zmq_bind(s->router, endpoint) != 0) {
+		*error = zmq_errno();
+		return -1;
+	}
+	if (zmq_getsockopt(s->router, ZMQ_LAST_ENDPOINT, s->endpoint, &n) != 0 || !split(s->endpoint, &at, &got) || got == 0)
+		return -1;
+	snprintf(endpoint, sizeof(endpoint), "%.*s:%lu", host_n, want, got + 1);
+	if (got < 65535 && zmq_bind(s->pub, endpoint) == 0)
+		return 0;
+	*error = got < 65535 ? zmq_errno() : EADDRINUSE;
+	(void)zmq_unbind(s->router, s->endpoint);
+	return port == 0 ? 1 : -1;
+}
+
+static bool bind_sockets(struct registry_server *s, const char *want, char *why, size_t why_size)
+{
+	unsigned long port = 0;
+	int host_n = 0, error = EINVAL, rc = split(want, &host_n, &port) ? 1 : -1;
+
+	for (int i = 0; rc > 0 && i < BIND_TRIES; i++)
+		rc = bind_pair(s, want, host_n, port, &error);
+	if (rc == 0)
+		return true;
+	snprintf(why, why_size, "registry: cannot bind %s and the next port: %s", want, zmq_strerror(error));
+	return false;
+}
+
+/* One registry for each state folder: two would fight over the file that names the endpoint. */
+static bool take_lock(struct registry_server *s, char *why, size_t why_size)
+{
+	char path[2304];
+
+	snprintf(path, sizeof(path), "%s/registry.lock", s->state_dir);
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0) {
+		snprintf(why, why_size, "%s: %s: give another --state-dir", path, strerror(errno));
+		return false;
+	}
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	snprintf(why, why_size, "%s is in use by another gateway or registry: stop it, or give another --state-dir", s->state_dir);
+	return false;
+}
+
+static bool load_all(struct registry_server *s, const struct registry_server_options *o, char *why, size_t why_size)
+{
+	struct authorized_keys loaded;
+	char path[2304];
+
+	if (o->authorized_keys != NULL)
+		snprintf(s->keys_path, sizeof(s->keys_path), "%s", o->authorized_keys);
+	else
+		snprintf(s->keys_path, sizeof(s->keys_path), "%s/authorized_keys", s->state_dir);
+	snprintf(path, sizeof(path), "%s/registry.key", s->state_dir);
+	if (svc_key_load_or_make(path, &s->key) != 0) {
+		snprintf(why, why_size, "%s: cannot be made, or is not a key file of this user with mode 0600", path);
+		return false;
+	}
+	if (o->authorized_keys == NULL && authorized_keys_make(s->state_dir, s->keys_path, why, why_size) != 0)
+		return false;
+	if (authorized_keys_load(s->keys_path, &loaded, why, why_size) != 0)
+		return false;
+	if (use_keys(s, &loaded) == 0)
+		return true;
+	snprintf(why, why_size, "registry: out of memory");
+	return false;
+}
+
+static bool open_sockets(struct registry_server *s, const struct registry_server_options *o, char *why, size_t why_size)
+{
+	uint64_t epoch_ms = (uint64_t)time(NULL) * 1000 + now_ms() % 1000;
+
+	s->router = open_socket(o->zmq_context, ZMQ_ROUTER, &s->key);
+	s->pub = open_socket(o->zmq_context, ZMQ_PUB, &s->key);
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->publisher.pub = s->pub;
+	s->publisher.epoch = (uint32_t)(epoch_ms ^ epoch_ms >> 32 << 16 ^ (uint64_t)getpid() << 20);
+	s->publisher.started_ms = now_ms();
+	if (s->router != NULL && s->pub != NULL && s->wake_fd >= 0)
+		return bind_sockets(s, o->bind, why, why_size);
+	snprintf(why, why_size, "registry: cannot open its sockets: %s", zmq_strerror(zmq_errno()));
+	return false;
+}
+
+struct registry_server *registry_server_start(const struct registry_server_options *o, char *why, size_t why_size)
+{
+	struct registry_server *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		snprintf(why, why_size, "registry: out of memory");
+		return NULL;
+	}
+	s->wake_fd = s->lock_fd = -1;
+	s->zap = o->zap;
+	s->table = registry_table_new(&table_ops, s);
+	if ((size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir) || s->table == NULL)
+		snprintf(why, why_size, "registry: the state folder's name is too long");
+	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_sockets(s, o, why, why_size)) {
+		s->running = pthread_create(&s->thread, NULL, server_main, s) == 0;
+		if (s->running)
+			return s;
+		snprintf(why, why_size, "registry: cannot start its thread");
+	}
+	registry_server_stop(s);
+	return NULL;
+}
+
+static void wake(struct registry_server *s)
+{
+	uint64_t one = 1;
+
+	if (write(s->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_error("registry", 0, "wake", "reason=%s", strerror(errno));
+}
+
+void registry_server_stop(struct registry_server *s)
+{
+	if (s == NULL)
+		return;
+	if (s->running) {
+		atomic_store(&s->stopping, true);
+		wake(s);
+		pthread_join(s->thread, NULL);
+	}
+	if (s->router != NULL)
+		zmq_close(s->router);
+	if (s->pub != NULL)
+		zmq_close(s->pub);
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	authorized_keys_clear(&s->keys);
+	registry_table_free(s->table);
+	svc_key_wipe(&s->key);
+	free(s);
+}
+
+const char *registry_server_endpoint(const struct registry_server *s)
+{
+	return s->endpoint;
+}
+
+const char *registry_server_key(const struct registry_server *s)
+{
+	return s->key.public_z85;
+}
+
+void registry_server_reload(struct registry_server *s)
+{
+	atomic_store(&s->reload, true);
+	wake(s);
+}
+
+int registry_server_publish_local(struct registry_server *s)
+{
+	char path[2304], text[512];
+	int n = snprintf(text, sizeof(text), "%s=%s\n", s->endpoint, s->key.public_z85);
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/registry", s->state_dir) >= sizeof(path))
+		return SVCPROTO_E_INVALID;
+	return svc_file_replace(path, text, (size_t)n);
+}

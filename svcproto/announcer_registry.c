@@ -1,0 +1,396 @@
+/*
+ * Talking to one registry: announce, renew, subscribe, snapshot. What is lost on the way shows: by the count in RENEWED, by the number in the
+ * beats, by silence. A registry that restarted shows by its epoch. A key that it does not know is tried again, ever more slowly.
+ */
+#include "svcproto/announcer_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#define BUDGET 200u
+#define SNAPSHOT_AGAIN_MS 3000u
+#define RETRY_MIN_MS 1000u
+#define RETRY_MAX_MS 30000u
+#define HIGH_WATER 4096
+#define BROKEN_MAX 3u
+#define NEVER UINT64_MAX
+
+/* The PUB endpoint is the ROUTER's with the next port. */
+static bool next_port(char *out, size_t size, const char *endpoint)
+{
+	const char *colon = strrchr(endpoint, ':');
+	unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
+
+	if (port == 0 || port > 65534)
+		return false;
+	return (size_t)snprintf(out, size, "%.*s:%lu", (int)(colon - endpoint), endpoint, port + 1) < size;
+}
+
+int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint, size_t n,
+		  const char *key)
+{
+	char router[256], pub[256];
+	struct zmon_options zo = { .zmq_context = o->zmq_context, .type = ZMQ_DEALER, .endpoint = router, .server_key = key,
+				   .public_key = o->public_key, .secret_key = o->secret_key, .high_water = HIGH_WATER, .message_max = SVC_BATCH_MAX };
+	int rc;
+
+	*r = (struct registry){ .a = a, .source = source, .retry_at_ms = NEVER, .retry_delay_ms = RETRY_MIN_MS };
+	if (n >= sizeof(router))
+		return SVCPROTO_E_CONNECT;
+	memcpy(router, endpoint, n);
+	router[n] = '\0';
+	if (!next_port(pub, sizeof(pub), router))
+		return SVCPROTO_E_CONNECT;
+	rc = zmon_open(&r->dealer, &zo);
+	if (rc != 0)
+		return rc;
+	zo.type = ZMQ_SUB;
+	zo.endpoint = pub;
+	rc = zmon_open(&r->sub, &zo);
+	if (rc != 0)
+		registry_close(r);
+	return rc;
+}
+
+void registry_close(struct registry *r)
+{
+	zmon_close(&r->dealer, 200); /* withdrawals may still leave */
+	zmon_close(&r->sub, 0);
+}
+
+static uint32_t bit(const struct registry *r)
+{
+	return 1u << r->source;
+}
+
+/* ---- what leaves ---- */
+
+static bool send_message(struct registry *r)
+{
+	const struct reg_message *m = &r->a->message;
+
+	return zmq_send(r->dealer.socket, m->b, m->n, ZMQ_DONTWAIT) == (int)m->n;
+}
+
+static bool send_frame(struct registry *r, const struct reg_frame *f, uint64_t number)
+{
+	reg_begin(&r->a->message, 0, number);
+	return reg_put(&r->a->message, f) && send_message(r);
+}
+
+static void ask_snapshot(struct registry *r, uint64_t now_ms)
+{
+	r->a->frame.type = REG_SNAPSHOT;
+	r->request = ++r->a->requests;
+	r->begun = false;
+	r->snapshot_due_ms = send_frame(r, &r->a->frame, r->request) ? now_ms + SNAPSHOT_AGAIN_MS : now_ms + REG_BEAT_MS;
+}
+
+static void renew(struct registry *r)
+{
+	struct reg_frame *f = &r->a->frame;
+
+	memset(f, 0, offsetof(struct reg_frame, text));
+	f->type = REG_RENEW;
+	f->e.owner = r->a->owner;
+	f->e.incarnation = r->a->incarnation;
+	(void)send_frame(r, f, 0); /* lost: the next one tells */
+	for (struct own *own = r->a->own; own != NULL; own = own->next)
+		if ((own->noted & bit(r)) == 0)
+			own->asked &= ~bit(r);
+}
+
+static bool wants_announcing(const struct registry *r, const struct own *own)
+{
+	return ((own->asked | own->noted | own->refused) & bit(r)) == 0;
+}
+
+static void announce(struct registry *r)
+{
+	struct reg_message *m = &r->a->message;
+	struct own *own = r->a->own, *first;
+
+	while (own != NULL) {
+		reg_begin(m, 0, 0);
+		for (first = own; own != NULL; own = own->next)
+			if (wants_announcing(r, own) && !reg_put_entry(m, &own->e))
+				break;
+		if (m->n == WIRE_BATCH_HEADER || !send_message(r))
+			return;
+		for (; first != own; first = first->next)
+			first->asked |= bit(r);
+	}
+}
+
+/* ---- what arrives at the DEALER ---- */
+
+static void on_noted(struct registry *r, const struct reg_frame *f)
+{
+	struct own *own = r->a->own;
+
+	while (own != NULL && (own->e.kind != f->e.kind || strcmp(own->e.name, f->e.name) != 0))
+		own = own->next;
+	if (own == NULL || memcmp(&f->e.owner, &r->a->owner, sizeof(r->a->owner)) != 0)
+		return;
+	if (f->refused != NULL) {
+		own->refused |= bit(r);
+		own->noted &= ~bit(r);
+		if (!own->said)
+			announcer_refuse(r->a, f->refused);
+		own->said = true;
+	} else if (entry_compare(&f->e, &own->e) == 0) {
+		own->noted |= bit(r);
+		own->said = false;
+	} else if (entry_compare(&f->e, &own->e) > 0) {
+		announcer_exceed(r->a, f->e.incarnation, f->e.version);
+	}
+}
+
+static void say_refused(struct registry *r, const char *what)
+{
+	if (!r->said)
+		announcer_refuse(r->a, what);
+	r->said = true;
+}
+
+/* Does it hold what we think it holds? */
+static void on_renewed(struct registry *r, const struct reg_frame *f)
+{
+	uint64_t nr = 0, version = 0;
+
+	if (f->refused != NULL) {
+		say_refused(r, f->refused);
+		return;
+	}
+	for (const struct own *own = r->a->own; own != NULL; own = own->next) {
+		if ((own->noted & bit(r)) == 0)
+			continue;
+		nr++;
+		version = own->e.version > version ? own->e.version : version;
+	}
+	if (nr == f->count && (nr == 0 || version == f->e.version))
+		return;
+	for (struct own *own = r->a->own; own != NULL; own = own->next) {
+		own->asked &= ~bit(r);
+		own->noted &= ~bit(r);
+	}
+}
+
+static void lost(struct registry *r, uint64_t now_ms)
+{
+	if (r->synced)
+		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s is silent: what it said is kept", r->dealer.endpoint);
+	r->synced = false;
+	r->snapshot_due_ms = now_ms;
+	directory_feed_lost(r->a->directory, r->source);
+}
+
+/* New keys may turn a refusal around. */
+static void try_refused_again(struct announcer *a)
+{
+	for (struct own *own = a->own; own != NULL; own = own->next) {
+		own->asked &= ~own->refused;
+		own->refused = 0;
+	}
+}
+
+static void feed_keys(struct registry *r, const struct reg_frame *f)
+{
+	int rc = directory_feed_keys(r->a->directory, r->source, f);
+
+	if (rc != 0)
+		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s sends keys that are not taken: %s", r->dealer.endpoint, svcproto_strerror(rc));
+	if (f->part + 1 == f->parts)
+		try_refused_again(r->a);
+}
+
+static void snapshot_done(struct registry *r, const struct reg_frame *f, uint32_t epoch, uint64_t now_ms)
+{
+	r->epoch = epoch;
+	r->number = f->number;
+	r->synced = true;
+	r->heard_at_ms = now_ms;
+	r->snapshot_due_ms = NEVER;
+	directory_feed_end(r->a->directory, r->source, f->up_ms, now_ms);
+	announcer_synced(r->a);
+}
+
+static void on_snapshot_frame(struct registry *r, const struct reg_frame *f, uint32_t epoch, uint64_t now_ms)
+{
+	if (!r->begun)
+		directory_feed_begin(r->a->directory, r->source);
+	r->begun = true;
+	if (f->type == REG_ENTRY)
+		(void)directory_feed_entry(r->a->directory, r->source, &f->e, now_ms); /* no memory: a registry repeats itself */
+	else if (f->type == REG_KEYS)
+		feed_keys(r, f);
+	else if (f->type == REG_SNAPSHOT_END)
+		snapshot_done(r, f, epoch, now_ms);
+}
+
+static void on_answer(struct registry *r, const uint8_t *p, size_t n, uint64_t now_ms)
+{
+	struct reg_frame *f = &r->a->frame;
+	struct wire_batch b;
+
+	if (reg_header(&p, &n, &b) != 0)
+		return;
+	while (reg_next(&p, &n, f) > 0) {
+		if (f->type == REG_NOTED)
+			on_noted(r, f);
+		else if (f->type == REG_RENEWED)
+			on_renewed(r, f);
+		else if (b.number == r->request && !r->synced)
+			on_snapshot_frame(r, f, b.epoch, now_ms);
+	}
+}
+
+/* ---- what arrives at the SUB ---- */
+
+static void on_publication(struct registry *r, const uint8_t *p, size_t n, uint64_t now_ms)
+{
+	struct reg_frame *f = &r->a->frame;
+	struct wire_batch b;
+	bool beat;
+
+	if (reg_header(&p, &n, &b) != 0)
+		return;
+	r->heard_at_ms = now_ms;
+	if (!r->synced)
+		return;
+	beat = n >= WIRE_FRAME_HEADER && p[0] == REG_BEAT;
+	if (b.epoch != r->epoch || b.number > r->number + !beat) {
+		r->synced = false; /* it restarted, or something was missed */
+		r->snapshot_due_ms = now_ms;
+		if (b.epoch != r->epoch)
+			r->renew_at_ms = now_ms;
+		return;
+	}
+	if (beat || b.number <= r->number)
+		return;
+	r->number = b.number;
+	while (reg_next(&p, &n, f) > 0) {
+		if (f->type == REG_ENTRY)
+			(void)directory_feed_entry(r->a->directory, r->source, &f->e, now_ms);
+		else if (f->type == REG_KEYS)
+			feed_keys(r, f);
+	}
+}
+
+/* ---- connections ---- */
+
+static void came_up(struct registry *r, uint64_t now_ms)
+{
+	r->up = true;
+	r->said = false;
+	r->broken = 0;
+	r->retry_at_ms = NEVER;
+	r->retry_delay_ms = RETRY_MIN_MS;
+	r->heard_at_ms = now_ms;
+	r->renew_at_ms = now_ms;
+	for (struct own *own = r->a->own; own != NULL; own = own->next)
+		own->asked &= ~bit(r);
+	if (!r->synced)
+		r->snapshot_due_ms = now_ms;
+}
+
+static void retry_later(struct registry *r, uint64_t now_ms)
+{
+	r->up = false;
+	if (r->retry_at_ms != NEVER)
+		return;
+	r->retry_at_ms = now_ms + r->retry_delay_ms;
+	r->retry_delay_ms = r->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : r->retry_delay_ms * 2;
+}
+
+static void read_monitors(struct registry *r, uint64_t now_ms)
+{
+	enum zmon_event ev;
+
+	while ((ev = zmon_next(&r->dealer)) != ZMON_NONE) {
+		if (ev == ZMON_UP) {
+			came_up(r, now_ms);
+		} else if (ev == ZMON_DOWN) {
+			r->up = false;
+		} else {
+			/* A handshake may also break because the registry ends just then. */
+			if (ev == ZMON_REFUSED)
+				say_refused(r, "the registry does not know this key");
+			else if (++r->broken >= BROKEN_MAX)
+				say_refused(r, "the registry does not hold the key that was given for it, or is none");
+			retry_later(r, now_ms);
+		}
+	}
+	while ((ev = zmon_next(&r->sub)) != ZMON_NONE)
+		if (ev == ZMON_REFUSED || ev == ZMON_BROKEN)
+			retry_later(r, now_ms);
+}
+
+/* One message of a socket; 0 when there is none. */
+static size_t receive(struct registry *r, void *socket)
+{
+	int n = zmq_recv(socket, r->a->message.b, sizeof(r->a->message.b), ZMQ_DONTWAIT);
+
+	return n < 0 ? 0 : (size_t)n > sizeof(r->a->message.b) ? 1 : (size_t)n; /* too long: 1 is no message either */
+}
+
+bool registry_read(struct registry *r, uint64_t now_ms)
+{
+	unsigned budget = BUDGET;
+	size_t n = 1;
+
+	read_monitors(r, now_ms);
+	while (budget > 0 && (n = receive(r, r->dealer.socket)) > 0) {
+		on_answer(r, r->a->message.b, n, now_ms);
+		budget--;
+	}
+	/* Updates that come before the snapshot that is being made wait in the socket. */
+	while (budget > 0 && (r->synced || r->request == 0 || r->snapshot_due_ms <= now_ms) && (n = receive(r, r->sub.socket)) > 0) {
+		on_publication(r, r->a->message.b, n, now_ms);
+		budget--;
+	}
+	return budget == 0;
+}
+
+static void reconnect(struct registry *r)
+{
+	r->retry_at_ms = NEVER;
+	if (zmon_reconnect(&r->dealer) != 0 || zmon_reconnect(&r->sub) != 0)
+		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s: cannot connect anew", r->dealer.endpoint);
+}
+
+/* The subscription alone may have been refused, or hang: the DEALER works and no beat comes. */
+static void check_silence(struct registry *r, uint64_t now_ms)
+{
+	if (r->heard_at_ms == 0 || now_ms < r->heard_at_ms + REG_SILENCE_MS)
+		return;
+	lost(r, now_ms);
+	r->heard_at_ms = now_ms;
+	if (r->up)
+		(void)zmon_reconnect(&r->sub);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t registry_tick(struct registry *r, uint64_t now_ms)
+{
+	if (r->retry_at_ms <= now_ms)
+		reconnect(r);
+	check_silence(r, now_ms);
+	if (!r->up)
+		return r->retry_at_ms;
+	if (!r->synced && r->snapshot_due_ms <= now_ms)
+		ask_snapshot(r, now_ms);
+	if (r->renew_at_ms <= now_ms) {
+		renew(r);
+		r->renew_at_ms = now_ms + REG_RENEW_MS;
+	}
+	announce(r);
+	return earlier(r->renew_at_ms, r->synced ? NEVER : r->snapshot_due_ms);
+}

@@ -1,0 +1,419 @@
+/*
+ * The merged view of the registries. An entry is shown when the key that announced it may: the keys come from the same registries and are
+ * checked here once more, whatever the registry let pass. Only a registry that has been up for a lease's length can make an entry go, unless
+ * its owner withdrew it; what has a live link stays.
+ */
+#include "svcproto/directory_feed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "svcproto/keyset.h"
+
+#define NEVER UINT64_MAX
+
+struct source {
+	bool live;               /* its last snapshot is in force */
+	uint64_t mature_at_ms;   /* from then on it would know of every living owner */
+	struct keyset *keys;     /* the set that it named last, or NULL */
+	char *parts;             /* of the set that is coming */
+	size_t parts_n;
+	uint64_t serial;
+	uint32_t next_part;
+};
+
+struct linked {
+	struct svc_id id;
+	struct linked *next;
+};
+
+/* Domains that were ever registered, under a bare `*`. */
+struct ever {
+	struct ever *next;
+	char domain[];
+};
+
+#define EVER_BUCKETS 256u
+#define EVER_MAX 100000u
+
+struct directory {
+	const struct directory_ops *ops;
+	void *arg;
+	struct entries entries;
+	struct source sources[REG_SOURCES];
+	const struct keyset *keys;   /* the one in force: a source's */
+	struct linked *linked;
+	struct ever *ever[EVER_BUCKETS];
+	size_t nr_ever;
+};
+
+struct directory *directory_new(const struct directory_ops *ops, void *arg)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		return NULL;
+	d->ops = ops;
+	d->arg = arg;
+	entries_init(&d->entries);
+	return d;
+}
+
+void directory_free(struct directory *d)
+{
+	if (d == NULL)
+		return;
+	entries_clear(&d->entries);
+	for (unsigned i = 0; i < REG_SOURCES; i++) {
+		keyset_free(d->sources[i].keys);
+		free(d->sources[i].parts);
+	}
+	for (unsigned i = 0; i < EVER_BUCKETS; i++) {
+		for (struct ever *e = d->ever[i], *next; e != NULL; e = next) {
+			next = e->next;
+			free(e);
+		}
+	}
+	for (struct linked *l = d->linked, *next; l != NULL; l = next) {
+		next = l->next;
+		free(l);
+	}
+	free(d);
+}
+
+/* ---- showing ---- */
+
+static struct directory_gateway as_gateway(const struct entry *e)
+{
+	return (struct directory_gateway){ .owner = e->owner, .incarnation = e->incarnation, .endpoint = e->name, .key = e->key,
+					   .public_host = e->public_host, .load = e->load, .draining = e->draining };
+}
+
+static struct directory_registration as_registration(const struct entry *e)
+{
+	return (struct directory_registration){ .instance = e->owner, .incarnation = e->incarnation, .key = e->key, .domain = e->name,
+						.types = e->types, .policy = e->policy, .weight = e->weight, .draining = e->draining };
+}
+
+static void tell(struct directory *d, const struct entry *e, bool gone)
+{
+	if (d->ops == NULL)
+		return;
+	if (e->kind == DIR_GATEWAY && d->ops->gateway != NULL) {
+		struct directory_gateway g = as_gateway(e);
+
+		d->ops->gateway(d->arg, &g, gone);
+	} else if (e->kind == DIR_REGISTRATION && d->ops->registration != NULL) {
+		struct directory_registration r = as_registration(e);
+
+		d->ops->registration(d->arg, &r, gone);
+	}
+}
+
+static bool permitted(const struct directory *d, const struct entry *e)
+{
+	if (e->kind == DIR_GATEWAY)
+		return keyset_role(d->keys, e->key) == DIR_ROLE_GATEWAY;
+	return keyset_role(d->keys, e->key) == DIR_ROLE_SERVICE &&
+	       (keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_CLIENT) || keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_SERVER));
+}
+
+static unsigned ever_bucket(const char *domain)
+{
+	unsigned h = 5381;
+
+	for (; *domain != '\0'; domain++)
+		h = h * 33 + (uint8_t)*domain;
+	return h % EVER_BUCKETS;
+}
+
+static bool ever_seen(const struct directory *d, const char *domain)
+{
+	const struct ever *e = d->ever[ever_bucket(domain)];
+
+	while (e != NULL && strcmp(e->domain, domain) != 0)
+		e = e->next;
+	return e != NULL;
+}
+
+static void remember(struct directory *d, const char *domain)
+{
+	size_t n = strlen(domain) + 1;
+	unsigned b = ever_bucket(domain);
+	struct ever *e;
+
+	if (d->nr_ever >= EVER_MAX || ever_seen(d, domain) || (e = malloc(sizeof(*e) + n)) == NULL)
+		return;
+	memcpy(e->domain, domain, n);
+	e->next = d->ever[b];
+	d->ever[b] = e;
+	d->nr_ever++;
+}
+
+/* Brings what the events said in line with what is so. */
+static void show(struct directory *d, struct entry *e, bool changed)
+{
+	bool now = !e->gone && permitted(d, e), before = e->shown;
+
+	e->shown = now;
+	if (now && e->kind == DIR_REGISTRATION)
+		remember(d, e->name);
+	if (now && (!before || changed))
+		tell(d, e, false);
+	else if (!now && before)
+		tell(d, e, true);
+}
+
+/* ---- deleting ---- */
+
+static bool is_linked(const struct directory *d, const struct svc_id *id)
+{
+	const struct linked *l = d->linked;
+
+	while (l != NULL && memcmp(&l->id, id, sizeof(*id)) != 0)
+		l = l->next;
+	return l != NULL;
+}
+
+int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked)
+{
+	struct linked **p = &d->linked, *l;
+
+	while (*p != NULL && memcmp(&(*p)->id, owner, sizeof(*owner)) != 0)
+		p = &(*p)->next;
+	if (linked == (*p != NULL))
+		return 0;
+	if (linked) {
+		l = malloc(sizeof(*l));
+		if (l == NULL)
+			return SVCPROTO_E_NOMEM;
+		*l = (struct linked){ .id = *owner, .next = d->linked };
+		d->linked = l;
+		return 0;
+	}
+	l = *p;
+	*p = l->next;
+	free(l);
+	return 0;
+}
+
+static uint64_t somebody_knows_at(const struct directory *d)
+{
+	uint64_t at = NEVER;
+
+	for (unsigned i = 0; i < REG_SOURCES; i++)
+		if (d->sources[i].live && d->sources[i].mature_at_ms < at)
+			at = d->sources[i].mature_at_ms;
+	return at;
+}
+
+static void drop(struct directory *d, struct entry *e)
+{
+	if (e->shown)
+		tell(d, e, true);
+	entries_remove(&d->entries, e);
+}
+
+uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
+{
+	uint64_t known_at = somebody_knows_at(d), next = NEVER;
+	struct entry *e, *after;
+
+	for (e = TAILQ_FIRST(&d->entries.all); e != NULL; e = after) {
+		uint64_t at = e->gone ? e->until_ms : e->sources == 0 && !is_linked(d, &e->owner) ? known_at : NEVER;
+
+		after = TAILQ_NEXT(e, all);
+		if (at <= now_ms)
+			drop(d, e);
+		else if (at < next)
+			next = at;
+	}
+	return next;
+}
+
+/* ---- the feed ---- */
+
+void directory_feed_begin(struct directory *d, unsigned source)
+{
+	struct entry *e;
+
+	TAILQ_FOREACH(e, &d->entries.all, all)
+		e->seen &= ~(1u << source);
+}
+
+void directory_feed_end(struct directory *d, unsigned source, uint64_t up_ms, uint64_t now_ms)
+{
+	uint32_t bit = 1u << source;
+	struct entry *e;
+
+	d->sources[source].live = true;
+	d->sources[source].mature_at_ms = up_ms >= REG_LEASE_MAX_MS ? now_ms : now_ms + (REG_LEASE_MAX_MS - up_ms);
+	TAILQ_FOREACH(e, &d->entries.all, all)
+		if ((e->seen & bit) == 0)
+			e->sources &= ~bit;
+	(void)directory_feed_tick(d, now_ms);
+}
+
+void directory_feed_lost(struct directory *d, unsigned source)
+{
+	struct entry *e;
+
+	d->sources[source].live = false;
+	TAILQ_FOREACH(e, &d->entries.all, all)
+		e->sources &= ~(1u << source);
+}
+
+static bool same_content(const struct entry *a, const struct entry *b)
+{
+	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight && a->load == b->load &&
+	       a->draining == b->draining && a->gone == b->gone &&
+	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
+}
+
+/* A lease ran out there: that registry has seen a whole lease go by without the owner, so its word counts however young it is. */
+static void expire(struct directory *d, struct entry *old, uint32_t bit)
+{
+	old->sources &= ~bit;
+	if (old->sources == 0 && !old->gone && !is_linked(d, &old->owner))
+		drop(d, old);
+}
+
+int directory_feed_entry(struct directory *d, unsigned source, const struct entry *e, uint64_t now_ms)
+{
+	struct entry *old = entries_find(&d->entries, e), *kept;
+	uint32_t bit = 1u << source;
+	int order = old != NULL ? entry_compare(e, old) : 1;
+	bool changed;
+
+	if (e->gone && e->expired) {
+		if (old != NULL && order >= 0)
+			expire(d, old, bit);
+		return 0;
+	}
+	if (order < 0)
+		return 0;
+	if (order > 0 || e->gone != old->gone) {
+		if (e->gone && old == NULL)
+			return 0;
+		changed = old == NULL || !same_content(e, old);
+		kept = entries_put(&d->entries, e);
+		if (kept == NULL)
+			return SVCPROTO_E_NOMEM;
+	} else {
+		changed = false;
+		kept = old;
+	}
+	kept->sources |= bit;
+	kept->seen |= bit;
+	if (kept->gone)
+		kept->until_ms = now_ms + REG_TOMBSTONE_MS;
+	show(d, kept, changed);
+	return 0;
+}
+
+/* The highest serial wins whole. */
+static void choose_keys(struct directory *d)
+{
+	struct entry *e;
+
+	d->keys = NULL;
+	for (unsigned i = 0; i < REG_SOURCES; i++)
+		if (d->sources[i].keys != NULL && (d->keys == NULL || keyset_serial(d->sources[i].keys) > keyset_serial(d->keys)))
+			d->keys = d->sources[i].keys;
+	TAILQ_FOREACH(e, &d->entries.all, all)
+		show(d, e, false);
+	if (d->ops != NULL && d->ops->keys != NULL)
+		d->ops->keys(d->arg);
+}
+
+static int adopt_keys(struct directory *d, struct source *s)
+{
+	char why[160];
+	struct keyset *k = keyset_parse(s->parts, s->parts_n, why, sizeof(why)), *old = s->keys;
+
+	free(s->parts);
+	s->parts = NULL;
+	s->parts_n = 0;
+	if (k == NULL)
+		return SVCPROTO_E_INVALID;
+	s->keys = k;
+	choose_keys(d);
+	keyset_free(old);
+	return 0;
+}
+
+int directory_feed_keys(struct directory *d, unsigned source, const struct reg_frame *f)
+{
+	struct source *s = &d->sources[source];
+	char *more;
+
+	if (f->part == 0)
+		s->parts_n = 0;
+	else if (f->part != s->next_part || f->serial != s->serial || s->parts == NULL)
+		return SVCPROTO_E_INVALID;
+	if (f->part >= f->parts || s->parts_n + f->keys_n > KEYSET_BYTES_MAX)
+		return SVCPROTO_E_INVALID;
+	more = realloc(s->parts, s->parts_n + f->keys_n + 1);
+	if (more == NULL)
+		return SVCPROTO_E_NOMEM;
+	memcpy(more + s->parts_n, f->keys, f->keys_n);
+	s->parts = more;
+	s->parts_n += f->keys_n;
+	s->serial = f->serial;
+	s->next_part = f->part + 1;
+	return s->next_part == f->parts ? adopt_keys(d, s) : 0;
+}
+
+/* ---- questions ---- */
+
+int directory_each_registration(struct directory *d, const char *domain, unsigned type,
+				int (*fn)(void *arg, const struct directory_registration *r), void *arg)
+{
+	struct entry *e = NULL;
+	int rc = 0;
+
+	while (rc == 0 && (e = entries_next(&d->entries, DIR_REGISTRATION, domain, e)) != NULL) {
+		struct directory_registration r = as_registration(e);
+
+		if (e->shown && (e->types & type) == type && keyset_may(d->keys, e->key, domain, type))
+			rc = fn(arg, &r);
+	}
+	return rc;
+}
+
+int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg)
+{
+	struct entry *e;
+	int rc = 0;
+
+	TAILQ_FOREACH(e, &d->entries.all, all) {
+		struct directory_gateway g = as_gateway(e);
+
+		if (e->kind == DIR_GATEWAY && e->shown)
+			rc = fn(arg, &g);
+		if (rc != 0)
+			break;
+	}
+	return rc;
+}
+
+bool directory_is_local(const struct directory *d, const char *domain)
+{
+	return keyset_names(d->keys, domain) || ever_seen(d, domain);
+}
+
+enum directory_role directory_role(const struct directory *d, const char *key_z85)
+{
+	return keyset_role(d->keys, key_z85);
+}
+
+bool directory_may(const struct directory *d, const char *key_z85, const char *domain, unsigned type)
+{
+	return keyset_role(d->keys, key_z85) == DIR_ROLE_SERVICE && keyset_may(d->keys, key_z85, domain, type);
+}
+
+bool directory_has_keys(const struct directory *d)
+{
+	return d->keys != NULL;
+}

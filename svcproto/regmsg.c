@@ -1,0 +1,306 @@
+/*
+ * Encoding and decoding of the registry's frames. What comes in is checked here for form (each property once, of its length, texts in UTF-8,
+ * what the type needs is there); whether the sender may say it is the table's and the directory's business.
+ */
+#include "svcproto/regmsg.h"
+
+#include <string.h>
+
+
+enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, DRAINING, REFUSED, COUNT, NUMBER,
+       UP, SERIAL, PART, PARTS, TEXT, NR_FIELDS };
+
+/* size: exact for numbers, greatest for texts. */
+static const struct field {
+	const char *name;
+	uint16_t size;
+	bool text;
+} fields[NR_FIELDS] = {
+	[KIND] = { "kind", 4, false },
+	[OWNER] = { "owner", 16, false },
+	[INCARNATION] = { "incarnation", 8, false },
+	[VERSION] = { "version", 8, false },
+	[KEY] = { "key", 40, true },
+	[NAME] = { "name", ENTRY_TEXT_MAX, true },
+	[LEASE] = { "lease-ms", 4, false },
+	[PUBLIC_HOST] = { "public-host", ENTRY_TEXT_MAX, true },
+	[LOAD] = { "load", 4, false },
+	[TYPES] = { "types", 4, false },
+	[POLICY] = { "policy", 31, true },
+	[WEIGHT] = { "weight", 4, false },
+	[DRAINING] = { "draining", 1, false },
+	[REFUSED] = { "refused", 255, true },
+	[COUNT] = { "count", 8, false },
+	[NUMBER] = { "number", 8, false },
+	[UP] = { "up-ms", 8, false },
+	[SERIAL] = { "serial", 8, false },
+	[PART] = { "part", 4, false },
+	[PARTS] = { "parts", 4, false },
+	[TEXT] = { "text", REG_KEYS_PART, true },
+};
+
+#define F(x) (1u << (x))
+static const struct {
+	uint32_t required, optional;
+	uint8_t flags;
+} rules[] = {
+	[REG_ENTRY - REG_ENTRY] = { F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
+				    F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(DRAINING), REG_GONE | REG_EXPIRED },
+	[REG_NOTED - REG_ENTRY] = { F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0 },
+	[REG_RENEW - REG_ENTRY] = { F(OWNER) | F(INCARNATION), 0, 0 },
+	[REG_RENEWED - REG_ENTRY] = { F(OWNER) | F(INCARNATION) | F(VERSION) | F(COUNT), F(REFUSED), 0 },
+	[REG_SNAPSHOT - REG_ENTRY] = { 0, 0, 0 },
+	[REG_SNAPSHOT_END - REG_ENTRY] = { F(NUMBER) | F(UP), 0, 0 },
+	[REG_KEYS - REG_ENTRY] = { F(SERIAL) | F(PART) | F(PARTS) | F(TEXT), 0, 0 },
+	[REG_BEAT - REG_ENTRY] = { F(UP), 0, 0 },
+};
+
+void reg_begin(struct reg_message *m, uint32_t epoch, uint64_t number)
+{
+	struct wire_batch b = { .version = WIRE_VERSION_MAX, .epoch = epoch, .number = number };
+
+	wire_put_batch(m->b, &b);
+	m->n = WIRE_BATCH_HEADER;
+}
+
+static void put_number(struct props_writer *w, int field, uint64_t v)
+{
+	uint8_t b[8];
+
+	wire_put_u64(b, v);
+	props_write(w, fields[field].name, b + 8 - fields[field].size, fields[field].size);
+}
+
+static void put_text(struct props_writer *w, int field, const char *text)
+{
+	if (text != NULL)
+		props_write(w, fields[field].name, text, strlen(text));
+}
+
+static void put_identity(struct props_writer *w, const struct entry *e)
+{
+	props_write(w, fields[OWNER].name, e->owner.b, sizeof(e->owner.b));
+	put_number(w, INCARNATION, e->incarnation);
+}
+
+static void put_entry(struct props_writer *w, const struct entry *e)
+{
+	put_number(w, KIND, e->kind);
+	put_identity(w, e);
+	put_number(w, VERSION, e->version);
+	put_text(w, KEY, e->key);
+	put_text(w, NAME, e->name);
+	if (e->gone)
+		return;
+	if (e->lease_ms != 0)
+		put_number(w, LEASE, e->lease_ms);
+	if (e->draining)
+		put_number(w, DRAINING, 1);
+	if (e->kind == DIR_GATEWAY) {
+		put_text(w, PUBLIC_HOST, e->public_host);
+		put_number(w, LOAD, e->load);
+	} else {
+		put_number(w, TYPES, e->types);
+		put_text(w, POLICY, e->policy);
+		put_number(w, WEIGHT, e->weight);
+	}
+}
+
+static void put_body(struct props_writer *w, const struct reg_frame *f)
+{
+	switch ((enum reg_type)f->type) {
+	case REG_ENTRY:
+		put_entry(w, &f->e);
+		break;
+	case REG_NOTED:
+		put_number(w, KIND, f->e.kind);
+		put_text(w, NAME, f->e.name);
+		/* fallthrough */
+	case REG_RENEWED:
+		put_identity(w, &f->e);
+		put_number(w, VERSION, f->e.version);
+		if (f->type == REG_RENEWED)
+			put_number(w, COUNT, f->count);
+		put_text(w, REFUSED, f->refused);
+		break;
+	case REG_RENEW:
+		put_identity(w, &f->e);
+		break;
+	case REG_SNAPSHOT:
+		break;
+	case REG_SNAPSHOT_END:
+		put_number(w, NUMBER, f->number);
+		/* fallthrough */
+	case REG_BEAT:
+		put_number(w, UP, f->up_ms);
+		break;
+	case REG_KEYS:
+		put_number(w, SERIAL, f->serial);
+		put_number(w, PART, f->part);
+		put_number(w, PARTS, f->parts);
+		props_write(w, fields[TEXT].name, f->keys, f->keys_n);
+		break;
+	}
+}
+
+bool reg_put(struct reg_message *m, const struct reg_frame *f)
+{
+	struct wire_frame head = { .type = f->type };
+	struct props_writer w;
+	size_t room = sizeof(m->b) - m->n;
+
+	if (room < WIRE_FRAME_HEADER)
+		return false;
+	w = (struct props_writer){ .p = m->b + m->n + WIRE_FRAME_HEADER, .max = room - WIRE_FRAME_HEADER };
+	put_body(&w, f);
+	if (w.overflow)
+		return false;
+	if (f->type == REG_ENTRY)
+		head.flags = (uint8_t)((f->e.gone ? REG_GONE : 0) | (f->e.expired ? REG_EXPIRED : 0));
+	head.length = (uint32_t)w.n;
+	wire_put_frame(m->b + m->n, &head);
+	m->n += WIRE_FRAME_HEADER + w.n;
+	return true;
+}
+
+bool reg_put_entry(struct reg_message *m, const struct entry *e)
+{
+	struct reg_frame f;
+
+	f.type = REG_ENTRY;
+	f.e = *e;
+	return reg_put(m, &f);
+}
+
+int reg_header(const uint8_t **p, size_t *n, struct wire_batch *b)
+{
+	int rc = wire_get_batch(*p, *n, b);
+
+	if (rc != WIRE_OK)
+		return rc;
+	*p += WIRE_BATCH_HEADER;
+	*n -= WIRE_BATCH_HEADER;
+	return b->version <= WIRE_VERSION_MAX ? WIRE_OK : WIRE_E_VERSION;
+}
+
+static int field_find(const struct props_value *name)
+{
+	for (int i = 0; i < NR_FIELDS; i++)
+		if (strlen(fields[i].name) == name->n && memcmp(fields[i].name, name->p, name->n) == 0)
+			return i;
+	return -1;
+}
+
+static int parse(const uint8_t *p, size_t n, uint32_t required, uint32_t optional, struct props_value v[NR_FIELDS])
+{
+	struct props_value name, value;
+	uint32_t seen = 0;
+	int rc;
+
+	memset(v, 0, NR_FIELDS * sizeof(*v));
+	while ((rc = props_next(&p, &n, &name, &value)) > 0) {
+		int i = field_find(&name);
+
+		if (i < 0 || ((required | optional) & F(i)) == 0) {
+			if (name.p[0] == '!')
+				return WIRE_E_CRITICAL;
+			continue;
+		}
+		if ((seen & F(i)) != 0)
+			return WIRE_E_TWICE;
+		if (fields[i].text ? value.n > fields[i].size || !props_utf8_ok(value.p, value.n) : value.n != fields[i].size)
+			return WIRE_E_VALUE;
+		seen |= F(i);
+		v[i] = value;
+	}
+	return rc < 0 ? rc : (required & ~seen) != 0 ? WIRE_E_MISSING : WIRE_OK;
+}
+
+static uint64_t number(const struct props_value *v)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; v->p != NULL && i < v->n; i++)
+		n = n << 8 | v->p[i];
+	return n;
+}
+
+/* A copy in the frame's own text space, which holds the longest of each. */
+static const char *text(struct reg_frame *f, size_t *used, const struct props_value *v)
+{
+	char *at = f->text + *used;
+
+	if (v->p == NULL)
+		return NULL;
+	memcpy(at, v->p, v->n);
+	at[v->n] = '\0';
+	*used += v->n + 1;
+	return at;
+}
+
+static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
+{
+	struct entry *e = &f->e;
+	size_t used = 0;
+
+	e->kind = (enum directory_kind)number(&v[KIND]);
+	if (v[OWNER].p != NULL)
+		memcpy(e->owner.b, v[OWNER].p, sizeof(e->owner.b));
+	e->incarnation = number(&v[INCARNATION]);
+	e->version = number(&v[VERSION]);
+	if (v[KEY].p != NULL)
+		memcpy(e->key, v[KEY].p, v[KEY].n);
+	e->name = text(f, &used, &v[NAME]);
+	e->public_host = text(f, &used, &v[PUBLIC_HOST]);
+	f->refused = text(f, &used, &v[REFUSED]);
+	e->lease_ms = (uint32_t)number(&v[LEASE]);
+	e->load = (uint32_t)number(&v[LOAD]);
+	e->types = (unsigned)number(&v[TYPES]);
+	e->weight = (uint32_t)number(&v[WEIGHT]);
+	e->draining = number(&v[DRAINING]) != 0;
+	/* What is newer than we are is not lost: the default takes its place. */
+	e->policy = v[POLICY].p != NULL ? entry_policy((const char *)v[POLICY].p, v[POLICY].n) : NULL;
+	if (e->policy == NULL)
+		e->policy = entry_policy("round-robin", 11);
+	f->count = number(&v[COUNT]);
+	f->number = number(&v[NUMBER]);
+	f->up_ms = number(&v[UP]);
+	f->serial = number(&v[SERIAL]);
+	f->part = (uint32_t)number(&v[PART]);
+	f->parts = (uint32_t)number(&v[PARTS]);
+	f->keys = (const char *)v[TEXT].p;
+	f->keys_n = v[TEXT].n;
+	return e->name != NULL && e->name[0] == '\0' ? WIRE_E_VALUE : 1;
+}
+
+int reg_next(const uint8_t **p, size_t *n, struct reg_frame *f)
+{
+	struct props_value v[NR_FIELDS];
+	struct wire_frame head;
+	size_t used;
+	unsigned i;
+	int rc;
+
+	do {
+		if (*n == 0)
+			return 0;
+		rc = wire_get_frame(*p, *n, &head, &used);
+		if (rc != WIRE_OK)
+			return rc;
+		*p += used;
+		*n -= used;
+	} while (head.type >= WIRE_OPTIONAL_TYPES);
+	i = (unsigned)head.type - REG_ENTRY;
+	if (head.type < REG_ENTRY || i >= sizeof(rules) / sizeof(rules[0]))
+		return WIRE_E_TYPE;
+	if ((head.flags & WIRE_CRITICAL_FLAGS & ~rules[i].flags) != 0)
+		return WIRE_E_FLAGS;
+	rc = parse(head.body, head.length, rules[i].required, rules[i].optional, v);
+	if (rc != WIRE_OK)
+		return rc;
+	memset(f, 0, offsetof(struct reg_frame, text));
+	f->type = head.type;
+	f->e.gone = (head.flags & REG_GONE) != 0 && head.type == REG_ENTRY;
+	f->e.expired = f->e.gone && (head.flags & REG_EXPIRED) != 0;
+	return take(f, v);
+}

@@ -1,0 +1,66 @@
+#ifndef SVCPROTO_REGMSG_H
+#define SVCPROTO_REGMSG_H
+
+/*
+ * The registry's messages <-> bytes (PROTOCOL.md part II): pure, no allocation. A message has the headers of part I: a batch header, then frames
+ * whose bodies are property lists; `stream` and `sequence` of a frame are 0.
+ */
+
+#include "svcproto/entry.h"
+#include "svcproto/props.h"
+
+#define REG_LEASE_MS 10000u      /* what a member asks for */
+#define REG_LEASE_MAX_MS 30000u
+#define REG_RENEW_MS 3000u
+#define REG_BEAT_MS 1000u
+#define REG_SILENCE_MS 4000u     /* no beat for so long: that registry is not there */
+#define REG_TOMBSTONE_MS 60000u  /* outlives the longest lease */
+#define REG_KEYS_PART 12288u     /* bytes of text in one KEYS frame */
+#define REG_SOURCES 8u           /* registries that a member knows */
+
+enum reg_type {
+	REG_ENTRY = 0x40,
+	REG_NOTED = 0x41,
+	REG_RENEW = 0x42,
+	REG_RENEWED = 0x43,
+	REG_SNAPSHOT = 0x44,
+	REG_SNAPSHOT_END = 0x45,
+	REG_KEYS = 0x46,
+	REG_BEAT = 0x47,
+};
+
+#define REG_GONE 0x01u     /* flags of ENTRY */
+#define REG_EXPIRED 0x02u
+
+/* Everything that a frame may say; which fields count depends on the type. Texts are NUL-terminated in `text`. */
+struct reg_frame {
+	uint8_t type;
+	struct entry e;            /* ENTRY; NOTED, RENEW and RENEWED use kind, name, owner, incarnation, version of it */
+	const char *refused;       /* NOTED, RENEWED: why not; NULL: it is in force */
+	uint64_t count;            /* RENEWED: entries held for this owner and key */
+	uint64_t number;           /* SNAPSHOT_END: the update that it is as new as */
+	uint64_t up_ms;            /* SNAPSHOT_END, BEAT */
+	uint64_t serial;           /* KEYS */
+	uint32_t part, parts;
+	const char *keys;          /* not NUL-terminated; borrowed from the message */
+	size_t keys_n;
+	char text[3 * 1024 + 512];
+};
+
+/* A message being written. */
+struct reg_message {
+	uint8_t b[SVC_BATCH_MAX];
+	size_t n;
+};
+
+void reg_begin(struct reg_message *m, uint32_t epoch, uint64_t number);
+/* Appends a frame; false: it does not fit any more, nothing changed. */
+bool reg_put(struct reg_message *m, const struct reg_frame *f);
+bool reg_put_entry(struct reg_message *m, const struct entry *e);
+
+/* The header. 0 or WIRE_E_*; then p and n are at the frames. */
+int reg_header(const uint8_t **p, size_t *n, struct wire_batch *b);
+/* 1: a frame; 0: the end; negative: WIRE_E_*, the message is broken. */
+int reg_next(const uint8_t **p, size_t *n, struct reg_frame *f);
+
+#endif
