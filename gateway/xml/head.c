@@ -51,27 +51,26 @@ static void add_qname(struct tag *t, struct slice prefix, struct slice name)
 	add(t, name);
 }
 
-static void add_value(struct tag *t, struct slice value)
-{
-	add(t, SLICE("='"));
-	if (!t->err)
-		t->err = xml_escape(t->out, value);
-	add(t, SLICE("'"));
-}
-
 static void add_attr(struct tag *t, struct slice prefix, struct slice name, struct slice value)
 {
 	add(t, SLICE(" "));
 	add_qname(t, prefix, name);
-	add_value(t, value);
+	add(t, SLICE("="));
+	if (!t->err)
+		t->err = xml_quote(t->out, value);
 }
 
-/* Whether "prefix:" occurs. It may do so in a text too: one declaration too many harms nobody. */
+static bool is_name_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':' || (c & 0x80);
+}
+
+/* Whether "prefix:" occurs where a name may begin. It may do so in a text too: one declaration too many harms nobody. */
 static bool prefix_occurs(struct slice raw, struct slice prefix)
 {
 	const char *p = raw.p, *end = raw.p + raw.n;
 	while ((p = memmem(p, (size_t)(end - p), prefix.p, prefix.n)) != NULL) {
-		if (end - p > (ptrdiff_t)prefix.n && p[prefix.n] == ':')
+		if (end - p > (ptrdiff_t)prefix.n && p[prefix.n] == ':' && p > raw.p && !is_name_byte(p[-1]))
 			return true;
 		p++;
 	}
@@ -188,6 +187,7 @@ struct whole {
 	struct slice xml;
 	void (*fn)(void *arg, const struct xml_element *e);
 	void *arg;
+	bool seen;
 	int err;                 /* until the element was seen to be all there is: -ERR_XML_NOT_WELL_FORMED */
 };
 
@@ -204,8 +204,9 @@ static void on_element(void *arg, const struct xml_element *e)
 {
 	struct whole *w = arg;
 	const char *end = e->raw.p + e->raw.n;
-	w->err = -ERR_XML_NOT_WELL_FORMED;
-	if (!xml_is_space((struct slice){end, (size_t)(w->xml.p + w->xml.n - end)}))
+	bool first = !w->seen;
+	w->seen = true;
+	if (!first || !xml_is_space((struct slice){end, (size_t)(w->xml.p + w->xml.n - end)}))
 		return;
 	w->err = slice_is(e->head.ns, NS_CLIENT) ? 0 : -ERR_XML_NAMESPACE;
 	if (!w->err)
@@ -214,7 +215,7 @@ static void on_element(void *arg, const struct xml_element *e)
 
 static void on_footer(void *arg)
 {
-	(void)arg; /* the element was not all there is, which on_element() saw; or there was none */
+	(void)arg; /* the element was not all there is, as on_element() saw; or there was none */
 }
 
 static const struct xml_parser_ops whole_ops = {.header = on_header, .element = on_element, .footer = on_footer};
@@ -267,6 +268,7 @@ int stanza_parse(struct slice xml, const struct xml_limits *limits, void (*fn)(v
 	w->xml = xml;
 	w->fn = fn;
 	w->arg = arg;
+	w->seen = false;
 	w->err = -ERR_XML_NOT_WELL_FORMED;
 	size_t used;
 	int err = xml_parser_feed(w->parser, xml, &used);

@@ -137,7 +137,8 @@ static char *idna_ascii(struct slice s)
 {
 	char *text = mem_slicedup(s);
 	uint8_t *ascii = NULL;
-	int rc = idn2_lookup_u8((const uint8_t *)text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES);
+	/* Not IDN2_USE_STD3_ASCII_RULES, which drops forbidden characters silently ("b/c", once normalised, would be "bc"): ldh_name() refuses them. */
+	int rc = idn2_lookup_u8((const uint8_t *)text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
 	free(text);
 	if (rc != IDN2_OK)
 		return NULL;

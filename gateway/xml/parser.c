@@ -198,19 +198,24 @@ static struct slice raw_bytes(struct xml_parser *p, int64_t at, int64_t end)
 	if (at >= p->origin)
 		return (struct slice){p->in.p + (at - p->origin), (size_t)(end - at)};
 	int64_t have = p->pending_at + (int64_t)buf_len(&p->pending);
-	ASSERT(at >= p->pending_at && have == p->origin);
+	ASSERT(at >= p->pending_at && have >= p->origin);
 	/* Its size was checked against the limits: the buffer has none of its own. */
-	if (end > have && buf_add(&p->pending, p->in.p, (size_t)(end - have)) < 0)
+	if (end > have && buf_add(&p->pending, p->in.p + (have - p->origin), (size_t)(end - have)) < 0)
 		ASSERT(!"pending has no limit of its own");
 	return (struct slice){buf_slice(&p->pending).p + (at - p->pending_at), (size_t)(end - at)};
 }
 
-static void pending_forget(struct xml_parser *p)
+/* Everything up to `end` was handed out. Rarely is there more: only an expat that holds complete tokens back tells so late of what came after. */
+static void pending_forget(struct xml_parser *p, int64_t end)
 {
-	if (buf_len(&p->pending) > PENDING_KEPT)
+	if (buf_len(&p->pending) > (size_t)(end - p->pending_at)) {
+		buf_drain(&p->pending, (size_t)(end - p->pending_at));
+		p->pending_at = end;
+	} else if (buf_len(&p->pending) > PENDING_KEPT) {
 		buf_clear(&p->pending);
-	else
+	} else {
 		buf_reset(&p->pending);
+	}
 }
 
 /* At the end of a feed: keeps what the next needs of this one. */
@@ -274,7 +279,7 @@ static void on_header(struct xml_parser *p, int64_t end)
 		if (p->decls[i].prefix.n == 0)
 			default_ns = p->decls[i].uri;
 	p->ops->header(p->arg, &p->head, default_ns);
-	pending_forget(p);
+	pending_forget(p, end);
 	tag_forget(p);
 }
 
@@ -346,9 +351,9 @@ static void element_done(struct xml_parser *p, int64_t inner_end, int64_t end)
 		e.inner = (struct slice){e.raw.p + (p->inner_start - p->start), (size_t)(inner_end - p->inner_start)};
 	p->boundary = end;
 	p->ops->element(p->arg, &e);
-	pending_forget(p);
+	pending_forget(p, end);
 	tag_forget(p);
-	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES) {
+	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES && end >= p->origin) {
 		p->halt = HALT_RETIRE;
 		xml_expat_halt(&p->expat);
 	}
@@ -533,8 +538,9 @@ static int run(struct xml_parser *p)
 
 static int feed_stopped(struct xml_parser *p, size_t *used)
 {
-	*used = (size_t)(p->boundary - p->origin);
-	p->ahead = p->fed - p->boundary;
+	int64_t upto = p->boundary > p->origin ? p->boundary : p->origin;
+	*used = (size_t)(upto - p->origin);
+	p->ahead = p->fed - upto;
 	p->suspended = true;
 	p->halt = HALT_NONE;
 	return -ERR_AGAIN;

@@ -9,7 +9,8 @@
 
 static const char replacement[] = "\xef\xbf\xbd";
 
-enum where { IN_TEXT, IN_ATTR };
+/* In an attribute within either quote, or within that one; or in content. */
+enum where { IN_TEXT, IN_ATTR, IN_SINGLE, IN_DOUBLE };
 
 /* What stands for a byte; NULL: itself. Attributes also guard what a parser would normalise to spaces (XML 1.0 section 3.3.3). */
 static const char *substitute(unsigned char c, enum where where)
@@ -20,17 +21,17 @@ static const char *substitute(unsigned char c, enum where where)
 	case '<':
 		return "&lt;";
 	case '>':
-		return "&gt;";
+		return where == IN_TEXT || where == IN_ATTR ? "&gt;" : NULL;
 	case '\r':
 		return "&#13;";
 	case '"':
-		return where == IN_ATTR ? "&quot;" : NULL;
+		return where == IN_ATTR || where == IN_DOUBLE ? "&quot;" : NULL;
 	case '\'':
-		return where == IN_ATTR ? "&apos;" : NULL;
+		return where == IN_ATTR || where == IN_SINGLE ? "&apos;" : NULL;
 	case '\n':
-		return where == IN_ATTR ? "&#10;" : NULL;
+		return where != IN_TEXT ? "&#10;" : NULL;
 	case '\t':
-		return where == IN_ATTR ? "&#9;" : NULL;
+		return where != IN_TEXT ? "&#9;" : NULL;
 	default:
 		return c < 0x20 ? replacement : NULL;
 	}
@@ -84,6 +85,28 @@ int xml_escape(struct buf *out, struct slice text)
 {
 	size_t len = buf_len(out);
 	int err = add_escaped(out, text, IN_ATTR);
+	if (err)
+		buf_truncate(out, len);
+	return err;
+}
+
+static size_t count(struct slice s, char c)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < s.n; i++)
+		n += s.p[i] == c;
+	return n;
+}
+
+int xml_quote(struct buf *out, struct slice value)
+{
+	bool single = count(value, '\'') <= count(value, '"');
+	size_t len = buf_len(out);
+	int err = buf_add_str(out, single ? "'" : "\"");
+	if (!err)
+		err = add_escaped(out, value, single ? IN_SINGLE : IN_DOUBLE);
+	if (!err)
+		err = buf_add_str(out, single ? "'" : "\"");
 	if (err)
 		buf_truncate(out, len);
 	return err;

@@ -23,5 +23,7 @@ MUST_CHECK int xml_writer_done(struct xml_writer *w);
 
 /* Escapes text for attribute values in either quote, and for content. Characters that XML 1.0 forbids become U+FFFD. */
 MUST_CHECK int xml_escape(struct buf *out, struct slice text);
+/* An attribute's value with its quotes, in the fewest bytes: never more than it had where it was parsed from. */
+MUST_CHECK int xml_quote(struct buf *out, struct slice value);
 
 #endif
