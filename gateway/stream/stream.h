@@ -34,6 +34,7 @@ enum close_reason {
 	CLOSE_MAX_
 };
 const char *close_condition(enum close_reason r);  /* "" for a plain close */
+const char *close_text(enum close_reason r);       /* "" for none */
 const char *close_word(enum close_reason r);       /* for the log */
 
 struct stream_limits {
@@ -66,7 +67,8 @@ struct stream_ops {
 	void (*db_result)(void *arg, const char *from, const char *to, struct slice key);
 	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our domain. */
 	void (*db_verify)(void *arg, const char *from, const char *to, struct slice id, struct slice key);
-	/* S2S_OUT used for verification: the authoritative server's answer. */
+	/* S2S_OUT used for verification: the authoritative server's answer (an answer of type error counts as not valid). Match all three: they're the
+	 * peer's word. */
 	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, bool valid);
 	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte out. */
 	bool (*own_certificate)(void *arg);
@@ -76,7 +78,7 @@ struct stream_ops {
 	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only, features after TLS came. */
 	void (*established)(void *arg);
 	/* Established and idle for stream.c's keepalive etc. is internal. The stream is over: our last bytes have been given to send(). detail: the remote
-	 * stream error's condition, or NULL. Close the connection (lingering for the peer's close), then stream_free later (not inside). */
+	 * stream error's condition (with REFUSED: the condition of its SASL failure or dialback error), static, or NULL. Close the connection (lingering for the peer's close), then stream_free later (not inside). */
 	void (*closed)(void *arg, enum close_reason r, const char *detail);
 };
 
@@ -100,7 +102,9 @@ void stream_hold(struct stream *s, bool held);
 /* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);
 void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
-void stream_tls_done(struct stream *s, uint64_t now_ms);
+void stream_tls_done(struct stream *s, uint64_t now_ms);            /* after start_tls(); ignored else, so that direct TLS may call it too */
+/* The owner wrote to the connection by itself (stanzas): no keepalive is due for a while. */
+void stream_sent(struct stream *s, uint64_t now_ms);
 void stream_lost(struct stream *s, enum close_reason r);            /* the connection is gone: closed() follows if it has not been */
 
 void stream_offer_mechanism(struct stream *s, const char *mech);

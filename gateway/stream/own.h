@@ -1,0 +1,112 @@
+#ifndef GATEWAY_STREAM_OWN_H
+#define GATEWAY_STREAM_OWN_H
+
+/* What the files of the stream machine share; nobody else includes it. */
+
+#include "stream/close.h"
+#include "stream/gate.h"
+#include "stream/pairs.h"
+#include "stream/stream.h"
+#include "xml/ns.h"
+#include "xml/tree.h"
+#include "xml/writer.h"
+
+/* What the machine itself writes at once: headers, features, SASL data, errors. Far above anything it needs, far below harm. */
+#define STREAM_OUT_MAX 65536
+
+struct sasl_offer;
+
+struct stream {
+	/* Only stream_enter writes it. */
+	enum stream_state state;
+	enum stream_role role;
+	enum close_reason reason;
+	const struct stream_ops *ops;
+	void *arg;
+	const struct stream_limits *limits;
+	struct xml_parser *parser;
+
+	bool secure;            /* TLS is in place */
+	bool authed;            /* C2S: SASL succeeded. S2S_IN: at least one pair. S2S_OUT: the pair may send */
+	bool sasl_done;         /* SASL succeeded on this connection (S2S: EXTERNAL) */
+	bool verify_only;
+	bool header_sent;       /* ours, of the stream in force */
+	bool feeding;           /* inside xml_parser_feed */
+	bool restart;           /* reset the parser before the next byte */
+	bool drop_rest;         /* what came behind <starttls/> or <proceed/> does not survive */
+	bool dead_xml;          /* the parser gave up: no closing tag can be seen any more */
+	bool asked;             /* a question to the owner is open: nothing is consumed */
+	bool held;              /* the owner's back-pressure */
+	bool exchange;          /* a SASL exchange runs */
+	bool external_failed;   /* S2S_OUT: tried and refused */
+	bool external_answered; /* S2S_OUT: one empty challenge was answered */
+	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
+	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
+	unsigned nr_attempts, nr_binds;
+
+	char *local, *peer;     /* domains, prepared */
+	char *id;
+	char *bind_id;          /* of the iq being answered */
+	char *see_other_host;
+	const char *detail;     /* static */
+	struct jid jid;
+	struct pairs pairs;
+	struct sasl_offer *offer; /* while features are written */
+
+	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms;
+};
+
+/* The only writer of state. */
+void stream_enter(struct stream *s, enum stream_state state);
+bool stream_accepting(const struct stream *s);
+const char *stream_content_ns(const struct stream *s);
+/* A new stream on the same connection (RFC 6120 section 4.3.3). */
+void stream_restart(struct stream *s);
+/* No stanza limits of strangers any more. */
+void stream_authenticated(struct stream *s);
+/* The last step: tells the owner. */
+void stream_establish(struct stream *s);
+/* Ends without a further byte. */
+void stream_finish(struct stream *s, enum close_reason r);
+/* stream_close, as a handler's return value. */
+enum gate_result stream_refuse(struct stream *s, enum close_reason r);
+/* "<name xmlns='ns'/>" */
+void stream_send_empty(struct stream *s, const char *name, const char *ns);
+void stream_send_buf(struct stream *s, struct buf *out, struct xml_writer *w);   /* sends and clears */
+void stream_set(char **field, char *owned);
+struct xml_tree *stream_tree(const struct stream *s, const struct xml_element *e);
+/* Name of the first child in a namespace, other than <text/>; NULL when there is none. */
+const char *stream_condition_of(const struct xml_node *parent, const char *ns);
+
+/* framing_tcp.c: bytes of headers, errors and closing tags (RFC 6120 section 4). */
+void framing_send_header(struct stream *s, const char *from, const char *to);
+void framing_send_error(struct stream *s, const char *condition, const char *text, const char *content);
+void framing_send_footer(struct stream *s);
+/* Is this a stream header of our kind? CLOSE_MAX_ when it is. */
+enum close_reason framing_check_header(const struct xml_head *h, struct slice default_ns, const char *content_ns);
+
+void stream_in_new_id(struct stream *s);   /* random, for the stream header to come */
+void stream_in_header(struct stream *s, const struct xml_head *h, struct slice default_ns);
+void stream_out_header(struct stream *s, const struct xml_head *h, struct slice default_ns);
+/* S2S_OUT: sends our header of a new stream, or gives up when the owner does not accept the peer. */
+void stream_out_begin(struct stream *s);
+/* S2S_OUT: sends our key if the peer does dialback; false when it doesn't. */
+bool dialback_out_start(struct stream *s);
+
+/* Handlers of the gate. */
+gate_fn stream_take_error, stream_take_stanza, stream_ignore, stream_out_features;
+gate_fn tls_starttls, tls_starttls_again, tls_required, tls_proceed, tls_failure;
+gate_fn sasl_before_tls, sasl_auth, sasl_response, sasl_abort, sasl_out_success, sasl_out_failure, sasl_out_challenge;
+gate_fn bind_iq, dialback_result, dialback_verify, dialback_out_result, dialback_out_verify;
+
+/*
+ * A stream feature. offer: writes what we offer in the present state, as the accepting side. consume: as the initiating side, looks into the peer's features;
+ * true when it took the next step (or ended the stream).
+ */
+struct feature {
+	void (*offer)(struct stream *s, struct xml_writer *w);
+	bool (*consume)(struct stream *s, const struct xml_node *features);
+};
+extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback;
+
+#endif
