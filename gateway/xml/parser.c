@@ -2,7 +2,7 @@
  * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished input too;
  * nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
  *
- * Positions (int64_t) count the bytes that the present expat was fed; `origin` is where the input of the present feed begins. Between elements expat can be
+ * Positions (int64_t) count the bytes that the present expat was fed. Between elements expat can be
  * thrown away and begun again behind a replayed header tag: so idle streams need none, and one that has grown (restrict.c) is retired.
  */
 #include "xml/parser.h"
@@ -12,11 +12,11 @@
 #include "common/err.h"
 #include "xml/parser_int.h"
 #include "xml/restrict.h"
+#include "xml/starttag.h"
+#include "xml/window.h"
 
 /* A fresh expat in use holds 10 to 20 KB. */
 #define RETIRE_BYTES ((size_t)96 << 10)
-/* The buffer of an element that came in many feeds is not kept for the next when larger. */
-#define PENDING_KEPT ((size_t)16 << 10)
 
 /* Why expat is asked to stop. */
 enum halt {
@@ -30,19 +30,12 @@ enum halt {
 
 enum stage { WAIT_HEADER, INSIDE, ENDED, DEAD };
 
-/* The stream header's tag and namespaces, all in one allocation. */
-struct header {
-	size_t nr_decls;
-	struct slice tag;
-	struct xml_nsdecl decls[];
-};
-
 struct xml_parser {
 	struct xml_limits limits;
 	const struct xml_parser_ops *ops;
 	void *arg;
 	struct xml_expat expat;
-	struct header *header;
+	struct xml_header *header;
 	enum stage stage;
 	enum halt halt;
 	int err;
@@ -50,41 +43,19 @@ struct xml_parser {
 	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
 	unsigned depth;              /* open elements, the stream header included */
 
-	struct slice in;             /* what is being fed */
-	int64_t origin, fed;
+	struct xml_window window;    /* what is being fed, and what is kept of earlier feeds */
+	int64_t fed;
 	int64_t ahead;               /* bytes that expat has, but the caller was told were not used */
 	int64_t boundary;            /* end of the last complete thing at the first level */
 	int64_t last_end;            /* end of the last event */
-	struct buf pending;          /* bytes from pending_at on, of an element begun in an earlier feed */
-	int64_t pending_at;
 
-	/* The first-level element (or header) being read. Its strings are in `strings`: first declarations, then name and attributes. */
+	/* The first-level element (or header) being read. */
+	struct xml_starttag tag;
 	int64_t start, inner_start;
 	bool mixed_text;
 	unsigned nr_children;
-	struct xml_head head;
-	struct xml_attr *attrs;
-	size_t attrs_cap;
-	struct xml_nsdecl *decls;
-	size_t decls_cap, nr_decls;
-	char *strings;
-	size_t strings_n, strings_cap;
-	size_t nr_own;               /* declarations in `strings` */
 	size_t nr_tag_decls;         /* declarations of the tag being read, at any depth */
 };
-
-struct slice xml_attr_get_ns(const struct xml_head *h, const char *ns, const char *name)
-{
-	for (size_t i = 0; i < h->nr_attrs; i++)
-		if (slice_is(h->attrs[i].ns, ns) && slice_is(h->attrs[i].name, name))
-			return h->attrs[i].value;
-	return SLICE_NONE;
-}
-
-struct slice xml_attr_get(const struct xml_head *h, const char *name)
-{
-	return xml_attr_get_ns(h, "", name);
-}
 
 static void fail(void *arg, int err)
 {
@@ -102,185 +73,25 @@ static bool deaf(const struct xml_parser *p)
 	return p->halt != HALT_NONE || p->replaying;
 }
 
-/* ---- strings of a start tag ---- */
-
-static void strings_reserve(struct xml_parser *p, size_t n)
+static void element_forget(struct xml_parser *p)
 {
-	if (p->strings_cap - p->strings_n >= n)
-		return;
-	size_t cap = p->strings_cap ? p->strings_cap : 256;
-	while (cap - p->strings_n < n)
-		cap *= 2;
-	p->strings = mem_resize(p->strings, cap);
-	p->strings_cap = cap;
-}
-
-/* Room must have been reserved. */
-static const char *strings_add(struct xml_parser *p, const char *s)
-{
-	size_t n = strlen(s) + 1;
-	char *to = p->strings + p->strings_n;
-	memcpy(to, s, n);
-	p->strings_n += n;
-	return to;
-}
-
-static void tag_forget(struct xml_parser *p)
-{
-	p->strings_n = p->nr_own = 0;
+	xml_starttag_forget(&p->tag);
 	p->mixed_text = false;
 	p->nr_children = 0;
-	p->nr_decls = 0;
-	p->head = (struct xml_head){.attrs = NULL};
-}
-
-static bool decl_overridden(const struct xml_nsdecl *own, size_t nr_own, struct slice prefix)
-{
-	for (size_t i = 0; i < nr_own; i++)
-		if (slice_eq(own[i].prefix, prefix))
-			return true;
-	return false;
-}
-
-/* Lists what is in force: of the header what is not overridden, then the tag's own. */
-static void decls_list(struct xml_parser *p)
-{
-	size_t nr_header = p->header ? p->header->nr_decls : 0;
-	p->nr_decls = 0;
-	if (nr_header + p->nr_own == 0)
-		return;
-	if (p->decls_cap < nr_header + p->nr_own) {
-		p->decls_cap = nr_header + p->nr_own;
-		p->decls = mem_resize(p->decls, p->decls_cap * sizeof *p->decls);
-	}
-	/* Own ones go to the end of the room first, so that the header's can be compared with them. */
-	struct xml_nsdecl *own = p->decls + nr_header;
-	const char *s = p->strings;
-	for (size_t i = 0; i < p->nr_own; i++) {
-		own[i].prefix = slice_str(s);
-		own[i].uri = slice_str(s + own[i].prefix.n + 1);
-		s = own[i].uri.p + own[i].uri.n + 1;
-	}
-	size_t n = 0;
-	for (size_t i = 0; i < nr_header; i++)
-		if (!decl_overridden(own, p->nr_own, p->header->decls[i].prefix))
-			p->decls[n++] = p->header->decls[i];
-	if (p->nr_own > 0)
-		memmove(p->decls + n, own, p->nr_own * sizeof *own);
-	p->nr_decls = n + p->nr_own;
-}
-
-static void head_copy(struct xml_parser *p, const char *name, const char **atts, size_t nr_attrs)
-{
-	size_t need = strlen(name) + 1;
-	for (size_t i = 0; i < 2 * nr_attrs; i++)
-		need += strlen(atts[i]) + 1;
-	strings_reserve(p, need);
-	if (p->attrs_cap < nr_attrs) {
-		p->attrs_cap = nr_attrs < 8 ? 8 : nr_attrs;
-		p->attrs = mem_resize(p->attrs, p->attrs_cap * sizeof *p->attrs);
-	}
-	struct xml_qname q = xml_expat_split(strings_add(p, name));
-	p->head = (struct xml_head){.ns = q.ns, .name = q.name, .prefix = q.prefix, .attrs = p->attrs, .nr_attrs = nr_attrs};
-	for (size_t i = 0; i < nr_attrs; i++) {
-		q = xml_expat_split(strings_add(p, atts[2 * i]));
-		p->attrs[i] = (struct xml_attr){.ns = q.ns, .name = q.name, .prefix = q.prefix};
-		p->attrs[i].value = slice_str(strings_add(p, atts[2 * i + 1]));
-	}
-	decls_list(p);
-}
-
-/* ---- raw bytes ---- */
-
-/* Bytes [at, end) of the stream: where the caller has them, or, when they began in an earlier feed, put together in `pending`. */
-static struct slice raw_bytes(struct xml_parser *p, int64_t at, int64_t end)
-{
-	if (at >= p->origin)
-		return (struct slice){p->in.p + (at - p->origin), (size_t)(end - at)};
-	int64_t have = p->pending_at + (int64_t)buf_len(&p->pending);
-	ASSERT(at >= p->pending_at && have >= p->origin);
-	/* Its size was checked against the limits: the buffer has none of its own. */
-	if (end > have && buf_add(&p->pending, p->in.p + (have - p->origin), (size_t)(end - have)) < 0)
-		ASSERT(!"pending has no limit of its own");
-	return (struct slice){buf_slice(&p->pending).p + (at - p->pending_at), (size_t)(end - at)};
-}
-
-/* Everything up to `end` was handed out. Rarely is there more: only an expat that holds complete tokens back tells so late of what came after. */
-static void pending_forget(struct xml_parser *p, int64_t end)
-{
-	if (buf_len(&p->pending) > (size_t)(end - p->pending_at)) {
-		buf_drain(&p->pending, (size_t)(end - p->pending_at));
-		p->pending_at = end;
-	} else if (buf_len(&p->pending) > PENDING_KEPT) {
-		buf_clear(&p->pending);
-	} else {
-		buf_reset(&p->pending);
-	}
-}
-
-/* At the end of a feed: keeps what the next needs of this one. */
-static void pending_save(struct xml_parser *p)
-{
-	int64_t from = p->depth > 1 ? p->start : p->boundary;
-	if (from >= p->origin || buf_len(&p->pending) == 0) {
-		if (from < p->origin)
-			from = p->origin;
-		buf_reset(&p->pending);
-		if (p->depth <= 1)
-			from += (int64_t)xml_space_prefix((struct slice){p->in.p + (from - p->origin), (size_t)(p->fed - from)});
-		p->pending_at = from;
-	} else {
-		from = p->origin;
-	}
-	if (buf_add(&p->pending, p->in.p + (from - p->origin), (size_t)(p->fed - from)) < 0)
-		ASSERT(!"pending has no limit of its own");
-}
-
-/* ---- the header ---- */
-
-static size_t decls_bytes(const struct xml_parser *p)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < p->nr_decls; i++)
-		n += p->decls[i].prefix.n + p->decls[i].uri.n;
-	return n;
-}
-
-static struct slice place(char **to, struct slice s)
-{
-	if (s.n > 0)
-		memcpy(*to, s.p, s.n);
-	struct slice placed = {*to, s.n};
-	*to += s.n;
-	return placed;
-}
-
-static void header_keep(struct xml_parser *p, struct slice tag)
-{
-	size_t decls = p->nr_decls * sizeof p->decls[0];
-	struct header *h = mem_alloc(sizeof *h + decls + decls_bytes(p) + tag.n);
-	char *to = (char *)h->decls + decls;
-	h->nr_decls = p->nr_decls;
-	h->tag = place(&to, tag);
-	for (size_t i = 0; i < p->nr_decls; i++) {
-		h->decls[i].prefix = place(&to, p->decls[i].prefix);
-		h->decls[i].uri = place(&to, p->decls[i].uri);
-	}
-	p->header = h;
 }
 
 static void on_header(struct xml_parser *p, int64_t end)
 {
-	header_keep(p, raw_bytes(p, p->start, end));
+	p->header = xml_header_new(&p->tag, xml_window_bytes(&p->window, p->start, end));
 	p->stage = INSIDE;
 	p->boundary = end;
 	struct slice default_ns = SLICE_NONE;
-	for (size_t i = 0; i < p->nr_decls; i++)
-		if (p->decls[i].prefix.n == 0)
-			default_ns = p->decls[i].uri;
-	p->ops->header(p->arg, &p->head, default_ns);
-	pending_forget(p, end);
-	tag_forget(p);
+	for (size_t i = 0; i < p->tag.nr_decls; i++)
+		if (p->tag.decls[i].prefix.n == 0)
+			default_ns = p->tag.decls[i].uri;
+	p->ops->header(p->arg, &p->tag.head, default_ns);
+	xml_window_done(&p->window, end);
+	element_forget(p);
 }
 
 static void footer(struct xml_parser *p)
@@ -297,14 +108,8 @@ static void on_declare(void *arg, const char *prefix, const char *uri)
 	if (deaf(p))
 		return;
 	p->nr_tag_decls++;
-	if (p->depth > 1 || (prefix != NULL && strcmp(prefix, "xml") == 0))
-		return;
-	prefix = prefix ? prefix : "";
-	uri = uri ? uri : "";
-	strings_reserve(p, strlen(prefix) + strlen(uri) + 2);
-	strings_add(p, prefix);
-	strings_add(p, uri);
-	p->nr_own++;
+	if (p->depth <= 1 && (prefix == NULL || strcmp(prefix, "xml") != 0))
+		xml_starttag_declare(&p->tag, prefix, uri);
 }
 
 /* Depth, tag size, number of attributes, size of the element so far. */
@@ -337,23 +142,24 @@ static void on_start(void *arg, const char *name, const char **atts)
 		return;
 	p->start = at;
 	p->inner_start = end;
-	head_copy(p, name, atts, nr_attrs);
+	const struct xml_header *outer = p->header;
+	xml_starttag_set(&p->tag, name, atts, nr_attrs, outer ? outer->decls : NULL, outer ? outer->nr_decls : 0);
 	if (depth == 0)
 		on_header(p, end);
 }
 
 static void element_done(struct xml_parser *p, int64_t inner_end, int64_t end)
 {
-	struct xml_element e = {.head = p->head, .decls = p->decls, .nr_decls = p->nr_decls, .nr_own = p->nr_own,
+	struct xml_element e = {.head = p->tag.head, .decls = p->tag.decls, .nr_decls = p->tag.nr_decls, .nr_own = p->tag.nr_own,
 				.nr_children = p->nr_children, .mixed_text = p->mixed_text};
-	e.raw = raw_bytes(p, p->start, end);
+	e.raw = xml_window_bytes(&p->window, p->start, end);
 	if (inner_end > p->inner_start)
 		e.inner = (struct slice){e.raw.p + (p->inner_start - p->start), (size_t)(inner_end - p->inner_start)};
 	p->boundary = end;
 	p->ops->element(p->arg, &e);
-	pending_forget(p, end);
-	tag_forget(p);
-	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES && end >= p->origin) {
+	xml_window_done(&p->window, end);
+	element_forget(p);
+	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES && end >= p->window.origin) {
 		p->halt = HALT_RETIRE;
 		xml_expat_halt(&p->expat);
 	}
@@ -435,15 +241,8 @@ static void expat_start(struct xml_parser *p)
 static void memory_free(struct xml_parser *p)
 {
 	xml_expat_close(&p->expat);
-	buf_clear(&p->pending);
-	tag_forget(p);
-	free(p->strings);
-	free(p->attrs);
-	free(p->decls);
-	p->strings = NULL;
-	p->attrs = NULL;
-	p->decls = NULL;
-	p->strings_cap = p->attrs_cap = p->decls_cap = 0;
+	xml_window_clear(&p->window);
+	xml_starttag_clear(&p->tag);
 	p->suspended = false;
 	p->ahead = p->fed = 0;
 }
@@ -463,11 +262,11 @@ static void forget(struct xml_parser *p)
 /* Between elements: another expat, from `boundary` on. */
 static void expat_renew(struct xml_parser *p)
 {
-	int64_t done = p->boundary - p->origin;
+	int64_t done = p->boundary - p->window.origin;
 	ASSERT(p->header != NULL && done >= 0);
 	xml_expat_close(&p->expat);
 	expat_start(p);
-	p->origin = p->fed - done;
+	p->window.origin = p->fed - done;
 	p->halt = HALT_NONE;
 }
 
@@ -489,8 +288,8 @@ static int check_opening(const struct xml_parser *p)
 {
 	if (p->stage != WAIT_HEADER || p->fed > 1)
 		return 0;
-	for (size_t i = 0; i < p->in.n && p->fed + (int64_t)i < 2; i++) {
-		unsigned char c = (unsigned char)p->in.p[i];
+	for (size_t i = 0; i < p->window.in.n && p->fed + (int64_t)i < 2; i++) {
+		unsigned char c = (unsigned char)p->window.in.p[i];
 		if (c == 0 || c >= 0xfe)
 			return -ERR_XML_ENCODING;
 		if (p->fed + (int64_t)i == 0 && c != '<')
@@ -501,10 +300,10 @@ static int check_opening(const struct xml_parser *p)
 
 static enum XML_Status feed_portion(struct xml_parser *p)
 {
-	size_t at = (size_t)(p->fed - p->origin);
-	size_t n = p->in.n - at < XML_PORTION ? p->in.n - at : XML_PORTION;
+	size_t at = (size_t)(p->fed - p->window.origin);
+	size_t n = p->window.in.n - at < XML_PORTION ? p->window.in.n - at : XML_PORTION;
 	p->fed += (int64_t)n;
-	return xml_expat_feed(&p->expat, p->in.p + at, n);
+	return xml_expat_feed(&p->expat, p->window.in.p + at, n);
 }
 
 /* Until the input is used up or something halts it. 0 or -ERR_XML_*. */
@@ -515,7 +314,7 @@ static int run(struct xml_parser *p)
 		if (p->suspended) {
 			p->suspended = false;
 			status = xml_expat_resume(&p->expat);
-		} else if (p->fed - p->origin < (int64_t)p->in.n) {
+		} else if (p->fed - p->window.origin < (int64_t)p->window.in.n) {
 			status = feed_portion(p);
 		} else {
 			return 0;
@@ -536,10 +335,20 @@ static int run(struct xml_parser *p)
 	}
 }
 
+/* The input goes away: of an unfinished element everything is kept, between elements the beginning of a tag. */
+static void save(struct xml_parser *p)
+{
+	int64_t from = p->depth > 1 ? p->start : p->boundary;
+	struct xml_window *w = &p->window;
+	if (p->depth <= 1 && from >= w->origin)
+		from += (int64_t)xml_space_prefix((struct slice){w->in.p + (from - w->origin), (size_t)(p->fed - from)});
+	xml_window_save(w, from, p->fed);
+}
+
 static int feed_stopped(struct xml_parser *p, size_t *used)
 {
-	int64_t upto = p->boundary > p->origin ? p->boundary : p->origin;
-	*used = (size_t)(upto - p->origin);
+	int64_t upto = p->boundary > p->window.origin ? p->boundary : p->window.origin;
+	*used = (size_t)(upto - p->window.origin);
 	p->ahead = p->fed - upto;
 	p->suspended = true;
 	p->halt = HALT_NONE;
@@ -549,21 +358,21 @@ static int feed_stopped(struct xml_parser *p, size_t *used)
 static int feed_done(struct xml_parser *p, int err, size_t *used)
 {
 	if (err) {
-		*used = p->boundary > p->origin ? (size_t)(p->boundary - p->origin) : 0;
+		*used = p->boundary > p->window.origin ? (size_t)(p->boundary - p->window.origin) : 0;
 		forget(p);
 		p->stage = DEAD;
 		return p->err = err;
 	}
 	if (p->halt == HALT_STOP)
 		return feed_stopped(p, used);
-	*used = p->in.n;
+	*used = p->window.in.n;
 	if (p->halt == HALT_RESET) {
 		forget(p);
 	} else if (p->halt == HALT_END) {
 		forget(p);
 		p->stage = ENDED;
 	} else {
-		pending_save(p);
+		save(p);
 	}
 	return 0;
 }
@@ -572,8 +381,8 @@ static int feed_expat(struct xml_parser *p, size_t *used)
 {
 	if (p->expat.parser == NULL)
 		expat_start(p);
-	p->origin = p->fed - p->ahead;
-	if (p->ahead > (int64_t)p->in.n)
+	p->window.origin = p->fed - p->ahead;
+	if (p->ahead > (int64_t)p->window.in.n)
 		expat_renew(p); /* fed again, but less of it than expat has */
 	p->ahead = 0;
 	int err = check_opening(p);
@@ -596,14 +405,14 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 		return p->err;
 	int err = 0;
 	p->feeding = true;
-	p->in = in;
+	p->window.in = in;
 	if (p->footer_due) {
 		footer(p);
 		err = feed_done(p, 0, used);
 	} else {
 		size_t skip = skippable(p, in);
 		if (skip < in.n) {
-			p->in = (struct slice){in.p + skip, in.n - skip};
+			p->window.in = (struct slice){in.p + skip, in.n - skip};
 			err = feed_expat(p, used);
 		}
 		*used += skip;
@@ -639,7 +448,7 @@ struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct 
 	p->limits = *limits;
 	p->ops = ops;
 	p->arg = arg;
-	buf_init(&p->pending, SIZE_MAX / 2); /* raw_bytes() and pending_save() come after the limits */
+	xml_window_init(&p->window);
 	return p;
 }
 
@@ -659,7 +468,7 @@ void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits
 
 bool xml_parser_idle(const struct xml_parser *p)
 {
-	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) && buf_len(&p->pending) == 0;
+	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) && buf_len(&p->window.pending) == 0;
 }
 
 void xml_parser_release(struct xml_parser *p)
@@ -671,6 +480,6 @@ void xml_parser_release(struct xml_parser *p)
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag)
 {
 	ASSERT(p->stage == WAIT_HEADER && p->header == NULL && p->expat.parser == NULL);
-	header_keep(p, header_tag);
+	p->header = xml_header_new(&p->tag, header_tag);
 	p->stage = INSIDE;
 }
