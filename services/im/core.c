@@ -161,6 +161,14 @@ struct im_session *im_user_best(const struct im_user *u)
 	return best;
 }
 
+void im_user_backlog(struct im *im, struct im_user *u)
+{
+	if (!im_user_best(u))
+		return; /* the session that is to get them will look for them */
+	u->backlog = true;
+	im_user_mark(im, u);
+}
+
 void im_user_mark(struct im *im, struct im_user *u)
 {
 	if (u->dirty)

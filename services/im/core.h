@@ -142,6 +142,7 @@ struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id); /* ma
 void im_user_unref(struct im *im, struct im_user *u);
 struct im_session *im_session_find(const struct im *im, const struct jid *full);
 struct im_session *im_user_best(const struct im_user *u); /* available, highest priority, not negative; NULL: none */
+void im_user_backlog(struct im *im, struct im_user *u);   /* there are offline rows that could go */
 void im_user_mark(struct im *im, struct im_user *u);      /* looked at when the turn ends */
 
 /* work.c */

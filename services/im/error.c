@@ -30,7 +30,7 @@ static const char *error_type(const char *condition)
 /* Never an error for an error or a result; headlines that can't be delivered and mere availability are dropped (RFC 6121 section 8.5). */
 static bool answerable(enum stanza_kind kind, struct slice type)
 {
-	if (slice_is(type, "error") || slice_is(type, "result"))
+	if (kind == STANZA_NONE || slice_is(type, "error") || slice_is(type, "result"))
 		return false;
 	if (kind == STANZA_MESSAGE)
 		return !slice_is(type, "headline");

@@ -17,10 +17,8 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 		error_reply(st, "service-unavailable");
 		return;
 	}
-	if (u) {
-		u->backlog = true;
-		im_user_mark(st->im, u);
-	}
+	if (u)
+		im_user_backlog(st->im, u);
 }
 
 /* To all available sessions of the highest priority that is not negative; how many took it. */

@@ -240,10 +240,8 @@ static void available(struct stanza *st)
 	broadcast(s, st->xml, st->work);
 	if (initial)
 		became_available(s, st->work);
-	if (priority >= 0 && !took_messages) { /* XEP-0160: now its offline messages come */
-		s->user->backlog = true;
-		im_user_mark(s->im, s->user);
-	}
+	if (priority >= 0 && !took_messages)
+		im_user_backlog(s->im, s->user); /* XEP-0160: now its offline messages come */
 }
 
 /* Those who got directed presence and no broadcast (RFC 6121 section 4.6.3). */

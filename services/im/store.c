@@ -107,7 +107,7 @@ static bool open_all(struct store *s, const char *path)
 		fail(s);
 		return false;
 	}
-	sqlite3_busy_timeout(s->db, 5000);
+	sqlite3_busy_timeout(s->db, 1000);
 	if (!run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;") || !migrate(s))
 		return false;
 	for (size_t i = 0; i < STMT_MAX_; i++) {

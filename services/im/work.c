@@ -85,8 +85,7 @@ static void message_failed(struct im_work *w)
 		return;
 	if (w->user->pumped >= w->row)
 		w->user->pumped = w->row - 1;
-	w->user->backlog = true;
-	im_user_mark(w->im, w->user);
+	im_user_backlog(w->im, w->user);
 }
 
 static void settle_copy(struct im_work *w)

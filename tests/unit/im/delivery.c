@@ -1,0 +1,330 @@
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+#include <sqlite3.h>
+
+/* Promise 1: acknowledged only when stored or when the next hop has it; and what happens when the next hop does not answer, says no, or is full. */
+
+#define MSG(from, to, type, body) \
+	"<message xmlns='jabber:client' from='" from "' to='" to "' type='" type "' id='m'><body>" body "</body></message>"
+#define ALICE "alice@a.example/one"
+#define BOB "bob@b.example/two"
+
+static struct fake f;
+static struct client *alice, *bob;
+
+static void begin(void)
+{
+	fake_open(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	bob = fake_online(&f, "bob@b.example", "two", 0);
+}
+
+static void acknowledged_when_delivered(void)
+{
+	begin();
+	const char *xml = MSG(ALICE, BOB, "chat", "hi");
+	uint64_t t = fake_from(alice, xml);
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strcmp(s->xml, xml) == 0); /* unchanged */
+	fake_wait(&f, 999);
+	CHECK(!fake_acked(&f, t));
+	fake_delivered(&f, s);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	CHECK_EQ(im_nr_in_flight(f.im), 0);
+	fake_close(&f);
+}
+
+static void acknowledged_after_the_commit(void)
+{
+	begin();
+	fake_logout(bob);
+	f.watch_table = "offline";
+	fake_begin(&f);
+	uint64_t t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "hi"));
+	uint64_t t2 = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "again"));
+	CHECK(!fake_acked(&f, t)); /* the turn is not over */
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_end(&f);
+	CHECK(fake_acked(&f, t) && fake_acked(&f, t2));
+	CHECK_EQ(f.rows_at_ack, 2); /* another process saw it when the acknowledgement left */
+	fake_close(&f);
+}
+
+static void nothing_of_a_dead_turn_is_acknowledged(void)
+{
+	begin();
+	fake_logout(bob);
+	fake_begin(&f);
+	uint64_t t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "hi"));
+	fake_crash(&f); /* between storing and committing */
+	CHECK(!fake_acked(&f, t));
+	bob = fake_online(&f, "bob@b.example", "two", 0);
+	CHECK_EQ(fake_rows(&f, "offline"), 0); /* so it is alice's to repeat */
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "hi"));
+	CHECK(fake_got(&f, bob, "hi", NULL));
+	fake_crash(&f); /* the same while it was on its way to bob */
+	CHECK(!fake_acked(&f, t));
+	fake_close(&f);
+}
+
+static void stored_when_the_next_hop_is_slow(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "slow"));
+	struct sent *s = fake_next(&f, bob);
+	CHECK_EQ(f.next_ms, f.now_ms + 1000);
+	f.watch_table = "offline";
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(f.rows_at_ack, 1);
+	CHECK_EQ(f.next_ms, UINT64_MAX);
+	fake_delivered(&f, s); /* after all: it must not come twice */
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_logout(bob);
+	bob = fake_login(&f, "bob@b.example", "two");
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "'/>");
+	while ((s = fake_next(&f, bob)))
+		CHECK(!strstr(s->xml, "slow"));
+	fake_close(&f);
+}
+
+static void stored_when_the_session_dies(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG(ALICE, BOB, "chat", "lost?"));
+	fake_logout(bob);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	fake_crash(&f);
+	bob = fake_login(&f, "bob@b.example", "three");
+	fake_from(bob, "<presence xmlns='jabber:client' from='bob@b.example/three'/>");
+	struct sent *s, *message = NULL;
+	while ((s = fake_next(&f, bob))) {
+		if (strstr(s->xml, "lost?"))
+			message = s;
+	}
+	CHECK(message && strstr(message->xml, "urn:xmpp:delay"));
+	CHECK_EQ(fake_rows(&f, "offline"), 1); /* still ours until bob has it */
+	if (message)
+		fake_delivered(&f, message);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+static void one_of_several_sessions_is_enough(void)
+{
+	begin();
+	struct client *bob2 = fake_online(&f, "bob@b.example", "other", 0);
+	fake_read_all(&f);
+	uint64_t t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "both"));
+	CHECK(fake_got(&f, bob, "both", NULL));
+	struct sent *s = fake_next(&f, bob2);
+	CHECK(s && strstr(s->xml, "both"));
+	fake_logout(bob);
+	CHECK(!fake_acked(&f, t));
+	fake_delivered(&f, s);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+static void another_session_takes_over(void)
+{
+	begin();
+	struct client *low = fake_online(&f, "bob@b.example", "low", -1);
+	struct client *next = fake_online(&f, "bob@b.example", "next", 5);
+	fake_read_all(&f);
+	fake_from(alice, MSG(ALICE, BOB, "chat", "first"));
+	fake_from(alice, MSG(ALICE, BOB, "chat", "second"));
+	fake_logout(bob); /* both come back, in order, and go to the session that is there */
+	CHECK(fake_got(&f, next, "unavailable", NULL));
+	CHECK(fake_got(&f, next, "first", NULL));
+	CHECK(fake_got(&f, next, "second", NULL));
+	CHECK(fake_got(&f, low, "unavailable", NULL));
+	CHECK(!fake_next(&f, low));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+static void a_full_session_gets_the_rest_in_order(void)
+{
+	begin();
+	bob->room = 1;
+	uint64_t t1 = fake_from(alice, MSG(ALICE, BOB, "chat", "m1"));
+	uint64_t t2 = fake_from(alice, MSG(ALICE, BOB, "chat", "m2"));
+	uint64_t t3 = fake_from(alice, MSG(ALICE, "bob@b.example", "normal", "m3"));
+	CHECK(!fake_acked(&f, t1));
+	CHECK(fake_acked(&f, t2) && fake_acked(&f, t3)); /* stored at once: no waiting for room */
+	CHECK_EQ(fake_rows(&f, "offline"), 2);
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "m1") && !fake_next(&f, bob));
+	fake_delivered(&f, s);
+	CHECK(fake_acked(&f, t1));
+	s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "m2") && !fake_next(&f, bob));
+	uint64_t t4 = fake_from(alice, MSG(ALICE, BOB, "chat", "m4")); /* may not overtake m3 */
+	CHECK(fake_acked(&f, t4));
+	bob->room = SIZE_MAX;
+	fake_delivered(&f, s);
+	CHECK(fake_got(&f, bob, "m3", NULL));
+	CHECK(fake_got(&f, bob, "m4", NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	uint64_t t5 = fake_from(alice, MSG(ALICE, BOB, "chat", "m5"));
+	CHECK(!fake_acked(&f, t5)); /* the backlog is gone: directly again */
+	CHECK(fake_got(&f, bob, "m5", NULL));
+	fake_close(&f);
+}
+
+static void all_in_flight_is_bounded(void)
+{
+	begin();
+	im_free(f.im); /* again with a small bound */
+	f.im = NULL;
+	f.limits.sends_max = 8;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	bob = fake_online(&f, "bob@b.example", "two", 0);
+	for (int i = 0; i < 20; i++)
+		fake_from(alice, MSG(ALICE, BOB, "chat", "x"));
+	CHECK_EQ(im_nr_in_flight(f.im), 8);
+	CHECK_EQ(fake_rows(&f, "offline"), 12);
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	CHECK_EQ(fake_unread(&f, bob), 20);
+	fake_close(&f);
+}
+
+static void to_another_server(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG(ALICE, "carol@c.example/x", "chat", "over"));
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s);
+	CHECK_STR(s->from_domain, "a.example");
+	CHECK_STR(s->to_domain, "c.example");
+	CHECK(!fake_acked(&f, t));
+	fake_delivered(&f, s);
+	CHECK(fake_acked(&f, t));
+
+	t = fake_from(alice, MSG(ALICE, "carol@c.example/x", "chat", "connecting")); /* a new connection takes its time */
+	s = fake_next(&f, NULL);
+	f.watch_table = "passing";
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(f.rows_at_ack, 1);
+	fake_delivered(&f, s);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_close(&f);
+}
+
+static void another_server_that_is_not_there(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "void"));
+	fake_undeliverable(&f, fake_next(&f, NULL), "remote-server-not-found");
+	CHECK(!fake_acked(&f, t)); /* until alice has the error */
+	CHECK(fake_got(&f, alice, "remote-server-not-found", "type='error'", "from='carol@c.example'", "to='" ALICE "'", "id='m'", NULL));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+
+	t = fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "void")); /* the news comes after the second */
+	struct sent *s = fake_next(&f, NULL);
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	fake_undeliverable(&f, s, "remote-server-timeout");
+	CHECK(fake_got(&f, alice, "remote-server-timeout", "type='wait'", NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+
+	t = fake_from(alice, MSG(ALICE, "carol@c.example", "error", "void"));
+	fake_undeliverable(&f, fake_next(&f, NULL), "remote-server-not-found");
+	CHECK(!fake_next(&f, alice)); /* never an error for an error */
+	CHECK(fake_acked(&f, t));
+
+	f.server_room = 0;
+	t = fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "full"));
+	CHECK(fake_got(&f, alice, "resource-constraint", "type='error'", NULL));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t));
+	fake_close(&f);
+}
+
+static void stored_on_its_way_survives(void)
+{
+	begin();
+	fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "survives"));
+	fake_from(alice, "<presence xmlns='jabber:client' from='" ALICE "' to='room@c.example/nick'/>");
+	fake_from(alice, "<iq xmlns='jabber:client' from='" ALICE "' to='" BOB "' type='get' id='i'><q xmlns='x'/></iq>");
+	uint64_t t = fake_from_server(&f, "c.example",
+				      "<iq xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' type='get' id='r'><q xmlns='x'/></iq>");
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 4);
+	fake_crash(&f);
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s && strstr(s->xml, "survives"));
+	CHECK(fake_got(&f, NULL, "type='error'", "service-unavailable", "to='carol@c.example/x'", NULL)); /* bob's session went with the process */
+	CHECK(!fake_next(&f, NULL)); /* a presence of a session that is no more says nothing */
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	fake_delivered(&f, s);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_close(&f);
+}
+
+static void a_waiting_row_goes_when_there_is_room(void)
+{
+	begin();
+	fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "1"));
+	fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "2"));
+	fake_wait(&f, 1000);
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.sends_max = 1;
+	fake_crash(&f);
+	CHECK_EQ(fake_unread(&f, NULL), 1);
+	CHECK_EQ(fake_rows(&f, "passing"), 2);
+	fake_delivered(&f, fake_next(&f, NULL));
+	CHECK(fake_got(&f, NULL, "<body>2</body>", NULL));
+	fake_close(&f);
+}
+
+/* A writer who holds the file longer than we wait: the commit can't be had. */
+static void a_dead_store_acknowledges_nothing(void)
+{
+	sqlite3 *db;
+	begin();
+	fake_logout(bob);
+	CHECK_EQ(sqlite3_open(f.path, &db), SQLITE_OK);
+	CHECK_EQ(sqlite3_exec(db, "BEGIN IMMEDIATE; CREATE TABLE x (y)", NULL, NULL, NULL), SQLITE_OK);
+	uint64_t t = fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "hi"));
+	CHECK(f.end_err < 0);
+	CHECK(!fake_acked(&f, t));
+	CHECK(strstr(im_why(f.im), "locked"));
+	sqlite3_close(db);
+	fake_close(&f);
+}
+
+int main(void)
+{
+	RUN(acknowledged_when_delivered);
+	RUN(acknowledged_after_the_commit);
+	RUN(nothing_of_a_dead_turn_is_acknowledged);
+	RUN(stored_when_the_next_hop_is_slow);
+	RUN(stored_when_the_session_dies);
+	RUN(one_of_several_sessions_is_enough);
+	RUN(another_session_takes_over);
+	RUN(a_full_session_gets_the_rest_in_order);
+	RUN(all_in_flight_is_bounded);
+	RUN(to_another_server);
+	RUN(another_server_that_is_not_there);
+	RUN(stored_on_its_way_survives);
+	RUN(a_waiting_row_goes_when_there_is_room);
+	RUN(a_dead_store_acknowledges_nothing);
+	return check_done("im.delivery");
+}

@@ -1,0 +1,189 @@
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+/* RFC 6121 section 8.5: who gets a message of which type, and what is kept for later (XEP-0160, XEP-0203). */
+
+#define MSG(to, type, body) \
+	"<message xmlns='jabber:client' from='alice@a.example/one' to='" to "' type='" type "' id='m'><body>" body "</body></message>"
+
+static struct fake f;
+static struct client *alice;
+
+static void begin(void)
+{
+	fake_open(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+}
+
+static struct client *bob_arrives(const char *resource, const char *priority)
+{
+	char xml[512];
+	struct client *c = fake_login(&f, "bob@b.example", resource);
+	snprintf(xml, sizeof xml, "<presence xmlns='jabber:client' from='%s'><priority>%s</priority></presence>", c->jid, priority);
+	fake_from(c, xml);
+	struct sent *own = fake_next(&f, c); /* its own presence comes back first */
+	CHECK(own && strstr(own->xml, "<presence"));
+	return c;
+}
+
+static void in_order_with_their_time(void)
+{
+	begin();
+	fake_logout(fake_login(&f, "bob@b.example", "x")); /* he exists */
+	fake_from(alice, MSG("bob@b.example", "chat", "1"));
+	f.now_ms += 3000;
+	fake_from(alice, MSG("bob@b.example/gone", "chat", "2"));
+	fake_from(alice, "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example' id='m'/>");
+	fake_from(alice, "<x:message xmlns:x='jabber:client' from='alice@a.example/one' to='bob@b.example'><x:body>4</x:body></x:message>");
+	fake_from(alice, "<x:message xmlns:x='jabber:client' from='alice@a.example/one' to='bob@b.example' />");
+	CHECK(!fake_next(&f, alice));
+	struct client *bob = bob_arrives("two", "0");
+	CHECK(fake_got(&f, bob, "<body>1</body><delay xmlns='urn:xmpp:delay' from='b.example' stamp='2023-11-14T22:30:00Z'/></message>", NULL));
+	CHECK(fake_got(&f, bob, "<body>2</body><delay", "stamp='2023-11-14T22:30:03Z'", NULL));
+	CHECK(fake_got(&f, bob, "id='m'><delay", "/></message>", NULL));
+	CHECK(fake_got(&f, bob, "<x:body>4</x:body><delay", "/></x:message>", NULL));
+	CHECK(fake_got(&f, bob, "><delay", "/></x:message>", NULL));
+	CHECK(!fake_next(&f, bob));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+static void a_negative_priority_gets_none(void)
+{
+	begin();
+	struct client *bob = bob_arrives("two", "-5");
+	uint64_t t = fake_from(alice, MSG("bob@b.example", "chat", "wait"));
+	CHECK(fake_acked(&f, t));
+	CHECK(!fake_next(&f, bob));
+	fake_from(alice, MSG("bob@b.example/two", "chat", "direct")); /* by its full JID it is reached */
+	CHECK(fake_got(&f, bob, "direct", NULL));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	fake_from(bob, "<presence xmlns='jabber:client' from='bob@b.example/two'/>");
+	CHECK(fake_got(&f, bob, "<presence", NULL));
+	CHECK(fake_got(&f, bob, "wait", NULL));
+	fake_close(&f);
+}
+
+static void the_highest_priority_gets_it(void)
+{
+	begin();
+	struct client *low = fake_online(&f, "bob@b.example", "low", 1);
+	struct client *high = fake_online(&f, "bob@b.example", "high", 7);
+	struct client *silent = fake_login(&f, "bob@b.example", "silent");
+	fake_read_all(&f);
+	fake_from(alice, MSG("bob@b.example", "normal", "n"));
+	CHECK(fake_got(&f, high, "<body>n", NULL));
+	fake_from(alice, MSG("bob@b.example/nobody", "chat", "c"));
+	CHECK(fake_got(&f, high, "<body>c", NULL));
+	fake_from(alice, MSG("bob@b.example", "headline", "h"));
+	CHECK(fake_got(&f, high, "<body>h", NULL));
+	CHECK(fake_got(&f, low, "<body>h", NULL)); /* to all that are not negative */
+	fake_from(alice, MSG("bob@b.example/silent", "chat", "s")); /* connected is enough for a full JID */
+	CHECK(fake_got(&f, silent, "<body>s", NULL));
+	CHECK(!fake_next(&f, low) && !fake_next(&f, high) && !fake_next(&f, silent));
+	fake_close(&f);
+}
+
+/* type, to: what alice hears, "" for nothing; and whether it is kept. */
+static void nobody_there(void)
+{
+	static const struct { const char *type, *to, *answer; size_t rows; } cases[] = {
+		{"chat", "bob@b.example", "", 1},
+		{"normal", "bob@b.example", "", 1},
+		{"unheard-of", "bob@b.example", "", 1},
+		{"headline", "bob@b.example", "", 0},
+		{"groupchat", "bob@b.example", "service-unavailable", 0},
+		{"error", "bob@b.example", "", 0},
+		{"chat", "bob@b.example/gone", "", 1},
+		{"headline", "bob@b.example/gone", "", 0},
+		{"groupchat", "bob@b.example/gone", "service-unavailable", 0},
+		{"error", "bob@b.example/gone", "", 0},
+		{"chat", "stranger@b.example", "service-unavailable", 0},
+		{"error", "stranger@b.example", "", 0},
+		{"chat", "b.example", "service-unavailable", 0},
+		{"error", "b.example", "", 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char xml[512];
+		begin();
+		fake_logout(fake_login(&f, "bob@b.example", "x"));
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='%s' to='%s' type='%s'/>", alice->jid, cases[i].to, cases[i].type);
+		uint64_t t = fake_from(alice, xml);
+		struct sent *s = fake_next(&f, alice);
+		CHECK_EQ(s != NULL, cases[i].answer[0] != 0);
+		CHECK(!s || strstr(s->xml, cases[i].answer));
+		CHECK_EQ(fake_rows(&f, "offline"), cases[i].rows);
+		fake_deliver_all(&f);
+		CHECK(fake_acked(&f, t));
+		if (check_bad_)
+			fprintf(stderr, "  case %zu: %s to %s\n", i, cases[i].type, cases[i].to);
+		fake_close(&f);
+	}
+}
+
+static void without_to_it_is_for_oneself(void)
+{
+	begin();
+	fake_from(alice, "<message xmlns='jabber:client' from='alice@a.example/one' type='chat'><body>note</body></message>");
+	CHECK(fake_got(&f, alice, "note", NULL));
+	fake_close(&f);
+}
+
+static void a_full_storage_bounces(void)
+{
+	begin();
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_max = 2;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	struct client *bob = fake_online(&f, "bob@b.example", "two", 0);
+	uint64_t t[3];
+	for (int i = 0; i < 3; i++)
+		t[i] = fake_from(alice, MSG("bob@b.example", "chat", "x"));
+	fake_logout(bob); /* three come back, two fit */
+	CHECK_EQ(fake_rows(&f, "offline"), 2);
+	CHECK(fake_acked(&f, t[0]) && fake_acked(&f, t[1]) && !fake_acked(&f, t[2]));
+	CHECK(fake_got(&f, alice, "service-unavailable", "type='error'", NULL));
+	fake_from(alice, MSG("bob@b.example", "chat", "y"));
+	CHECK(fake_got(&f, alice, "service-unavailable", NULL));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t[2]));
+	f.watch_table = "offline";
+	fake_close(&f);
+}
+
+static void from_another_server(void)
+{
+	begin();
+	fake_logout(fake_login(&f, "bob@b.example", "x"));
+	uint64_t t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='bob@b.example' type='chat'/>");
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='7'/>");
+	CHECK(fake_got(&f, NULL, "service-unavailable", "to='carol@c.example/x'", "from='nobody@b.example'", "id='7'", NULL));
+	CHECK(!fake_acked(&f, t));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t));
+	t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='dave@d.example'/>");
+	CHECK(fake_acked(&f, t) && !fake_next(&f, NULL)); /* no relay */
+	t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='@@' to='bob@b.example'/>");
+	CHECK(fake_acked(&f, t));
+	t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x'");
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	fake_close(&f);
+}
+
+int main(void)
+{
+	RUN(in_order_with_their_time);
+	RUN(a_negative_priority_gets_none);
+	RUN(the_highest_priority_gets_it);
+	RUN(nobody_there);
+	RUN(without_to_it_is_for_oneself);
+	RUN(a_full_storage_bounces);
+	RUN(from_another_server);
+	return check_done("im.offline");
+}

@@ -1,0 +1,106 @@
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+/* Who gets a session, under which resource, and how it ends. */
+
+static struct fake f;
+
+static void the_wanted_resource(void)
+{
+	fake_open(&f);
+	CHECK_STR(fake_login(&f, "alice@a.example", "home")->jid, "alice@a.example/home");
+	CHECK_EQ(im_nr_sessions(f.im), 1);
+	fake_close(&f);
+}
+
+static void a_chosen_resource_is_not_guessable(void)
+{
+	fake_open(&f);
+	struct client *one = fake_login(&f, "alice@a.example", NULL), *two = fake_login(&f, "alice@a.example", "");
+	CHECK_EQ(strlen(one->jid), strlen("alice@a.example/") + 32);
+	CHECK(strcmp(one->jid, two->jid) != 0);
+	CHECK_EQ(im_nr_sessions(f.im), 2);
+	fake_close(&f);
+}
+
+static void the_newest_wins(void)
+{
+	fake_open(&f);
+	struct client *other = fake_online(&f, "alice@a.example", "work", 0);
+	struct client *old = fake_online(&f, "alice@a.example", "home", 0);
+	fake_read_all(&f);
+	struct client *fresh = fake_login(&f, "alice@a.example", "home");
+	CHECK_STR(old->closed, "conflict");
+	CHECK_STR(fresh->jid, "alice@a.example/home");
+	CHECK(fake_got(&f, other, "type='unavailable'", "from='alice@a.example/home'", NULL));
+	fake_from(other, "<message xmlns='jabber:client' from='alice@a.example/work' to='alice@a.example/home' type='chat'><body>x</body></message>");
+	CHECK(fake_got(&f, fresh, "<body>x", NULL));
+	uint64_t t = fake_from(old, "<message xmlns='jabber:client' from='alice@a.example/home' to='alice@a.example' type='chat'/>");
+	CHECK(!fake_acked(&f, t)); /* it is not handled any more, so its client repeats it */
+	fake_logout(old);
+	CHECK_EQ(im_nr_sessions(f.im), 2);
+	fake_logout(fresh);
+	fake_logout(other);
+	CHECK_EQ(im_nr_sessions(f.im), 0);
+	CHECK_EQ(im_nr_in_flight(f.im), 0);
+	fake_close(&f);
+}
+
+static void refused(void)
+{
+	fake_open(&f);
+	CHECK_STR(fake_login(&f, "alice@c.example", "x")->refused, "not-allowed");
+	CHECK_STR(fake_login(&f, "a.example", "x")->refused, "not-allowed");
+	CHECK_STR(fake_login(&f, "@", "x")->refused, "jid-malformed");
+	CHECK_STR(fake_login(&f, "alice@a.example", "\x01")->refused, "bad-request");
+	CHECK_EQ(im_nr_sessions(f.im), 0);
+	CHECK_EQ(fake_rows(&f, "users"), 0);
+	fake_close(&f);
+}
+
+static void too_many(void)
+{
+	fake_open(&f);
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.sessions_max = 2;
+	fake_crash(&f);
+	fake_login(&f, "alice@a.example", "1");
+	struct client *two = fake_login(&f, "alice@a.example", "2");
+	CHECK_STR(fake_login(&f, "alice@a.example", "3")->refused, "resource-constraint");
+	CHECK_STR(fake_login(&f, "bob@a.example", "3")->jid, "bob@a.example/3");
+	CHECK_STR(fake_login(&f, "alice@a.example", "2")->jid, "alice@a.example/2"); /* takes the place of the old one */
+	CHECK_STR(two->closed, "conflict");
+	fake_close(&f);
+}
+
+static void answers_after_the_end(void)
+{
+	fake_open(&f);
+	struct client *alice = fake_login(&f, "alice@a.example", "1");
+	fake_from(alice, "<iq xmlns='jabber:client' from='alice@a.example/1' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>");
+	struct sent *s = fake_next(&f, alice);
+	fake_begin(&f);
+	alice->open = false;
+	im_session_closed(alice->session); /* before its stanzas come back */
+	fake_end(&f);
+	CHECK_EQ(im_nr_in_flight(f.im), 1);
+	fake_undeliverable(&f, s, "recipient-unavailable");
+	CHECK_EQ(im_nr_in_flight(f.im), 0);
+	fake_begin(&f);
+	im_delivered(f.im, s->cookie); /* one that is not known any more */
+	im_undeliverable(f.im, 4711, "recipient-unavailable", "<x/>", 4);
+	fake_end(&f);
+	fake_close(&f);
+}
+
+int main(void)
+{
+	RUN(the_wanted_resource);
+	RUN(a_chosen_resource_is_not_guessable);
+	RUN(the_newest_wins);
+	RUN(refused);
+	RUN(too_many);
+	RUN(answers_after_the_end);
+	return check_done("im.session");
+}

@@ -1,0 +1,174 @@
+#include "services/im/store.h"
+#include "tests/unit/check.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The store alone: what lasts, what goes with an open transaction, whose file it is. */
+
+static char dir[64], path[96], why[256];
+
+static void begin(void)
+{
+	snprintf(dir, sizeof dir, "/tmp/im-store-XXXXXX");
+	ASSERT(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/im.sqlite", dir);
+}
+
+static void end(struct store *s)
+{
+	static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
+	char name[128];
+	store_close(s);
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		snprintf(name, sizeof name, "%s%s", path, endings[i]);
+		unlink(name);
+	}
+	rmdir(dir);
+}
+
+static struct store *again(struct store *s)
+{
+	store_close(s);
+	s = store_open(path, why, sizeof why);
+	ASSERT(s);
+	return s;
+}
+
+static void sql(const char *text)
+{
+	sqlite3 *db;
+	CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
+	CHECK_EQ(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void users(void)
+{
+	begin();
+	struct store *s = again(NULL);
+	CHECK_EQ(store_user_find(s, SLICE("a@x")), 0);
+	CHECK(!store_dirty(s));
+	int64_t a = store_user_add(s, SLICE("a@x"), 5), b = store_user_add(s, SLICE("b@x"), 5);
+	CHECK(store_dirty(s) && a && b && a != b);
+	CHECK_EQ(store_user_add(s, SLICE("a@x"), 6), a);
+	CHECK_EQ(store_commit(s), 0);
+	CHECK(!store_dirty(s));
+	store_user_add(s, SLICE("c@x"), 5); /* not committed */
+	s = again(s);
+	CHECK_EQ(store_user_find(s, SLICE("a@x")), a);
+	CHECK_EQ(store_user_find(s, SLICE("c@x")), 0);
+	end(s);
+}
+
+static void contacts(void)
+{
+	begin();
+	struct store *s = again(NULL);
+	int64_t u = store_user_add(s, SLICE("a@x"), 5);
+	struct contact c = {.jid = mem_strdup("b@x"), .name = mem_strdup("B'); DROP TABLE users; --"), .state = SUB_FROM | SUB_PENDING_OUT, .listed = true};
+	c.groups = mem_alloc(2 * sizeof *c.groups);
+	c.groups[0] = mem_strdup("one");
+	c.groups[1] = mem_strdup("two");
+	c.nr_groups = 2;
+	store_contact_put(s, u, &c);
+	contact_clear(&c);
+	c = (struct contact){.jid = mem_strdup("c@x"), .state = SUB_TO, .request = mem_strdup("<x/>"), .request_n = 4};
+	store_contact_put(s, u, &c);
+	contact_clear(&c);
+	CHECK_EQ(store_commit(s), 0);
+	s = again(s);
+	CHECK(store_contact_get(s, u, SLICE("b@x"), &c));
+	CHECK_STR(c.name, "B'); DROP TABLE users; --");
+	CHECK_EQ(c.state, SUB_FROM | SUB_PENDING_OUT);
+	CHECK(c.listed && c.nr_groups == 2 && !c.request);
+	free(c.groups[--c.nr_groups]);
+	store_contact_put(s, u, &c); /* replaces the groups */
+	contact_clear(&c);
+	CHECK(!store_contact_get(s, u + 1, SLICE("b@x"), &c));
+	struct contact_list l;
+	store_contacts(s, u, 0, &l);
+	CHECK_EQ(l.nr, 2);
+	CHECK_EQ(l.v[0].nr_groups + l.v[1].nr_groups, 1);
+	contact_list_clear(&l);
+	store_contacts(s, u, SUB_TO, &l);
+	CHECK_EQ(l.nr, 1);
+	CHECK_STR(l.v[0].jid, "c@x");
+	CHECK_STR(l.v[0].request, "<x/>");
+	contact_list_clear(&l);
+	CHECK_EQ(store_contact_count(s, u), 2);
+	store_contact_del(s, u, SLICE("b@x"));
+	CHECK_EQ(store_contact_count(s, u), 1);
+	CHECK(!store_contact_get(s, u, SLICE("b@x"), &c));
+	end(s);
+}
+
+static void queues(void)
+{
+	begin();
+	struct store *s = again(NULL);
+	struct buf xml;
+	size_t nr, bytes;
+	buf_init(&xml, 100);
+	int64_t one = store_offline_add(s, 7, 1, SLICE("<a/>")), two = store_offline_add(s, 7, 1, SLICE("<bb/>"));
+	store_offline_add(s, 8, 1, SLICE("<c/>"));
+	CHECK_EQ(store_offline_next(s, 7, 0, &xml), one);
+	CHECK(slice_is(buf_slice(&xml), "<a/>"));
+	CHECK_EQ(store_offline_next(s, 7, one, &xml), two);
+	CHECK_EQ(store_offline_next(s, 7, two, &xml), 0);
+	store_offline_size(s, 7, &nr, &bytes);
+	CHECK_EQ(nr, 2);
+	CHECK_EQ(bytes, 9);
+	store_offline_del(s, two);
+	CHECK(store_offline_add(s, 7, 1, SLICE("<d/>")) > two); /* numbers are not used again: they tell the order */
+	CHECK_EQ(store_passing_last(s), 0);
+	int64_t p = store_passing_add(s, 1, SLICE("<p/>"));
+	CHECK_EQ(store_passing_last(s), p);
+	CHECK_EQ(store_passing_next(s, 0, &xml), p);
+	store_passing_del(s, p);
+	CHECK_EQ(store_passing_next(s, 0, &xml), 0);
+	CHECK_EQ(store_commit(s), 0);
+	buf_clear(&xml);
+	end(s);
+}
+
+static void whose_file(void)
+{
+	begin();
+	struct store *s = again(NULL);
+	CHECK(!store_open(path, why, sizeof why));
+	CHECK(strstr(why, "another process"));
+	store_close(s);
+	sql("PRAGMA user_version = 99");
+	CHECK(!store_open(path, why, sizeof why));
+	CHECK(strstr(why, "newer"));
+	sql("PRAGMA user_version = 1; PRAGMA application_id = 1");
+	CHECK(!store_open(path, why, sizeof why));
+	CHECK(strstr(why, "another program"));
+	end(NULL);
+	snprintf(path, sizeof path, "/nonexistent/im.sqlite");
+	CHECK(!store_open(path, why, sizeof why));
+	CHECK(strstr(why, "lock file"));
+}
+
+static void not_a_database(void)
+{
+	begin();
+	FILE *file = fopen(path, "w");
+	fprintf(file, "this is not what it should be, but it is longer than a header of a database would have to be, which is one hundred bytes\n");
+	fclose(file);
+	CHECK(!store_open(path, why, sizeof why));
+	CHECK(strstr(why, "not a database"));
+	end(NULL);
+}
+
+int main(void)
+{
+	RUN(users);
+	RUN(contacts);
+	RUN(queues);
+	RUN(whose_file);
+	RUN(not_a_database);
+	return check_done("im.store");
+}
