@@ -1,0 +1,157 @@
+#ifndef SVCPROTO_CLIENT_H
+#define SVCPROTO_CLIENT_H
+
+/*
+ * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers open,
+ * tickets; client_pair.c: streams to other domains; client_reject.c: answers to refused stanzas; run.c: a loop for programs without one.
+ */
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "svcproto/announcer.h"
+#include "svcproto/keys.h"
+#include "svcproto/zmon.h"
+
+#define CLIENT_NEVER UINT64_MAX
+
+/* A gateway worker of the directory. */
+struct client_link {
+	TAILQ_ENTRY(client_link) all;
+	struct svcproto *sp;
+	struct svc_id owner;
+	char key[41];
+	struct zmon z;
+	struct svc_link *engine;
+	bool gone;               /* the directory has lost it: closed when it goes down */
+	bool draining;
+	bool up, said;
+	unsigned broken;         /* handshakes in a row that failed */
+	uint64_t retry_at_ms, retry_delay_ms;
+	uint64_t tick_at_ms;
+};
+
+enum inbound_kind { INBOUND_SESSION = 1, INBOUND_SERVER };
+
+/* A stream that a gateway opened: what a ticket leads to. */
+struct inbound {
+	enum inbound_kind kind;
+	uint64_t serial;         /* never used again */
+	struct svc_stream *stream;
+	struct client_link *link;
+	uint32_t last_seq;
+	struct inbound *chain;
+};
+
+struct sent {
+	STAILQ_ENTRY(sent) all;
+	uint32_t seq;
+	uint64_t cookie;
+};
+
+struct svcproto_session {
+	struct inbound in;       /* first */
+	struct svcproto *sp;
+	void *data;
+	char *jid;
+	bool accepted;
+	STAILQ_HEAD(, sent) sent; /* those with a cookie */
+};
+
+struct server_in {
+	struct inbound in;       /* first */
+	char *remote, *local;
+};
+
+struct queued {
+	STAILQ_ENTRY(queued) all;
+	uint64_t cookie, since_ms;
+	uint32_t seq;            /* 0: the engine does not have it */
+	bool repeated;
+	size_t n;
+	char xml[];
+};
+
+/* All stanzas from one domain of ours to another domain. */
+struct pair {
+	struct pair *chain;
+	TAILQ_ENTRY(pair) all, work;
+	bool in_work, closing;
+	char *from, *to;
+	struct svc_stream *stream;       /* NULL: none now */
+	STAILQ_HEAD(, queued) queue;     /* in order, first those that the engine has */
+	size_t nr, bytes;
+	uint64_t used_at_ms, retry_at_ms, retry_delay_ms;
+};
+
+struct own_domain {
+	struct own_domain *next;
+	unsigned types;
+	char name[];
+};
+
+#define CLIENT_PAIR_BUCKETS 4096u
+
+struct svcproto {
+	const struct svcproto_callbacks *cb;
+	void *arg;
+	void *zmq;
+	struct svc_key key;
+	struct svc_hello hello;
+	struct directory *directory;
+	struct announcer *announcer;
+	int epoll_fd, timer_fd, kick_fd;
+	atomic_bool stopping;
+	bool kicked;
+	unsigned nr_up;
+	uint64_t now_ms, swept_at_ms;
+	struct own_domain *domains;
+	TAILQ_HEAD(, client_link) links;
+	struct inbound **inbound;        /* by serial */
+	size_t nr_inbound, cap_inbound;
+	uint64_t serials;
+	struct pair *pairs[CLIENT_PAIR_BUCKETS];
+	TAILQ_HEAD(, pair) all_pairs, work_pairs;
+	size_t nr_pairs;
+	uint8_t batch[SVC_BATCH_MAX];
+};
+
+/* client.c */
+void client_kick(struct svcproto *sp);  /* dispatch runs soon */
+int client_watch(struct svcproto *sp, void *zsock);
+void client_unwatch(struct svcproto *sp, void *zsock);
+__attribute__((format(printf, 3, 4))) void client_log(struct svcproto *sp, enum svcproto_log level, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void client_refused(struct svcproto *sp, const char *fmt, ...);
+bool client_has_domain(const struct svcproto *sp, const char *domain, unsigned type);
+
+/* client_link.c */
+void client_gateway_event(void *sp, const struct directory_gateway *g, bool gone);
+/* Receives; true when the budget stopped it. */
+bool client_links_read(struct svcproto *sp);
+/* Timers and flushing; the next time to call. Says in *more whether something came meanwhile. */
+uint64_t client_links_tick(struct svcproto *sp, bool *more);
+void client_links_free(struct svcproto *sp);
+/* The gateway for a pair of domains: the same one as long as it is up. NULL: none is. */
+struct client_link *client_link_for(struct svcproto *sp, const char *from, const char *to);
+
+/* client_session.c: the engine's events for streams of theirs. */
+void client_inbound_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o);
+void client_inbound_stanza(struct svcproto *sp, struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n);
+void client_inbound_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
+void client_inbound_closed(struct svcproto *sp, struct svc_stream *s, const char *condition, const char *text);
+void client_inbound_free(struct svcproto *sp);  /* all of them, no callbacks */
+
+/* client_pair.c: the engine's events for streams of ours, and the turn's work. */
+void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);
+void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
+void client_pair_writable(struct svcproto *sp, struct svc_stream *s);
+void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition);
+void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */
+void client_pairs_run(struct svcproto *sp);
+void client_pairs_free(struct svcproto *sp);
+
+/* client_reject.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it. Owned by the caller; NULL: none is due,
+ * or no memory. */
+char *client_error_stanza(const char *xml, size_t n, const char *to, const char *type, const char *condition, size_t *out_n);
+
+#endif

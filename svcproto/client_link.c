@@ -1,0 +1,370 @@
+/*
+ * One DEALER and one engine for each gateway worker of the directory. A connection that breaks ends the epoch at once: the gateway's ROUTER knows
+ * the next connection by another routing id. 0MQ's own queues are kept short (a few batches, small kernel buffers), so that what the engine
+ * decides to send next is what leaves next.
+ */
+#include "svcproto/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <zmq.h>
+
+#define HIGH_WATER 4
+#define KERNEL_BYTES 65536
+#define BUDGET 32u           /* batches for each link and turn */
+#define RETRY_MIN_MS 1000u
+#define RETRY_MAX_MS 30000u
+#define BROKEN_MAX 3u
+#define GOODBYE_TRIES 20
+#define GOODBYE_MS 200
+
+/* ---- the engine's events ---- */
+
+static int on_send(void *arg, const void *batch, size_t n)
+{
+	struct client_link *cl = arg;
+
+	if (zmq_send(cl->z.socket, batch, n, ZMQ_DONTWAIT) == (int)n)
+		return 0;
+	return zmq_errno() == EAGAIN ? SVCPROTO_E_FULL : SVCPROTO_E_CLOSED;
+}
+
+static void tell_linked(struct svcproto *sp)
+{
+	if (sp->cb->linked != NULL)
+		sp->cb->linked(sp->arg, sp->nr_up);
+}
+
+static void on_up(void *arg, const struct svc_hello *peer)
+{
+	struct client_link *cl = arg;
+
+	cl->up = true;
+	cl->sp->nr_up++;
+	(void)directory_set_linked(cl->sp->directory, &cl->owner, true); /* no memory: then a registry may end it */
+	client_log(cl->sp, SVCPROTO_LOG_INFO, "linked to gateway %s (%s)", cl->z.endpoint, peer->name);
+	client_pairs_linked(cl->sp);
+	tell_linked(cl->sp);
+}
+
+static void on_down(void *arg, const char *why)
+{
+	struct client_link *cl = arg;
+
+	client_log(cl->sp, SVCPROTO_LOG_WARN, "link to gateway %s ended: %s", cl->z.endpoint, why);
+	(void)directory_set_linked(cl->sp->directory, &cl->owner, false);
+	if (!cl->up) {
+		client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
+		return;
+	}
+	cl->up = false;
+	cl->sp->nr_up--;
+	tell_linked(cl->sp);
+}
+
+static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
+{
+	client_inbound_open(arg, s, o);
+}
+
+static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
+{
+	(void)arg;
+	(void)s;
+	(void)full_jid; /* the engine sends what waits by itself */
+}
+
+static bool is_ours(const struct svc_stream *s)
+{
+	return svc_stream_kind(s) == SVC_KIND_SERVER_OUT;
+}
+
+static void on_stream_refused(void *arg, struct svc_stream *s, const struct svc_refusal *r)
+{
+	client_pair_refused(((struct client_link *)arg)->sp, s, r);
+}
+
+static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n)
+{
+	struct client_link *cl = arg;
+
+	if (!is_ours(s))
+		client_inbound_stanza(cl->sp, s, seq, flags, xml, n);
+	else
+		(void)svc_stream_ack(s, seq); /* a stream outwards carries nothing back: answers come on a stream of their own */
+}
+
+static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)
+{
+	struct client_link *cl = arg;
+
+	if (is_ours(s))
+		client_pair_acked(cl->sp, s, seq);
+	else
+		client_inbound_acked(cl->sp, s, seq);
+}
+
+static void on_writable(void *arg, struct svc_stream *s)
+{
+	struct client_link *cl = arg;
+
+	if (is_ours(s))
+		client_pair_writable(cl->sp, s);
+}
+
+static void on_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
+{
+	struct client_link *cl = arg;
+
+	if (is_ours(s))
+		client_pair_closed(cl->sp, s, condition);
+	else
+		client_inbound_closed(cl->sp, s, condition, text);
+}
+
+static const struct svc_link_ops engine_ops = {
+	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_stream_refused,
+	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
+};
+
+/* ---- gateways come and go ---- */
+
+static void link_close(struct client_link *cl)
+{
+	struct svcproto *sp = cl->sp;
+
+	if (cl->engine != NULL) {
+		svc_link_break(cl->engine, "the gateway left the directory");
+		svc_link_free(cl->engine);
+	}
+	client_unwatch(sp, cl->z.socket);
+	client_unwatch(sp, cl->z.monitor);
+	zmon_close(&cl->z, 0);
+	TAILQ_REMOVE(&sp->links, cl, all);
+	free(cl);
+}
+
+static void link_open(struct svcproto *sp, const struct directory_gateway *g)
+{
+	struct zmon_options zo = { .zmq_context = sp->zmq, .type = ZMQ_DEALER, .endpoint = g->endpoint, .server_key = g->key,
+				   .public_key = sp->key.public_z85, .secret_key = sp->key.secret_z85, .high_water = HIGH_WATER,
+				   .kernel_bytes = KERNEL_BYTES, .message_max = SVC_BATCH_MAX };
+	struct client_link *cl = calloc(1, sizeof(*cl));
+
+	if (cl == NULL)
+		return;
+	cl->sp = sp;
+	cl->owner = g->owner;
+	cl->draining = g->draining;
+	cl->retry_at_ms = CLIENT_NEVER;
+	cl->retry_delay_ms = RETRY_MIN_MS;
+	memcpy(cl->key, g->key, sizeof(cl->key));
+	TAILQ_INSERT_TAIL(&sp->links, cl, all);
+	cl->engine = svc_link_new(SVC_SERVICE, &sp->hello, &engine_ops, cl);
+	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket) == 0 && client_watch(sp, cl->z.monitor) == 0)
+		return;
+	client_log(sp, SVCPROTO_LOG_ERROR, "cannot open a link to gateway %s", g->endpoint);
+	link_close(cl);
+}
+
+static struct client_link *link_find(struct svcproto *sp, const struct directory_gateway *g)
+{
+	struct client_link *cl;
+
+	TAILQ_FOREACH(cl, &sp->links, all)
+		if (memcmp(&cl->owner, &g->owner, sizeof(cl->owner)) == 0 && strcmp(cl->key, g->key) == 0 && strcmp(cl->z.endpoint, g->endpoint) == 0)
+			return cl;
+	return NULL;
+}
+
+void client_gateway_event(void *arg, const struct directory_gateway *g, bool gone)
+{
+	struct svcproto *sp = arg;
+	struct client_link *cl = link_find(sp, g);
+
+	if (cl != NULL) {
+		cl->gone = gone;
+		cl->draining = g->draining;
+	} else if (!gone) {
+		link_open(sp, g);
+	}
+}
+
+/* Gateways that the directory has lost go when they are down; whose key is no gateway's any more, at once. */
+static void close_gone(struct svcproto *sp)
+{
+	struct client_link *cl, *next;
+
+	for (cl = TAILQ_FIRST(&sp->links); cl != NULL; cl = next) {
+		next = TAILQ_NEXT(cl, all);
+		if (cl->gone && (!cl->up || directory_role(sp->directory, cl->key) != DIR_ROLE_GATEWAY))
+			link_close(cl);
+	}
+}
+
+/* ---- connections ---- */
+
+static void retry_later(struct client_link *cl)
+{
+	if (cl->retry_at_ms != CLIENT_NEVER)
+		return;
+	cl->retry_at_ms = cl->sp->now_ms + cl->retry_delay_ms;
+	cl->retry_delay_ms = cl->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : cl->retry_delay_ms * 2;
+}
+
+static void not_admitted(struct client_link *cl, bool key_unknown)
+{
+	cl->broken++;
+	if (!cl->said && key_unknown)
+		client_refused(cl->sp, "gateway %s does not know this key", cl->z.endpoint);
+	else if (!cl->said && cl->broken >= BROKEN_MAX)
+		client_refused(cl->sp, "gateway %s does not hold the key that the registry names", cl->z.endpoint);
+	cl->said = cl->said || key_unknown || cl->broken >= BROKEN_MAX;
+	retry_later(cl);
+}
+
+static void connection_up(struct client_link *cl)
+{
+	cl->said = false;
+	cl->broken = 0;
+	cl->retry_at_ms = CLIENT_NEVER;
+	cl->retry_delay_ms = RETRY_MIN_MS;
+	(void)svc_link_start(cl->engine, cl->sp->now_ms);
+}
+
+static void read_monitor(struct client_link *cl)
+{
+	enum zmon_event ev;
+
+	while ((ev = zmon_next(&cl->z)) != ZMON_NONE) {
+		if (ev == ZMON_UP)
+			connection_up(cl);
+		else if (ev == ZMON_DOWN)
+			svc_link_break(cl->engine, "the connection ended");
+		else
+			not_admitted(cl, ev == ZMON_REFUSED);
+	}
+}
+
+/* Batches first: those of a connection that has ended count still. */
+static bool link_read(struct client_link *cl)
+{
+	struct svcproto *sp = cl->sp;
+
+	for (unsigned i = 0; i < BUDGET; i++) {
+		int n = zmq_recv(cl->z.socket, sp->batch, sizeof(sp->batch), ZMQ_DONTWAIT);
+
+		if (n < 0) {
+			read_monitor(cl);
+			return false;
+		}
+		svc_link_input(cl->engine, sp->batch, (size_t)n <= sizeof(sp->batch) ? (size_t)n : 0, sp->now_ms);
+	}
+	return true;
+}
+
+bool client_links_read(struct svcproto *sp)
+{
+	struct client_link *cl;
+	bool more = false;
+
+	TAILQ_FOREACH(cl, &sp->links, all)
+		more = link_read(cl) || more;
+	return more;
+}
+
+static uint64_t link_tick(struct client_link *cl)
+{
+	uint64_t now = cl->sp->now_ms, next;
+
+	if (cl->retry_at_ms <= now) {
+		cl->retry_at_ms = CLIENT_NEVER;
+		if (zmon_reconnect(&cl->z) != 0)
+			retry_later(cl);
+	}
+	next = svc_link_tick(cl->engine, now);
+	if (svc_link_wants_flush(cl->engine))
+		svc_link_flush(cl->engine, now);
+	return next < cl->retry_at_ms ? next : cl->retry_at_ms;
+}
+
+uint64_t client_links_tick(struct svcproto *sp, bool *more)
+{
+	uint64_t next = CLIENT_NEVER, at;
+	struct client_link *cl;
+
+	close_gone(sp);
+	TAILQ_FOREACH(cl, &sp->links, all) {
+		at = link_tick(cl);
+		next = at < next ? at : next;
+		/* Sending may have eaten the edge of what came. Room to send shows by the edge, unless it came before this look. */
+		at = (uint64_t)zmon_events(cl->z.socket);
+		if ((at & ZMQ_POLLIN) != 0 || ((at & ZMQ_POLLOUT) != 0 && svc_link_wants_flush(cl->engine)) ||
+		    (zmon_events(cl->z.monitor) & ZMQ_POLLIN) != 0)
+			*more = true;
+	}
+	return next;
+}
+
+struct client_link *client_link_for(struct svcproto *sp, const char *from, const char *to)
+{
+	struct client_link *cl, *best = NULL;
+	uint64_t best_score = 0;
+
+	TAILQ_FOREACH(cl, &sp->links, all) {
+		uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+		if (!cl->up || cl->gone)
+			continue;
+		for (size_t i = 0; i < sizeof(cl->owner.b); i++)
+			h = (h ^ cl->owner.b[i]) * UINT64_C(0x100000001b3);
+		for (const char *p = from; *p != '\0'; p++)
+			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+		h *= UINT64_C(0x100000001b3);
+		for (const char *p = to; *p != '\0'; p++)
+			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+		h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+		h = (h >> 1) | (cl->draining ? 0 : UINT64_C(1) << 63); /* a draining one only if there is no other */
+		if (best == NULL || h > best_score) {
+			best = cl;
+			best_score = h;
+		}
+	}
+	return best;
+}
+
+/* What is queued still leaves, if the gateway reads. */
+static void say_goodbye(struct svcproto *sp)
+{
+	struct timespec pause = { .tv_nsec = GOODBYE_MS * 1000000L / GOODBYE_TRIES };
+	struct client_link *cl;
+	bool left = true;
+
+	for (int i = 0; i < GOODBYE_TRIES && left; i++) {
+		left = false;
+		TAILQ_FOREACH(cl, &sp->links, all) {
+			svc_link_flush(cl->engine, sp->now_ms);
+			left = left || (cl->up && svc_link_wants_flush(cl->engine));
+		}
+		if (left)
+			nanosleep(&pause, NULL);
+	}
+}
+
+void client_links_free(struct svcproto *sp)
+{
+	struct client_link *cl;
+
+	for (size_t i = 0; i < sp->cap_inbound; i++)
+		for (struct inbound *in = sp->inbound[i]; in != NULL; in = in->chain)
+			(void)svc_stream_close(in->stream, in->kind == INBOUND_SESSION ? "system-shutdown" : NULL, NULL);
+	say_goodbye(sp);
+	while ((cl = TAILQ_FIRST(&sp->links)) != NULL) {
+		TAILQ_REMOVE(&sp->links, cl, all);
+		svc_link_free(cl->engine);
+		zmon_close(&cl->z, GOODBYE_MS);
+		free(cl);
+	}
+}

@@ -1,0 +1,328 @@
+/*
+ * Stanzas to other domains: one ordered stream for each pair of domains, opened over the gateway that the pair falls to. A stanza leaves the queue
+ * when the gateway acknowledged it or the service has heard that it cannot be delivered, exactly once. A stream that breaks is opened anew, elsewhere
+ * if need be, and what was not acknowledged goes first, marked as possibly repeated; nothing waits without a stream longer than WAIT_MS.
+ */
+#include "svcproto/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "svcproto/keyset.h"
+
+#define PAIRS_MAX 50000u
+#define WAIT_MS 60000u
+#define IDLE_MS 60000u
+#define SWEEP_MS 500u
+#define RETRY_MIN_MS 500u
+#define RETRY_MAX_MS 8000u
+#define WORK_BUDGET 1000u
+
+static struct pair **bucket_of(struct svcproto *sp, const char *from, const char *to)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *from != '\0'; from++)
+		h = (h ^ (uint8_t)*from) * 16777619u;
+	h *= 16777619u;
+	for (; *to != '\0'; to++)
+		h = (h ^ (uint8_t)*to) * 16777619u;
+	return &sp->pairs[(h ^ h >> 16) % CLIENT_PAIR_BUCKETS];
+}
+
+static void want_work(struct svcproto *sp, struct pair *p)
+{
+	if (!p->in_work)
+		TAILQ_INSERT_TAIL(&sp->work_pairs, p, work);
+	p->in_work = true;
+}
+
+static void no_work(struct svcproto *sp, struct pair *p)
+{
+	if (p->in_work)
+		TAILQ_REMOVE(&sp->work_pairs, p, work);
+	p->in_work = false;
+}
+
+static struct pair *pair_get(struct svcproto *sp, const char *from, const char *to)
+{
+	struct pair **bucket = bucket_of(sp, from, to), *p = *bucket;
+
+	while (p != NULL && (strcmp(p->from, from) != 0 || strcmp(p->to, to) != 0))
+		p = p->chain;
+	if (p != NULL || sp->nr_pairs >= PAIRS_MAX || (p = calloc(1, sizeof(*p))) == NULL)
+		return p;
+	p->from = strdup(from);
+	p->to = strdup(to);
+	if (p->from == NULL || p->to == NULL) {
+		free(p->from);
+		free(p->to);
+		free(p);
+		return NULL;
+	}
+	STAILQ_INIT(&p->queue);
+	p->retry_delay_ms = RETRY_MIN_MS;
+	p->used_at_ms = sp->now_ms;
+	p->chain = *bucket;
+	*bucket = p;
+	TAILQ_INSERT_TAIL(&sp->all_pairs, p, all);
+	sp->nr_pairs++;
+	return p;
+}
+
+static struct queued *take_first(struct pair *p)
+{
+	struct queued *q = STAILQ_FIRST(&p->queue);
+
+	STAILQ_REMOVE_HEAD(&p->queue, all);
+	p->nr--;
+	p->bytes -= q->n;
+	return q;
+}
+
+static void pair_free(struct svcproto *sp, struct pair *p)
+{
+	struct pair **chain = bucket_of(sp, p->from, p->to);
+
+	while (*chain != p)
+		chain = &(*chain)->chain;
+	*chain = p->chain;
+	TAILQ_REMOVE(&sp->all_pairs, p, all);
+	no_work(sp, p);
+	sp->nr_pairs--;
+	while (STAILQ_FIRST(&p->queue) != NULL)
+		free(take_first(p));
+	free(p->from);
+	free(p->to);
+	free(p);
+}
+
+void client_pairs_free(struct svcproto *sp)
+{
+	struct pair *p;
+
+	while ((p = TAILQ_FIRST(&sp->all_pairs)) != NULL)
+		pair_free(sp, p);
+}
+
+static void bounce_first(struct svcproto *sp, struct pair *p, const char *condition)
+{
+	struct queued *q = take_first(p);
+
+	if (q->cookie != 0 && sp->cb->undeliverable != NULL)
+		sp->cb->undeliverable(sp->arg, q->cookie, condition, q->xml, q->n);
+	free(q);
+}
+
+/* What is there now, not what the callbacks add. */
+static void bounce_all(struct svcproto *sp, struct pair *p, const char *condition)
+{
+	for (size_t nr = p->nr; nr > 0; nr--)
+		bounce_first(sp, p, condition);
+}
+
+/* ---- the engine's events ---- */
+
+void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
+{
+	struct pair *p = svc_stream_data(s);
+	struct queued *q;
+
+	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->seq != 0 && (int32_t)(q->seq - seq) <= 0) {
+		(void)take_first(p);
+		p->retry_delay_ms = RETRY_MIN_MS;
+		if (q->cookie != 0 && sp->cb->delivered != NULL)
+			sp->cb->delivered(sp->arg, q->cookie);
+		free(q);
+	}
+	if (p != NULL && p->nr > 0)
+		want_work(sp, p);
+}
+
+void client_pair_writable(struct svcproto *sp, struct svc_stream *s)
+{
+	struct pair *p = svc_stream_data(s);
+
+	if (p != NULL)
+		want_work(sp, p);
+}
+
+/* The stream has gone: nothing of the queue is in an engine any more. */
+static void unsend(struct svcproto *sp, struct pair *p)
+{
+	struct queued *q;
+
+	p->stream = NULL;
+	p->closing = false;
+	STAILQ_FOREACH(q, &p->queue, all) {
+		q->repeated = q->repeated || q->seq != 0;
+		q->seq = 0;
+	}
+	if (p->nr > 0)
+		want_work(sp, p);
+}
+
+void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r)
+{
+	struct pair *p = svc_stream_data(s);
+
+	if (p == NULL)
+		return;
+	unsend(sp, p);
+	bounce_all(sp, p, r->condition != NULL && !r->stream_error ? r->condition : "remote-server-timeout");
+}
+
+void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
+{
+	struct pair *p = svc_stream_data(s);
+
+	if (p == NULL)
+		return;
+	unsend(sp, p);
+	if (p->nr == 0)
+		return;
+	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew", p->from, p->to, p->nr,
+		   condition != NULL ? condition : "no reason");
+	/* Over another gateway at once; where the other server itself closes, ever more slowly. */
+	if (condition != NULL && strcmp(condition, SVC_LINK_LOST) == 0)
+		return;
+	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
+	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
+}
+
+/* ---- the turn's work ---- */
+
+static void open_stream(struct svcproto *sp, struct pair *p)
+{
+	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .from_domain = p->from, .to_domain = p->to };
+	struct client_link *cl;
+
+	if (p->retry_at_ms > sp->now_ms || getrandom(&o.stream_id, sizeof(o.stream_id), 0) != (ssize_t)sizeof(o.stream_id))
+		return;
+	cl = client_link_for(sp, p->from, p->to);
+	if (cl != NULL)
+		p->stream = svc_stream_open(cl->engine, &o, p);
+	if (p->stream == NULL)
+		p->retry_at_ms = cl != NULL ? sp->now_ms + RETRY_MIN_MS : 0; /* without any link: as soon as there is one */
+}
+
+static struct queued *first_unsent(struct pair *p)
+{
+	struct queued *q = STAILQ_FIRST(&p->queue);
+
+	while (q != NULL && q->seq != 0)
+		q = STAILQ_NEXT(q, all);
+	return q;
+}
+
+/* Gives the engine what it takes. */
+static void feed(struct svcproto *sp, struct pair *p)
+{
+	struct queued *q = first_unsent(p);
+	int rc = 0;
+
+	for (; q != NULL && rc == 0; q = STAILQ_NEXT(q, all)) {
+		rc = svc_stream_send(p->stream, q->xml, q->n, q->repeated ? SVC_REPEATED : 0, &q->seq);
+		if (rc != 0)
+			q->seq = 0;
+		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway takes */
+			STAILQ_REMOVE(&p->queue, q, queued, all);
+			p->nr--;
+			p->bytes -= q->n;
+			if (q->cookie != 0 && sp->cb->undeliverable != NULL)
+				sp->cb->undeliverable(sp->arg, q->cookie, "policy-violation", q->xml, q->n);
+			free(q);
+			want_work(sp, p);
+			return;
+		}
+	}
+	p->used_at_ms = sp->now_ms;
+}
+
+static void pair_work(struct svcproto *sp, struct pair *p)
+{
+	if (p->nr == 0 || p->closing)
+		return;
+	if (p->stream == NULL)
+		open_stream(sp, p);
+	if (p->stream != NULL)
+		feed(sp, p);
+}
+
+void client_pairs_linked(struct svcproto *sp)
+{
+	struct pair *p;
+
+	TAILQ_FOREACH(p, &sp->all_pairs, all)
+		if (p->stream == NULL && p->nr > 0)
+			want_work(sp, p);
+}
+
+/* Now and then: what waits too long, is due again, or has been idle. */
+static void sweep(struct svcproto *sp)
+{
+	struct pair *p, *next;
+
+	for (p = TAILQ_FIRST(&sp->all_pairs); p != NULL; p = next) {
+		next = TAILQ_NEXT(p, all);
+		for (size_t nr = p->nr; nr > 0 && p->stream == NULL && STAILQ_FIRST(&p->queue)->since_ms + WAIT_MS <= sp->now_ms; nr--)
+			bounce_first(sp, p, "remote-server-timeout");
+		if (p->nr > 0 && p->stream == NULL && p->retry_at_ms <= sp->now_ms)
+			want_work(sp, p);
+		if (p->nr > 0 || p->used_at_ms + IDLE_MS > sp->now_ms)
+			continue;
+		if (p->stream == NULL)
+			pair_free(sp, p);
+		else if (!p->closing)
+			p->closing = svc_stream_close(p->stream, NULL, NULL) == 0;
+	}
+}
+
+void client_pairs_run(struct svcproto *sp)
+{
+	struct pair *p;
+
+	if (sp->now_ms >= sp->swept_at_ms + SWEEP_MS) {
+		sp->swept_at_ms = sp->now_ms;
+		sweep(sp);
+	}
+	for (unsigned i = 0; i < WORK_BUDGET && (p = TAILQ_FIRST(&sp->work_pairs)) != NULL; i++) {
+		no_work(sp, p);
+		pair_work(sp, p);
+	}
+}
+
+/* ---- the public face ---- */
+
+static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
+{
+	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
+}
+
+int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length, uint64_t cookie)
+{
+	struct queued *q;
+	struct pair *p;
+
+	if (!client_has_domain(sp, from_domain, SVCPROTO_SERVER))
+		return SVCPROTO_E_DENIED;
+	if (length == 0 || length > SVC_STANZA_BYTES * 4u || !keyset_domain_ok(to_domain, strlen(to_domain)))
+		return SVCPROTO_E_INVALID;
+	p = pair_get(sp, from_domain, to_domain);
+	if (p == NULL)
+		return SVCPROTO_E_FULL;
+	if (!has_room(sp, p, length))
+		return SVCPROTO_E_FULL;
+	q = malloc(sizeof(*q) + length);
+	if (q == NULL)
+		return SVCPROTO_E_NOMEM;
+	*q = (struct queued){ .cookie = cookie, .since_ms = sp->now_ms, .n = length };
+	memcpy(q->xml, xml, length);
+	STAILQ_INSERT_TAIL(&p->queue, q, all);
+	p->nr++;
+	p->bytes += length;
+	want_work(sp, p);
+	client_kick(sp);
+	return 0;
+}

@@ -1,0 +1,397 @@
+/*
+ * Streams that gateways open: client sessions and inbound server pairs. A ticket is the stream's serial number and the low bits of the stanza's
+ * number, so that it can be looked up long after the stream has gone, and finds nothing then.
+ */
+#include "svcproto/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TICKET_SEQ_BITS 20u /* more than can be unacknowledged on a stream */
+#define TICKET_SEQ_MASK ((UINT64_C(1) << TICKET_SEQ_BITS) - 1)
+
+/* ---- the table by serial ---- */
+
+static bool grow(struct svcproto *sp)
+{
+	size_t cap = sp->cap_inbound == 0 ? 64 : sp->cap_inbound * 2;
+	struct inbound **more, *in, *next;
+
+	if (sp->nr_inbound < sp->cap_inbound)
+		return true;
+	more = calloc(cap, sizeof(*more));
+	if (more == NULL)
+		return false;
+	for (size_t i = 0; i < sp->cap_inbound; i++) {
+		for (in = sp->inbound[i]; in != NULL; in = next) {
+			next = in->chain;
+			in->chain = more[in->serial & (cap - 1)];
+			more[in->serial & (cap - 1)] = in;
+		}
+	}
+	free(sp->inbound);
+	sp->inbound = more;
+	sp->cap_inbound = cap;
+	return true;
+}
+
+static bool inbound_add(struct svcproto *sp, struct inbound *in)
+{
+	struct inbound **bucket;
+
+	if (!grow(sp))
+		return false;
+	in->serial = ++sp->serials;
+	bucket = &sp->inbound[in->serial & (sp->cap_inbound - 1)];
+	in->chain = *bucket;
+	*bucket = in;
+	sp->nr_inbound++;
+	return true;
+}
+
+static struct inbound *inbound_find(const struct svcproto *sp, uint64_t serial)
+{
+	struct inbound *in = sp->cap_inbound > 0 ? sp->inbound[serial & (sp->cap_inbound - 1)] : NULL;
+
+	while (in != NULL && in->serial != serial)
+		in = in->chain;
+	return in;
+}
+
+static void inbound_remove(struct svcproto *sp, struct inbound *in)
+{
+	struct inbound **p = &sp->inbound[in->serial & (sp->cap_inbound - 1)];
+
+	while (*p != in)
+		p = &(*p)->chain;
+	*p = in->chain;
+	sp->nr_inbound--;
+}
+
+static void session_free(struct svcproto_session *s)
+{
+	struct sent *st;
+
+	while ((st = STAILQ_FIRST(&s->sent)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->sent, all);
+		free(st);
+	}
+	free(s->jid);
+	free(s);
+}
+
+static void server_in_free(struct server_in *in)
+{
+	free(in->remote);
+	free(in->local);
+	free(in);
+}
+
+static void inbound_free(struct inbound *in)
+{
+	if (in->kind == INBOUND_SESSION)
+		session_free((struct svcproto_session *)in);
+	else
+		server_in_free((struct server_in *)in);
+}
+
+void client_inbound_free(struct svcproto *sp)
+{
+	struct inbound *in;
+
+	for (size_t i = 0; i < sp->cap_inbound; i++) {
+		while ((in = sp->inbound[i]) != NULL) {
+			sp->inbound[i] = in->chain;
+			inbound_free(in);
+		}
+	}
+	free(sp->inbound);
+	sp->inbound = NULL;
+	sp->nr_inbound = sp->cap_inbound = 0;
+}
+
+/* ---- opening ---- */
+
+static void refuse(struct svc_stream *s, const char *type, const char *condition)
+{
+	struct svc_refusal r = { .type = type, .condition = condition };
+
+	(void)svc_stream_refuse(s, &r); /* fails only if the stream has gone */
+}
+
+static void open_session(struct client_link *cl, struct svc_stream *stream, const struct svc_open *o)
+{
+	struct svcproto *sp = cl->sp;
+	const char *at = strchr(o->bare_jid, '@');
+	struct svcproto_open open = { .bare_jid = o->bare_jid, .resource = o->resource, .mechanism = o->mechanism, .address = o->address,
+				      .secure = o->secure };
+	struct svcproto_session *s;
+
+	if (!client_has_domain(sp, at != NULL ? at + 1 : o->bare_jid, SVCPROTO_CLIENT)) {
+		refuse(stream, "cancel", "service-unavailable");
+		return;
+	}
+	s = calloc(1, sizeof(*s));
+	if (s != NULL)
+		s->jid = strdup(o->bare_jid);
+	if (s == NULL || s->jid == NULL || !inbound_add(sp, &s->in)) {
+		if (s != NULL)
+			free(s->jid);
+		free(s);
+		refuse(stream, "wait", "resource-constraint");
+		return;
+	}
+	s->in.kind = INBOUND_SESSION;
+	s->in.stream = stream;
+	s->in.link = cl;
+	s->sp = sp;
+	STAILQ_INIT(&s->sent);
+	svc_stream_set_data(stream, &s->in);
+	if (sp->cb->session_open != NULL)
+		sp->cb->session_open(sp->arg, s, &open);
+	else
+		(void)svcproto_refuse(s, "cancel", "service-unavailable", NULL);
+}
+
+static void open_server(struct client_link *cl, struct svc_stream *stream, const struct svc_open *o)
+{
+	struct svcproto *sp = cl->sp;
+	struct server_in *in;
+
+	if (!client_has_domain(sp, o->to_domain, SVCPROTO_SERVER)) {
+		refuse(stream, "cancel", "service-unavailable");
+		return;
+	}
+	in = calloc(1, sizeof(*in));
+	if (in != NULL) {
+		in->remote = strdup(o->from_domain);
+		in->local = strdup(o->to_domain);
+	}
+	if (in == NULL || in->remote == NULL || in->local == NULL || svc_stream_accept(stream, NULL) != 0 || !inbound_add(sp, &in->in)) {
+		if (in != NULL)
+			server_in_free(in);
+		if (svc_stream_can_send(stream))
+			(void)svc_stream_close(stream, "resource-constraint", NULL);
+		else
+			refuse(stream, "wait", "resource-constraint");
+		return;
+	}
+	in->in.kind = INBOUND_SERVER;
+	in->in.stream = stream;
+	in->in.link = cl;
+	svc_stream_set_data(stream, &in->in);
+}
+
+void client_inbound_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o)
+{
+	svc_stream_set_data(s, NULL);
+	if (o->kind == SVC_KIND_CLIENT && o->bare_jid != NULL)
+		open_session(cl, s, o);
+	else if (o->kind == SVC_KIND_SERVER_IN && o->from_domain != NULL && o->to_domain != NULL)
+		open_server(cl, s, o);
+	else
+		refuse(s, "cancel", "feature-not-implemented");
+}
+
+/* ---- stanzas ---- */
+
+/* The gateway refused it: it keeps its place in the count, and we answer. */
+static void answer_rejected(struct svcproto *sp, struct svcproto_session *s, uint32_t seq, const char *xml, size_t n)
+{
+	const char *type = NULL, *condition = NULL;
+	char *answer;
+	size_t answer_n;
+
+	svc_stream_rejection(s->in.stream, &type, &condition);
+	answer = client_error_stanza(xml, n, s->jid, type, condition, &answer_n);
+	if (answer != NULL && svc_stream_send(s->in.stream, answer, answer_n, 0, NULL) != 0)
+		client_log(sp, SVCPROTO_LOG_INFO, "no room to tell %s that a stanza was refused", s->jid);
+	free(answer);
+	(void)svc_stream_ack(s->in.stream, seq);
+}
+
+void client_inbound_stanza(struct svcproto *sp, struct svc_stream *stream, uint32_t seq, unsigned flags, const char *xml, size_t n)
+{
+	struct inbound *in = svc_stream_data(stream);
+	struct svcproto_session *s = in != NULL && in->kind == INBOUND_SESSION ? (struct svcproto_session *)in : NULL;
+	struct svcproto_stanza st = { .xml = xml, .length = n, .repeated = (flags & SVC_REPEATED) != 0 };
+
+	if (in == NULL)
+		return;
+	in->last_seq = seq;
+	if ((flags & SVC_REJECT) != 0) {
+		if (s != NULL)
+			answer_rejected(sp, s, seq, xml, n);
+		else
+			(void)svc_stream_ack(stream, seq);
+		return;
+	}
+	st.ticket = in->serial << TICKET_SEQ_BITS | (seq & TICKET_SEQ_MASK);
+	if (s == NULL) {
+		st.remote_domain = ((struct server_in *)in)->remote;
+		st.local_domain = ((struct server_in *)in)->local;
+	}
+	if (sp->cb->stanza != NULL)
+		sp->cb->stanza(sp->arg, s, &st);
+	else
+		(void)svc_stream_ack(stream, seq);
+}
+
+int svcproto_ack(struct svcproto *sp, uint64_t ticket)
+{
+	struct inbound *in = inbound_find(sp, ticket >> TICKET_SEQ_BITS);
+	uint32_t back;
+
+	if (in == NULL || in->stream == NULL)
+		return 0; /* the stream has ended: nothing can be acknowledged on it any more */
+	back = (in->last_seq - (uint32_t)ticket) & (uint32_t)TICKET_SEQ_MASK;
+	client_kick(sp);
+	(void)svc_stream_ack(in->stream, in->last_seq - back); /* E_CLOSED: as above */
+	return 0;
+}
+
+void client_inbound_acked(struct svcproto *sp, struct svc_stream *stream, uint32_t seq)
+{
+	struct inbound *in = svc_stream_data(stream);
+	struct svcproto_session *s = in != NULL && in->kind == INBOUND_SESSION ? (struct svcproto_session *)in : NULL;
+	struct sent *st;
+
+	while (s != NULL && (st = STAILQ_FIRST(&s->sent)) != NULL && (int32_t)(st->seq - seq) <= 0) {
+		uint64_t cookie = st->cookie;
+
+		STAILQ_REMOVE_HEAD(&s->sent, all);
+		free(st);
+		if (sp->cb->delivered != NULL)
+			sp->cb->delivered(sp->arg, cookie);
+	}
+}
+
+struct giving_back {
+	struct svcproto *sp;
+	struct svcproto_session *s;
+};
+
+static void give_back(void *arg, uint32_t seq, const char *xml, size_t n)
+{
+	struct giving_back *g = arg;
+	struct sent *st = STAILQ_FIRST(&g->s->sent);
+
+	if (st == NULL || st->seq != seq)
+		return; /* without a cookie */
+	STAILQ_REMOVE_HEAD(&g->s->sent, all);
+	if (g->sp->cb->undeliverable != NULL)
+		g->sp->cb->undeliverable(g->sp->arg, st->cookie, "recipient-unavailable", xml, n);
+	free(st);
+}
+
+/* First what never arrived comes back, then the session ends. */
+void client_inbound_closed(struct svcproto *sp, struct svc_stream *stream, const char *condition, const char *text)
+{
+	struct inbound *in = svc_stream_data(stream);
+	struct svcproto_session *s;
+
+	if (in == NULL)
+		return;
+	svc_stream_set_data(stream, NULL);
+	inbound_remove(sp, in);
+	in->stream = NULL;
+	if (in->kind == INBOUND_SESSION) {
+		s = (struct svcproto_session *)in;
+		svc_stream_unacked(stream, give_back, &(struct giving_back){ sp, s });
+		if (sp->cb->session_closed != NULL)
+			sp->cb->session_closed(sp->arg, s, condition, text);
+	}
+	inbound_free(in);
+}
+
+/* ---- the public face ---- */
+
+int svcproto_accept(struct svcproto_session *s, const char *full_jid)
+{
+	char *jid;
+	int rc;
+
+	if (s->in.stream == NULL)
+		return SVCPROTO_E_CLOSED;
+	if (full_jid == NULL)
+		return SVCPROTO_E_INVALID;
+	jid = strdup(full_jid);
+	if (jid == NULL)
+		return SVCPROTO_E_NOMEM;
+	rc = svc_stream_accept(s->in.stream, full_jid);
+	if (rc != 0) {
+		free(jid);
+		return rc;
+	}
+	free(s->jid);
+	s->jid = jid;
+	s->accepted = true;
+	client_kick(s->sp);
+	return 0;
+}
+
+int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text)
+{
+	struct svc_refusal r = { .type = type, .condition = condition, .text = text };
+	struct svcproto *sp = s->sp;
+	int rc;
+
+	if (s->in.stream == NULL)
+		return SVCPROTO_E_CLOSED;
+	rc = svc_stream_refuse(s->in.stream, &r);
+	if (rc != 0)
+		return rc;
+	inbound_remove(sp, &s->in);
+	session_free(s);
+	client_kick(sp);
+	return 0;
+}
+
+int svcproto_close(struct svcproto_session *s, const char *condition, const char *text)
+{
+	int rc = s->in.stream != NULL ? svc_stream_close(s->in.stream, condition, text) : SVCPROTO_E_CLOSED;
+
+	if (rc == 0)
+		client_kick(s->sp);
+	return rc;
+}
+
+void svcproto_set_data(struct svcproto_session *s, void *data)
+{
+	s->data = data;
+}
+
+void *svcproto_data(const struct svcproto_session *s)
+{
+	return s->data;
+}
+
+const char *svcproto_jid(const struct svcproto_session *s)
+{
+	return s->jid;
+}
+
+int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie)
+{
+	struct sent *st;
+	uint32_t seq;
+	int rc;
+
+	if (s->in.stream == NULL)
+		return SVCPROTO_E_CLOSED;
+	st = cookie != 0 ? malloc(sizeof(*st)) : NULL;
+	if (cookie != 0 && st == NULL)
+		return SVCPROTO_E_NOMEM;
+	rc = svc_stream_send(s->in.stream, xml, length, 0, &seq);
+	if (rc != 0) {
+		free(st);
+		return rc;
+	}
+	if (st != NULL) {
+		st->seq = seq;
+		st->cookie = cookie;
+		STAILQ_INSERT_TAIL(&s->sent, st, all);
+	}
+	client_kick(s->sp);
+	return 0;
+}
