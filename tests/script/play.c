@@ -1,0 +1,552 @@
+#include "play.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+
+/* Events are lines of words, kept in order until somebody asks. As an owner it keeps the contract of stream.h: what was not consumed is fed again. */
+
+#define EVENTS_MAX 256
+
+struct play {
+	const struct play_config *c;
+	struct stream *s;
+	struct buf out, rest;
+	char *events[EVENTS_MAX];
+	unsigned first, nr;
+	char *inside[PLAY_WORDS];
+	unsigned nr_inside;
+	unsigned cut;
+	uint64_t now_ms;
+	enum close_reason closed;
+	bool pumping;
+};
+
+/* --- text ---------------------------------------------------------------- */
+
+static void must(int err)
+{
+	if (err != 0) {
+		fprintf(stderr, "play: %s\n", err_text(err));
+		abort();
+	}
+}
+
+void play_escape(struct buf *out, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.n; i++) {
+		unsigned char c = (unsigned char)bytes.p[i];
+
+		if (c == '\0')
+			must(buf_add_str(out, "\\0"));
+		else if (c == '\\')
+			must(buf_add_str(out, "\\\\"));
+		else if (c < 0x20)
+			must(buf_printf(out, "\\x%02x", c));
+		else
+			must(buf_add(out, &c, 1));
+	}
+}
+
+static int hex(char c)
+{
+	const char *set = "0123456789abcdef", *at = c ? strchr(set, c) : NULL;
+
+	return at ? (int)(at - set) : -1;
+}
+
+void play_unescape(struct buf *out, struct slice t)
+{
+	for (size_t i = 0; i < t.n; i++) {
+		char c = t.p[i];
+
+		if (c == '\\' && i + 1 < t.n) {
+			switch (t.p[++i]) {
+			case 'n':
+				c = '\n';
+				break;
+			case 'r':
+				c = '\r';
+				break;
+			case 't':
+				c = '\t';
+				break;
+			case '0':
+				c = '\0';
+				break;
+			case 'x':
+				if (i + 2 < t.n && hex(t.p[i + 1]) >= 0 && hex(t.p[i + 2]) >= 0) {
+					c = (char)(hex(t.p[i + 1]) << 4 | hex(t.p[i + 2]));
+					i += 2;
+				}
+				break;
+			default:
+				c = t.p[i];
+			}
+		}
+		must(buf_add(out, &c, 1));
+	}
+}
+
+static void event(struct play *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void event(struct play *p, const char *fmt, ...)
+{
+	char *line = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&line, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	if (p->nr == EVENTS_MAX)
+		abort();
+	p->events[(p->first + p->nr++) % EVENTS_MAX] = line;
+}
+
+char *play_event(struct play *p)
+{
+	char *line;
+
+	if (p->nr == 0)
+		return NULL;
+	line = p->events[p->first];
+	p->first = (p->first + 1) % EVENTS_MAX;
+	p->nr--;
+	return line;
+}
+
+/* "-": none, "=": empty */
+static char *data_word(struct slice data)
+{
+	struct buf out;
+	char *word;
+
+	if (data.p == NULL)
+		return mem_strdup("-");
+	if (data.n == 0)
+		return mem_strdup("=");
+	buf_init(&out, 1 << 20);
+	play_escape(&out, data);
+	word = mem_slicedup(buf_slice(&out));
+	buf_clear(&out);
+	return word;
+}
+
+/* --- the stream's questions ------------------------------------------------ */
+
+/* Called at the end of every question: the answer that was prepared for inside. */
+static void act_inside(struct play *p)
+{
+	char *words[PLAY_WORDS];
+	unsigned nr = p->nr_inside;
+
+	memcpy(words, p->inside, sizeof words);
+	p->nr_inside = 0;
+	if (nr > 0 && !play_act(p, words, nr)) {
+		fprintf(stderr, "play: no such act: %s\n", words[0]);
+		abort();
+	}
+	for (unsigned i = 0; i < nr; i++)
+		free(words[i]);
+}
+
+static void op_send(void *arg, struct slice bytes)
+{
+	struct play *p = arg;
+
+	ASSERT(p->closed == CLOSE_MAX_ && bytes.n > 0);
+	must(buf_add_slice(&p->out, bytes));
+}
+
+static void op_start_tls(void *arg)
+{
+	struct play *p = arg;
+
+	event(p, "start-tls");
+	act_inside(p);
+}
+
+static bool op_host_known(void *arg, const char *domain)
+{
+	struct play *p = arg;
+
+	for (unsigned i = 0; p->c->hosts[i] != NULL; i++) {
+		if (strcmp(p->c->hosts[i], domain) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void op_mechanisms(void *arg, struct stream *s)
+{
+	struct play *p = arg;
+
+	for (unsigned i = 0; p->c->bindings[i] != NULL; i++)
+		stream_offer_binding(s, p->c->bindings[i]);
+	for (unsigned i = 0; p->c->mechs[i] != NULL; i++) {
+		if (p->c->params.role == STREAM_C2S || stream_peer_domain(s) != NULL)
+			stream_offer_mechanism(s, p->c->mechs[i]);
+	}
+}
+
+static void op_auth_start(void *arg, struct slice mech, struct slice initial)
+{
+	struct play *p = arg;
+	char *data = data_word(initial);
+
+	event(p, "auth " SLICE_FMT " %s", SLICE_ARG(mech), data);
+	free(data);
+	act_inside(p);
+}
+
+static void op_auth_step(void *arg, struct slice response)
+{
+	struct play *p = arg;
+	char *data = data_word(response);
+
+	event(p, "step %s", data);
+	free(data);
+	act_inside(p);
+}
+
+static void op_auth_abort(void *arg)
+{
+	event(arg, "abort");
+	act_inside(arg);
+}
+
+static void op_bind(void *arg, struct slice resource)
+{
+	event(arg, "bind " SLICE_FMT, SLICE_ARG(resource));
+	act_inside(arg);
+}
+
+static void op_stanza(void *arg, const struct xml_element *e)
+{
+	event(arg, "stanza " SLICE_FMT, SLICE_ARG(e->raw));
+	act_inside(arg);
+}
+
+static void op_db_result(void *arg, const char *from, const char *to, struct slice key)
+{
+	event(arg, "db-result %s %s " SLICE_FMT, from, to, SLICE_ARG(key));
+	act_inside(arg);
+}
+
+static void op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)
+{
+	event(arg, "db-verify %s %s " SLICE_FMT " " SLICE_FMT, from, to, SLICE_ARG(id), SLICE_ARG(key));
+	act_inside(arg);
+}
+
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, bool valid)
+{
+	event(arg, "db-verified %s %s " SLICE_FMT " %s", from, to, SLICE_ARG(id), valid ? "valid" : "invalid");
+	act_inside(arg);
+}
+
+static bool op_own_certificate(void *arg)
+{
+	return ((struct play *)arg)->c->own_certificate;
+}
+
+static void op_make_key(void *arg, struct slice id, char *out)
+{
+	event(arg, "make-key " SLICE_FMT, SLICE_ARG(id));
+	memset(out, '7', 64);
+	out[64] = '\0';
+}
+
+static bool op_peer_acceptable(void *arg)
+{
+	return !((struct play *)arg)->c->peer_unacceptable;
+}
+
+static void op_established(void *arg)
+{
+	event(arg, "established");
+	act_inside(arg);
+}
+
+static void op_closed(void *arg, enum close_reason r, const char *detail)
+{
+	struct play *p = arg;
+
+	ASSERT(p->closed == CLOSE_MAX_);
+	p->closed = r;
+	event(p, "closed %s%s%s", close_word(r), detail ? " " : "", detail ? detail : "");
+}
+
+static const struct stream_ops ops = {
+	.send = op_send,
+	.start_tls = op_start_tls,
+	.host_known = op_host_known,
+	.mechanisms = op_mechanisms,
+	.auth_start = op_auth_start,
+	.auth_step = op_auth_step,
+	.auth_abort = op_auth_abort,
+	.bind = op_bind,
+	.stanza = op_stanza,
+	.db_result = op_db_result,
+	.db_verify = op_db_verify,
+	.db_verified = op_db_verified,
+	.own_certificate = op_own_certificate,
+	.make_key = op_make_key,
+	.peer_acceptable = op_peer_acceptable,
+	.established = op_established,
+	.closed = op_closed,
+};
+
+/* --- bytes ----------------------------------------------------------------- */
+
+static size_t piece(struct play *p, size_t left)
+{
+	if (p->cut == PLAY_WHOLE)
+		return left;
+	if (p->cut == PLAY_BYTES)
+		return 1;
+	p->cut = p->cut * 1103515245u + 12345u;
+	if (p->cut <= PLAY_BYTES)
+		p->cut = 2;
+	return 1 + (p->cut >> 16) % (left < 97 ? left : 97);
+}
+
+static void pump(struct play *p)
+{
+	if (p->pumping)
+		return;
+	p->pumping = true;
+	while (buf_len(&p->rest) > 0 && p->closed == CLOSE_MAX_) {
+		struct slice all = buf_slice(&p->rest);
+		size_t n, used = 0;
+
+		/* What came before the handshake does not survive it: as the connection does. */
+		if (stream_state(p->s) == STREAM_TLS) {
+			buf_reset(&p->rest);
+			break;
+		}
+		if (!stream_wants_input(p->s))
+			break;
+		n = piece(p, all.n);
+		stream_feed(p->s, (struct slice){all.p, n}, &used, p->now_ms);
+		ASSERT(used <= n);
+		buf_drain(&p->rest, used);
+		(void)stream_tick(p->s, p->now_ms);
+	}
+	(void)stream_tick(p->s, p->now_ms);
+	p->pumping = false;
+}
+
+void play_peer_says(struct play *p, struct slice bytes)
+{
+	must(buf_add_slice(&p->rest, bytes));
+	pump(p);
+}
+
+/* --- acts ------------------------------------------------------------------ */
+
+static struct slice data_of(struct buf *b, const char *word)
+{
+	if (word == NULL || strcmp(word, "-") == 0)
+		return SLICE_NONE;
+	if (strcmp(word, "=") != 0)
+		play_unescape(b, slice_str(word));
+	return buf_len(b) > 0 ? buf_slice(b) : (struct slice){"", 0};
+}
+
+static bool act_auth(struct play *p, char **w, unsigned nr)
+{
+	struct buf b;
+	bool known = true;
+
+	buf_init(&b, 1 << 20);
+	if (nr < 2)
+		known = false;
+	else if (strcmp(w[1], "challenge") == 0)
+		stream_auth_challenge(p->s, data_of(&b, nr > 2 ? w[2] : NULL));
+	else if (strcmp(w[1], "ok") == 0)
+		stream_auth_success(p->s, nr > 2 ? w[2] : NULL, data_of(&b, nr > 3 ? w[3] : NULL));
+	else if (strcmp(w[1], "fail") == 0 && nr > 2)
+		stream_auth_failure(p->s, w[2], nr > 3 ? w[3] : NULL);
+	else
+		known = false;
+	buf_clear(&b);
+	return known;
+}
+
+static bool act_bind(struct play *p, char **w, unsigned nr)
+{
+	if (nr == 3 && strcmp(w[1], "ok") == 0)
+		stream_bound(p->s, w[2]);
+	else if (nr >= 4 && strcmp(w[1], "no") == 0)
+		stream_bind_refused(p->s, w[2], w[3], nr > 4 ? w[4] : NULL);
+	else
+		return false;
+	return true;
+}
+
+/* db valid|invalid FROM TO, db error FROM TO CONDITION */
+static bool act_db(struct play *p, char **w, unsigned nr)
+{
+	if (nr < 4)
+		return false;
+	stream_db_result(p->s, w[2], w[3], strcmp(w[1], "valid") == 0, nr > 4 ? w[4] : NULL);
+	return true;
+}
+
+static enum close_reason reason_of(const char *word)
+{
+	for (unsigned r = 0; r < CLOSE_MAX_; r++) {
+		if (strcmp(close_word((enum close_reason)r), word) == 0)
+			return (enum close_reason)r;
+	}
+	return CLOSE_MAX_;
+}
+
+static bool act_close(struct play *p, char **w, unsigned nr)
+{
+	if (nr == 2 && strcmp(w[0], "close") == 0 && reason_of(w[1]) != CLOSE_MAX_)
+		stream_close(p->s, reason_of(w[1]));
+	else if (nr == 2 && strcmp(w[0], "lost") == 0 && reason_of(w[1]) != CLOSE_MAX_)
+		stream_lost(p->s, reason_of(w[1]));
+	else if (nr >= 2 && strcmp(w[0], "close-with") == 0)
+		stream_close_with(p->s, strcmp(w[1], "-") == 0 ? NULL : w[1], nr > 2 ? w[2] : NULL);
+	else if (nr == 2 && strcmp(w[0], "see-other") == 0)
+		stream_close_see_other_host(p->s, w[1]);
+	else
+		return false;
+	return true;
+}
+
+static bool act(struct play *p, char **w, unsigned nr)
+{
+	if (strcmp(w[0], "auth") == 0)
+		return act_auth(p, w, nr);
+	if (strcmp(w[0], "bind") == 0)
+		return act_bind(p, w, nr);
+	if (strcmp(w[0], "db") == 0)
+		return act_db(p, w, nr);
+	if (strcmp(w[0], "tls") == 0 && nr == 1)
+		stream_tls_done(p->s, p->now_ms);
+	else if (strcmp(w[0], "start") == 0 && nr == 1)
+		stream_start(p->s, p->now_ms);
+	else if (strcmp(w[0], "tick") == 0 && nr == 2)
+		p->now_ms += strtoull(w[1], NULL, 10);
+	else if (strcmp(w[0], "hold") == 0 && nr == 2)
+		stream_hold(p->s, strcmp(w[1], "on") == 0);
+	else if (strcmp(w[0], "verify") == 0 && nr == 5)
+		stream_db_verify_answer(p->s, w[2], w[3], slice_str(w[4]), strcmp(w[1], "valid") == 0);
+	else if (strcmp(w[0], "ask-verify") == 0 && nr == 5)
+		stream_send_db_verify(p->s, w[1], w[2], slice_str(w[3]), slice_str(w[4]));
+	else if (strcmp(w[0], "sent") == 0 && nr == 1)
+		stream_sent(p->s, p->now_ms);
+	else
+		return act_close(p, w, nr);
+	return true;
+}
+
+bool play_act(struct play *p, char **words, unsigned nr)
+{
+	bool known = nr > 0 && act(p, words, nr);
+
+	pump(p);
+	return known;
+}
+
+void play_act_inside(struct play *p, char **words, unsigned nr)
+{
+	ASSERT(p->nr_inside == 0 && nr <= PLAY_WORDS);
+	for (unsigned i = 0; i < nr; i++)
+		p->inside[i] = mem_strdup(words[i]);
+	p->nr_inside = nr;
+}
+
+bool play_has_inside(const struct play *p)
+{
+	return p->nr_inside > 0;
+}
+
+/* --- life ------------------------------------------------------------------ */
+
+void play_config_init(struct play_config *c)
+{
+	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
+	struct xml_limits after = {.element_bytes = 32768, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
+
+	*c = (struct play_config){
+		.limits = {
+			.before_auth = before,
+			.after_auth = after,
+			.negotiation_ms = 30000,
+			.tls_ms = 10000,
+			.close_ms = 2000,
+			.auth_attempts_max = 3,
+		},
+		.hosts = {mem_strdup("example.com")},
+		.from = mem_strdup("here.example"),
+		.to = mem_strdup("there.example"),
+	};
+}
+
+void play_config_clear(struct play_config *c)
+{
+	for (unsigned i = 0; i < PLAY_WORDS; i++) {
+		free((char *)c->hosts[i]);
+		free((char *)c->mechs[i]);
+		free((char *)c->bindings[i]);
+	}
+	free(c->from);
+	free(c->to);
+	free(c->see_other_host);
+}
+
+struct play *play_new(const struct play_config *c, unsigned cut)
+{
+	struct play *p = NEW(struct play);
+	struct stream_params params = c->params;
+
+	p->c = c;
+	p->cut = cut;
+	p->now_ms = 1000000;
+	p->closed = CLOSE_MAX_;
+	buf_init(&p->out, 1 << 24);
+	buf_init(&p->rest, 1 << 24);
+	params.limits = &c->limits;
+	params.from = c->from;
+	params.to = c->to;
+	params.see_other_host = c->see_other_host;
+	p->s = stream_new(&params, &ops, p, p->now_ms);
+	return p;
+}
+
+void play_free(struct play *p)
+{
+	char *line;
+
+	stream_free(p->s);
+	while ((line = play_event(p)) != NULL)
+		free(line);
+	for (unsigned i = 0; i < p->nr_inside; i++)
+		free(p->inside[i]);
+	buf_clear(&p->out);
+	buf_clear(&p->rest);
+	free(p);
+}
+
+struct stream *play_stream(struct play *p)
+{
+	return p->s;
+}
+
+struct buf *play_output(struct play *p)
+{
+	return &p->out;
+}
+
+enum close_reason play_closed(const struct play *p)
+{
+	return p->closed;
+}
