@@ -154,14 +154,22 @@ static char *idna_ascii(struct slice s)
 	return NULL;
 }
 
+/* An A-label that comes in is not looked into by libidn2: its U-label must be one that leads back to it. */
+static bool leads_back(const char *unicode, const char *ascii)
+{
+	char *again = idna_ascii(slice_str(unicode));
+	bool same = again != NULL && strcmp(again, ascii) == 0;
+	free(again);
+	return same;
+}
+
 static char *prep_idna(struct slice s)
 {
-	char *ascii = idna_ascii(s), *unicode = NULL;
+	char *ascii = idna_ascii(s), *unicode = NULL, *prepared = NULL;
 	if (ascii == NULL)
 		return NULL;
-	char *prepared = NULL;
 	if (idn2_to_unicode_8z8z(ascii, &unicode, 0) == IDN2_OK) {
-		if (strlen(unicode) <= PART_MAX)
+		if (strlen(unicode) <= PART_MAX && leads_back(unicode, ascii))
 			prepared = mem_strdup(unicode);
 		idn2_free(unicode);
 	}

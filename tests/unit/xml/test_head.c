@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "events.h"
-#include "xml/tree.h"
+#include "sametree.h"
 
 /* ---- writing ---- */
 
@@ -14,44 +14,6 @@ struct rewrite {
 };
 
 static const struct rewrite *rewriting;
-
-static const char *mapped(const char *ns)
-{
-	return strcmp(ns, rewriting->from_ns) == 0 ? rewriting->to_ns : ns;
-}
-
-static bool same_str(const char *what, const char *a, const char *b)
-{
-	if (strcmp(a, b) == 0)
-		return true;
-	fprintf(stderr, "%s: \"%s\" became \"%s\"\n", what, a, b);
-	return false;
-}
-
-/* Without the addresses, which are compared apart. */
-static bool same_attrs(const struct xml_node *a, const struct xml_node *b)
-{
-	if (a->nr_attrs != b->nr_attrs)
-		return false;
-	for (size_t i = 0; i < a->nr_attrs; i++)
-		if (!same_str("attribute namespace", mapped(a->attrs[i].ns), b->attrs[i].ns) ||
-		    !same_str("attribute", a->attrs[i].name, b->attrs[i].name) || !same_str("value", a->attrs[i].value, b->attrs[i].value))
-			return false;
-	return true;
-}
-
-/* Trees of a test's size. */
-static bool same_tree(const struct xml_node *a, const struct xml_node *b)
-{
-	if (!same_str("namespace", mapped(a->ns), b->ns) || !same_str("name", a->name, b->name) || !same_str("text", a->text, b->text) ||
-	    !same_attrs(a, b))
-		return false;
-	const struct xml_node *x = a->child, *y = b->child;
-	for (; x != NULL && y != NULL; x = x->next, y = y->next)
-		if (!same_tree(x, y))
-			return false;
-	return x == NULL && y == NULL;
-}
 
 static void rewrite_element(const struct xml_element *e)
 {
@@ -68,7 +30,7 @@ static void rewrite_element(const struct xml_element *e)
 	if (rewriting->from.p == NULL && rewriting->to.p == NULL) {
 		struct xml_tree *a = xml_tree_parse(e->raw, &wide, e->decls, e->nr_decls), *b = xml_tree_parse(written, &wide, NULL, 0);
 		CHECK(a != NULL && b != NULL);
-		if (a == NULL || b == NULL || !same_tree(xml_tree_root(a), xml_tree_root(b))) {
+		if (a == NULL || b == NULL || !same_tree(xml_tree_root(a), xml_tree_root(b), rewriting->from_ns, rewriting->to_ns)) {
 			check_bad_ = 1;
 			fprintf(stderr, "from  " SLICE_FMT "\nwrote " SLICE_FMT "\n", SLICE_ARG(e->raw), SLICE_ARG(written));
 		}

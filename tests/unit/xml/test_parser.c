@@ -193,29 +193,37 @@ static void test_decls_in_force(void)
 
 /* ---- nothing is held back ---- */
 
-static int handled_by_expat;
+static const char ping[] = "<iq id='1' type='get' to='a.example'><ping xmlns='urn:xmpp:ping'/></iq>";
 
 static void count_end(void *arg, const char *name)
 {
-	(void)arg, (void)name;
-	handled_by_expat++;
+	(void)name;
+	++*(int *)arg;
 }
 
-/* What we must not depend on: expat as it comes. Printed, since it differs between builds of expat. */
-static void note_stock_expat(void)
+/* How often expat, as it comes, holds the ping back. */
+static int stock_expat_late(void)
 {
-	XML_Parser p = XML_ParserCreate("UTF-8");
-	XML_SetElementHandler(p, NULL, count_end);
-	static const char *const pieces[] = {C2S, "<iq id='1' ", "type='get'><ping xmlns='urn:xmpp:ping'", "/></iq>"};
-	for (size_t i = 0; i < ARRAY_LEN(pieces); i++)
-		(void)XML_Parse(p, pieces[i], (int)strlen(pieces[i]), 0);
-	printf("stock expat %s delivers a ping cut in three %s\n", XML_ExpatVersion(), handled_by_expat == 2 ? "at once" : "later");
-	XML_ParserFree(p);
+	int late = 0;
+	size_t n = sizeof ping - 1;
+	for (size_t a = 1; a < n; a++)
+		for (size_t b = a + 1; b < n; b++) {
+			int ended = 0;
+			XML_Parser p = XML_ParserCreate("UTF-8");
+			XML_SetElementHandler(p, NULL, count_end);
+			XML_SetUserData(p, &ended);
+			(void)XML_Parse(p, C2S, (int)strlen(C2S), 0);
+			(void)XML_Parse(p, ping, (int)a, 0);
+			(void)XML_Parse(p, ping + a, (int)(b - a), 0);
+			(void)XML_Parse(p, ping + b, (int)(n - b), 0);
+			late += ended != 2;
+			XML_ParserFree(p);
+		}
+	return late;
 }
 
 static void test_no_deferral(void)
 {
-	static const char ping[] = "<iq id='1' type='get' to='a.example'><ping xmlns='urn:xmpp:ping'/></iq>";
 	size_t n = sizeof ping - 1;
 	for (size_t a = 1; a < n; a++)
 		for (size_t b = a + 1; b < n; b++) {
@@ -544,7 +552,8 @@ static void test_large_element(void)
 
 int main(void)
 {
-	note_stock_expat();
+	/* Differs between builds of expat, and is what our settings are for. */
+	printf("stock %s holds a ping back in %d of its cuts in three\n", XML_ExpatVersion(), stock_expat_late());
 	RUN(test_cuts);
 	RUN(test_cuts_utf16);
 	RUN(test_events);

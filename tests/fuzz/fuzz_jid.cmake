@@ -1,0 +1,1 @@
+set(fuzz_jid_LIBS gw_xml)

@@ -1,0 +1,1 @@
+set(fuzz_xml_LIBS gw_xml)
