@@ -1,7 +1,7 @@
 #ifndef SVCPROTO_ENGINE_H
 #define SVCPROTO_ENGINE_H
 
-/* Private to the engine: link.c (epochs, timers), input.c (what arrives), flush.c (what leaves), stream.c (one stream's life). */
+/* Private to the engine: link.c (epochs, timers), input.c and receive.c (what arrives), flush.c (what leaves), stream.c (one stream's life). */
 
 #include <sys/queue.h>
 
@@ -102,6 +102,11 @@ struct svc_link {
 	const char *reject_type, *reject_condition; /* during stanza() */
 };
 
+static inline enum svc_side link_peer_side(const struct svc_link *l)
+{
+	return l->side == SVC_GATEWAY ? SVC_SERVICE : SVC_GATEWAY;
+}
+
 /* link.c */
 void link_enter(struct svc_link *l);
 void link_leave(struct svc_link *l);
@@ -121,7 +126,7 @@ int link_put_ack(struct svc_link *l, uint32_t stream, uint32_t seq);
 void link_drop_output(struct svc_link *l);
 bool link_flush_due(const struct svc_link *l);
 
-/* input.c: one frame for a stream; a text is a link-wide protocol error, NULL is none. */
+/* receive.c: one frame for a stream; a text is a link-wide protocol error, NULL is none. */
 const char *stream_input(struct svc_link *l, const struct wire_frame *f);
 
 /* stream.c */

@@ -192,6 +192,8 @@ int svc_link_start(struct svc_link *l, uint64_t now_ms)
 	link_enter(l);
 	if (l->state == LINK_UP)
 		link_end_epoch(l, "begun again");
+	if (l->epoch == 0) /* above those of an earlier link of this process, which the gateway may still hold */
+		l->epoch = (uint32_t)(now_ms / 64);
 	l->hello_delay_ms = 0;
 	link_hello_later(l, 0);
 	link_begin_epoch(l);
@@ -251,7 +253,7 @@ static uint64_t tick_up(struct svc_link *l)
 		link_fail(l, "the peer is silent");
 		return l->now_ms;
 	}
-	if (l->now_ms >= next_ping(l) && !l->ping_due) {
+	if (l->now_ms >= next_ping(l)) {
 		l->ping_due = true;
 		l->ping_at_ms = l->now_ms;
 		l->unheard_pings++;

@@ -125,6 +125,8 @@ int svc_stream_send_reject(struct svc_stream *s, const char *xml, size_t n, cons
 void svc_stream_rejection(const struct svc_stream *s, const char **type, const char **condition);
 /* Received stanza seq is handled: any order; the unbroken row goes out with the next flush. */
 int svc_stream_ack(struct svc_stream *s, uint32_t seq);
+/* Received stanzas up to and including seq are handled. */
+int svc_stream_ack_through(struct svc_stream *s, uint32_t seq);
 /* Pauses giving CREDIT (the consumer of stanza() is full); resuming gives what is due. */
 void svc_stream_pause(struct svc_stream *s, bool paused);
 /* Begins the close; closed() follows when the peer answered (or the epoch ends). What was sent before goes first, for SVC_DRAIN_MS at most; what

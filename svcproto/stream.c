@@ -357,18 +357,28 @@ void svc_stream_rejection(const struct svc_stream *s, const char **type, const c
 	*condition = s->link->reject_condition;
 }
 
-int svc_stream_ack(struct svc_stream *s, uint32_t seq)
+/* rc of a window: the row grew, or nothing to say, or an error. */
+static int acked(struct svc_stream *s, int rc)
 {
-	int rc;
-
-	if (s->link->state != LINK_UP || s->state > STREAM_DRAINING)
-		return SVCPROTO_E_CLOSED;
-	rc = window_in_ack(&s->in, seq);
 	if (rc <= 0)
 		return rc;
 	s->ack_due = true;
 	stream_want_control(s);
 	return 0;
+}
+
+int svc_stream_ack(struct svc_stream *s, uint32_t seq)
+{
+	if (s->link->state != LINK_UP || s->state > STREAM_DRAINING)
+		return SVCPROTO_E_CLOSED;
+	return acked(s, window_in_ack(&s->in, seq));
+}
+
+int svc_stream_ack_through(struct svc_stream *s, uint32_t seq)
+{
+	if (s->link->state != LINK_UP || s->state > STREAM_DRAINING)
+		return SVCPROTO_E_CLOSED;
+	return acked(s, window_in_ack_through(&s->in, seq));
 }
 
 void svc_stream_pause(struct svc_stream *s, bool paused)

@@ -124,6 +124,19 @@ static void shrink(struct window_in *w)
 	w->bits = 0;
 }
 
+/* The next one joins the row, and whatever waited right behind it. */
+static void advance(struct window_in *w)
+{
+	w->row++;
+	while (w->marked > 0 && is_marked(w, w->row + 1)) {
+		w->row++;
+		w->marked--;
+		*word(w, w->row) &= ~(UINT64_C(1) << (w->row % 64));
+	}
+	if (w->marked == 0)
+		shrink(w);
+}
+
 int window_in_ack(struct window_in *w, uint32_t seq)
 {
 	uint32_t span = seq - w->row;
@@ -141,14 +154,18 @@ int window_in_ack(struct window_in *w, uint32_t seq)
 		w->marked++;
 		return 0;
 	}
-	w->row++;
-	while (w->marked > 0 && is_marked(w, w->row + 1)) {
-		w->row++;
-		w->marked--;
-		*word(w, w->row) &= ~(UINT64_C(1) << (w->row % 64));
-	}
-	if (w->marked == 0)
-		shrink(w);
+	advance(w);
+	return 1;
+}
+
+int window_in_ack_through(struct window_in *w, uint32_t seq)
+{
+	if (seq_after(seq, w->received))
+		return SVCPROTO_E_INVALID;
+	if (!seq_after(seq, w->row))
+		return 0;
+	while (seq_after(seq, w->row))
+		advance(w);
 	return 1;
 }
 

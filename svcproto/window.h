@@ -60,6 +60,7 @@ struct window_in {
 
 /* 1: the row grew, 0: marked, negative SVCPROTO_E_*: not received, acknowledged before, or no memory. */
 int window_in_ack(struct window_in *w, uint32_t seq);
+int window_in_ack_through(struct window_in *w, uint32_t seq); /* all up to seq; the same results, 0 when they were before */
 void window_in_clear(struct window_in *w);
 
 #endif
