@@ -3,6 +3,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+/* These declare what is banned below, so they come first, wherever else they are included. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "common/mem.h"
 
@@ -19,6 +23,7 @@ _Noreturn void obj_bug(const char *file, int line, const char *what);
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Banned: use buf, slice and memcpy instead. */
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok rand alloca gets
+#undef alloca
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok alloca gets
 
 #endif

@@ -1,0 +1,477 @@
+#include "link/links.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <zmq.h>
+
+#include "common/err.h"
+#include "common/hash.h"
+#include "common/log.h"
+#include "common/zev.h"
+#include "link/link.h"
+#include "link/choose.h"
+
+/*
+ * The set of a worker's links over one ROUTER. The routing id finds the link, the User-Id that ZAP set proves it, on every batch. A peer that 0MQ no
+ * longer knows shows when something is sent to it; its disconnection (monitor) makes us try. Never blocks; never frees a link inside its own events.
+ */
+
+#define LINKS_MAX 4096
+#define BATCHES_A_TURN 64
+
+struct links {
+	struct loop *loop;
+	void *zsock, *monitor;
+	struct zev *zev, *zev_monitor;
+	struct directory *directory;
+	struct svc_hello hello;
+	const struct links_ops *ops;
+	void *arg;
+	struct hash *by_routing_id;          /* struct link * */
+	struct link **v;
+	size_t nr, cap;
+	struct loop_task flush;
+	struct loop_timer tick, probe;
+	uint64_t round_robin, warned_ms;
+	unsigned probes_left;
+	char endpoint[256];
+};
+
+/* --- sending ------------------------------------------------------------ */
+
+int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n)
+{
+	if (k->dead)
+		return 0;
+	if (zmq_send(ls->zsock, k->routing_id, k->routing_id_n, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+		if (zmq_errno() == EAGAIN) {
+			zev_want_write(ls->zev);
+			return SVCPROTO_E_FULL;
+		}
+		/* EHOSTUNREACH: gone. The engine may be in the middle of a flush: break it later. */
+		k->dead = true;
+		loop_task_queue(ls->loop, &ls->flush);
+		return 0;
+	}
+	/* After the routing frame the body can't fail for want of room. */
+	if (zmq_send(ls->zsock, batch, n, ZMQ_DONTWAIT) < 0) {
+		k->dead = true;
+		loop_task_queue(ls->loop, &ls->flush);
+	}
+	zev_sent(ls->zev);
+	return 0;
+}
+
+static void forget(struct links *ls, size_t i)
+{
+	struct link *k = ls->v[i];
+
+	hash_del(ls->by_routing_id, (struct slice){(const char *)k->routing_id, k->routing_id_n});
+	ls->v[i] = ls->v[--ls->nr];
+	svc_link_break(k->engine, "the service's connection is gone");
+	link_free(k);
+}
+
+static void arm_tick(struct links *ls)
+{
+	uint64_t next = UINT64_MAX, now = loop_now_ms(ls->loop);
+
+	for (size_t i = 0; i < ls->nr; i++) {
+		if (ls->v[i]->tick_at_ms < next)
+			next = ls->v[i]->tick_at_ms;
+	}
+	if (next != UINT64_MAX)
+		loop_timer_set(&ls->tick, next > now ? next - now : 0);
+}
+
+static void reap_dead(struct links *ls)
+{
+	for (size_t i = 0; i < ls->nr;) {
+		if (ls->v[i]->dead)
+			forget(ls, i);
+		else
+			i++;
+	}
+}
+
+static void on_flush(void *arg)
+{
+	struct links *ls = arg;
+	uint64_t now = loop_now_ms(ls->loop);
+
+	for (size_t i = 0; i < ls->nr; i++) {
+		struct link *k = ls->v[i];
+
+		if (svc_link_wants_flush(k->engine)) {
+			svc_link_flush(k->engine, now);
+			k->tick_at_ms = svc_link_tick(k->engine, now);
+		}
+	}
+	reap_dead(ls);
+	arm_tick(ls);
+}
+
+static void on_tick(void *arg)
+{
+	struct links *ls = arg;
+	uint64_t now = loop_now_ms(ls->loop);
+
+	for (size_t i = 0; i < ls->nr; i++)
+		ls->v[i]->tick_at_ms = svc_link_tick(ls->v[i]->engine, now);
+	links_touch(ls);
+}
+
+void links_touch(struct links *ls)
+{
+	loop_task_queue(ls->loop, &ls->flush);
+}
+
+/* --- receiving ---------------------------------------------------------- */
+
+static bool may_link(struct links *ls, const char *key)
+{
+	enum directory_role role = directory_role(ls->directory, key);
+
+	return role == DIR_ROLE_SERVICE || role == DIR_ROLE_ADMIN;
+}
+
+static struct link *link_of(struct links *ls, struct slice routing_id, const char *key)
+{
+	struct link *k = hash_get(ls->by_routing_id, routing_id);
+
+	if (k != NULL)
+		return strcmp(k->key, key) == 0 ? k : NULL;
+	if (routing_id.n > ROUTING_ID_MAX || strlen(key) != 40 || ls->nr >= LINKS_MAX || !may_link(ls, key)) {
+		if (log_once_a_second(&ls->warned_ms))
+			log_warn("link", 0, "refused", "key=%s why=\"not authorised to link as a service\"", log_escape(slice_str(key)));
+		return NULL;
+	}
+	if (ls->nr == ls->cap) {
+		ls->cap = ls->cap ? 2 * ls->cap : 8;
+		ls->v = mem_resize(ls->v, ls->cap * sizeof(struct link *));
+	}
+	k = link_new(ls, &ls->hello, routing_id, key);
+	ls->v[ls->nr++] = k;
+	hash_put(ls->by_routing_id, routing_id, k);
+	return k;
+}
+
+/* A message is [routing id][batch]; more parts than that are no batch of ours and are dropped. True if there was a message. */
+static bool receive_one(struct links *ls)
+{
+	zmq_msg_t id, part;
+	bool whole = false, more;
+	struct link *k = NULL;
+
+	zmq_msg_init(&id);
+	if (zmq_msg_recv(&id, ls->zsock, ZMQ_DONTWAIT) < 0) {
+		zmq_msg_close(&id);
+		return false;
+	}
+	more = zmq_msg_more(&id);
+	for (unsigned i = 0; more; i++) {
+		zmq_msg_init(&part);
+		if (zmq_msg_recv(&part, ls->zsock, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&part);
+			break;
+		}
+		more = zmq_msg_more(&part);
+		whole = i == 0 && !more;
+		if (whole) {
+			const char *key = zmq_msg_gets(&part, "User-Id");
+
+			k = link_of(ls, (struct slice){zmq_msg_data(&id), zmq_msg_size(&id)}, key ? key : "");
+			if (k != NULL)
+				link_input(k, (struct slice){zmq_msg_data(&part), zmq_msg_size(&part)}, loop_now_ms(ls->loop));
+		}
+		zmq_msg_close(&part);
+	}
+	zmq_msg_close(&id);
+	return true;
+}
+
+static bool on_readable(void *arg, void *zsock)
+{
+	struct links *ls = arg;
+
+	(void)zsock;
+	links_touch(ls);
+	for (unsigned i = 0; i < BATCHES_A_TURN; i++) {
+		if (!receive_one(ls))
+			return false;
+	}
+	return true;
+}
+
+static void on_writable(void *arg, void *zsock)
+{
+	(void)zsock;
+	links_touch(arg);
+}
+
+static const struct zev_ops router_ops = {.readable = on_readable, .writable = on_writable};
+
+/* --- peers that vanish -------------------------------------------------- */
+
+static void on_probe(void *arg)
+{
+	struct links *ls = arg;
+
+	for (size_t i = 0; i < ls->nr; i++)
+		svc_link_ping(ls->v[i]->engine);
+	links_touch(ls);
+	if (ls->probes_left-- > 1)
+		loop_timer_set(&ls->probe, 500);
+}
+
+/* Some connection ended; the ROUTER doesn't say whose, so every peer is pinged, and once more for a pipe that was still on its way out. */
+static bool on_monitor(void *arg, void *zsock)
+{
+	struct links *ls = arg;
+	zmq_msg_t m;
+
+	for (;;) {
+		zmq_msg_init(&m);
+		if (zmq_msg_recv(&m, zsock, ZMQ_DONTWAIT) < 0) {
+			zmq_msg_close(&m);
+			return false;
+		}
+		zmq_msg_close(&m);
+		ls->probes_left = 3;
+		loop_timer_set(&ls->probe, 10);
+	}
+}
+
+static const struct zev_ops monitor_ops = {.readable = on_monitor};
+
+/* --- events of links ---------------------------------------------------- */
+
+void links_link_up(struct links *ls, struct link *k)
+{
+	(void)k;
+	ls->ops->changed(ls->arg);
+}
+
+void links_link_down(struct links *ls, struct link *k, const char *why)
+{
+	(void)k;
+	(void)why;
+	ls->ops->changed(ls->arg);
+}
+
+void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const struct svc_open *o)
+{
+	if (!directory_may(ls->directory, k->key, o->from_domain, SVCPROTO_SERVER)) {
+		struct svc_refusal r = {.type = "auth", .condition = "forbidden", .text = "the key is not authorised for the domain that sends"};
+
+		log_warn("link", k->id, "refused", "from=%s why=\"not authorised for that domain\"", log_escape(slice_str(o->from_domain)));
+		(void)svc_stream_refuse(s, &r);
+		return;
+	}
+	ls->ops->open_out(ls->arg, s, o);
+}
+
+/* --- choosing ----------------------------------------------------------- */
+
+struct search {
+	struct links *ls;
+	struct choose_candidate v[64];
+	size_t nr;
+	bool registered, hash;
+};
+
+static struct link *link_of_instance(struct links *ls, const struct directory_registration *r)
+{
+	for (size_t i = 0; i < ls->nr; i++) {
+		struct link *k = ls->v[i];
+
+		if (k->up && !k->dead && memcmp(&k->peer.instance, &r->instance, sizeof r->instance) == 0 && strcmp(k->key, r->key) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static int consider(void *arg, const struct directory_registration *r)
+{
+	struct search *q = arg;
+	struct link *k = link_of_instance(q->ls, r);
+	struct choose_candidate *c;
+
+	q->registered = true;
+	if (k == NULL || r->draining)
+		return 0;
+	c = &q->v[q->nr++];
+	memcpy(c->instance, &r->instance, sizeof c->instance);
+	c->weight = r->weight ? r->weight : 1;
+	c->owner = k;
+	q->hash = strcmp(r->policy, "hash") == 0;
+	return q->nr == ARRAY_LEN(q->v);
+}
+
+int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e)
+{
+	struct search q = {.ls = ls};
+	struct link *k;
+	size_t i;
+
+	(void)directory_each_registration(ls->directory, domain, type, consider, &q);
+	if (q.nr == 0)
+		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
+	i = q.hash ? choose_hash(q.v, q.nr, slice_str(key)) : choose_round_robin(q.v, q.nr, &ls->round_robin);
+	k = q.v[i].owner;
+	e->stream = svc_stream_open(k->engine, o, e);
+	links_touch(ls);
+	return e->stream != NULL ? 0 : -ERR_LIMIT;
+}
+
+static int found(void *arg, const struct directory_registration *r)
+{
+	(void)arg;
+	(void)r;
+	return 1;
+}
+
+bool links_registered(struct links *ls, const char *domain, unsigned type)
+{
+	return directory_each_registration(ls->directory, domain, type, found, NULL) != 0;
+}
+
+void links_attach(struct svc_stream *s, struct link_end *e)
+{
+	e->stream = s;
+	svc_stream_set_data(s, e);
+}
+
+void links_release(struct link_end *e, const char *condition, const char *text)
+{
+	struct svc_stream *s = e->stream;
+
+	e->stream = NULL;
+	if (s == NULL)
+		return;
+	svc_stream_set_data(s, NULL);
+	(void)svc_stream_close(s, condition, text);
+}
+
+void links_recheck(struct links *ls)
+{
+	for (size_t i = 0; i < ls->nr; i++) {
+		if (!may_link(ls, ls->v[i]->key)) {
+			log_warn("link", ls->v[i]->id, "cut", "why=\"the key is no longer authorised\"");
+			ls->v[i]->dead = true;
+		}
+	}
+	links_touch(ls);
+}
+
+size_t links_nr_up(const struct links *ls)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ls->nr; i++)
+		n += ls->v[i]->up;
+	return n;
+}
+
+/* --- birth and death ---------------------------------------------------- */
+
+static int set_int(void *zsock, int option, int value)
+{
+	return zmq_setsockopt(zsock, option, &value, sizeof value);
+}
+
+/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3). Heartbeats notice a silent peer within two seconds. */
+static int configure(struct links *ls, const struct links_options *o)
+{
+	void *z = ls->zsock;
+	int64_t max = SVC_BATCH_MAX;
+	int bad = 0;
+
+	bad |= set_int(z, ZMQ_LINGER, 200);
+	bad |= set_int(z, ZMQ_ROUTER_MANDATORY, 1);
+	bad |= set_int(z, ZMQ_ROUTER_HANDOVER, 0);
+	bad |= set_int(z, ZMQ_SNDHWM, 4);
+	bad |= set_int(z, ZMQ_RCVHWM, 4);
+	bad |= set_int(z, ZMQ_SNDBUF, 65536);
+	bad |= set_int(z, ZMQ_RCVBUF, 65536);
+	bad |= set_int(z, ZMQ_IPV6, 1);
+	bad |= set_int(z, ZMQ_HEARTBEAT_IVL, 500);
+	bad |= set_int(z, ZMQ_HEARTBEAT_TIMEOUT, 1500);
+	bad |= set_int(z, ZMQ_HEARTBEAT_TTL, 2000);
+	bad |= zmq_setsockopt(z, ZMQ_MAXMSGSIZE, &max, sizeof max);
+	bad |= set_int(z, ZMQ_CURVE_SERVER, 1);
+	bad |= zmq_setsockopt(z, ZMQ_CURVE_SECRETKEY, o->key->secret_z85, 40);
+	bad |= zmq_setsockopt(z, ZMQ_ZAP_DOMAIN, "link", 4);
+#ifdef ZMQ_ZAP_ENFORCE_DOMAIN /* a draft option in some builds; without it, that the ZAP thread runs before anything binds is what protects us */
+	bad |= set_int(z, ZMQ_ZAP_ENFORCE_DOMAIN, 1);
+#endif
+	return bad;
+}
+
+/* The monitor's pair runs inside the process: its name must be unique there. */
+static int watch_disconnects(struct links *ls, void *zmq_context)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "inproc://links-%p", (void *)ls);
+	if (zmq_socket_monitor(ls->zsock, name, ZMQ_EVENT_DISCONNECTED) != 0)
+		return -1;
+	ls->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+	if (ls->monitor == NULL || set_int(ls->monitor, ZMQ_LINGER, 0) != 0 || zmq_connect(ls->monitor, name) != 0)
+		return -1;
+	ls->zev_monitor = zev_new(ls->loop, ls->monitor, &monitor_ops, ls);
+	return ls->zev_monitor == NULL ? -1 : 0;
+}
+
+struct links *links_new(const struct links_options *o, const struct links_ops *ops, void *arg, char *why, size_t why_size)
+{
+	struct links *ls = NEW(struct links);
+	size_t n = sizeof ls->endpoint;
+
+	ls->loop = o->loop;
+	ls->directory = o->directory;
+	ls->hello = o->hello;
+	ls->ops = ops;
+	ls->arg = arg;
+	ls->by_routing_id = hash_new();
+	loop_task_init(&ls->flush, on_flush, ls);
+	loop_timer_init(ls->loop, &ls->tick, on_tick, ls);
+	loop_timer_init(ls->loop, &ls->probe, on_probe, ls);
+	ls->zsock = zmq_socket(o->zmq_context, ZMQ_ROUTER);
+	if (ls->zsock == NULL || configure(ls, o) != 0 || zmq_bind(ls->zsock, o->bind) != 0 ||
+	    zmq_getsockopt(ls->zsock, ZMQ_LAST_ENDPOINT, ls->endpoint, &n) != 0 || watch_disconnects(ls, o->zmq_context) != 0) {
+		snprintf(why, why_size, "cannot bind the service port %s: %s; choose another with --svc", o->bind, zmq_strerror(zmq_errno()));
+		links_free(ls);
+		return NULL;
+	}
+	ls->zev = zev_new(ls->loop, ls->zsock, &router_ops, ls);
+	ASSERT(ls->zev != NULL);
+	return ls;
+}
+
+void links_free(struct links *ls)
+{
+	if (ls == NULL)
+		return;
+	for (size_t i = 0; i < ls->nr; i++)
+		link_free(ls->v[i]);
+	free(ls->v);
+	hash_free(ls->by_routing_id);
+	zev_free(ls->zev_monitor);
+	zev_free(ls->zev);
+	loop_task_cancel(ls->loop, &ls->flush);
+	loop_timer_cancel(&ls->tick);
+	loop_timer_cancel(&ls->probe);
+	if (ls->monitor != NULL)
+		zmq_close(ls->monitor);
+	if (ls->zsock != NULL) {
+		zmq_socket_monitor(ls->zsock, NULL, 0);
+		zmq_close(ls->zsock);
+	}
+	free(ls);
+}
+
+const char *links_endpoint(const struct links *ls)
+{
+	return ls->endpoint;
+}

@@ -1,0 +1,64 @@
+#ifndef GATEWAY_LINK_LINKS_H
+#define GATEWAY_LINK_LINKS_H
+
+/*
+ * A worker's side of svcproto: its ROUTER, one link for each service instance that dialled in, and the choice of an instance for a new stream. Owned by the
+ * worker's thread.
+ */
+
+#include "common/loop.h"
+#include "svcproto/announcer.h"
+#include "svcproto/keys.h"
+#include "svcproto/link.h"
+
+struct links;
+
+/* What is at the gateway's end of a svcproto stream: embedded in a client session, a server pair or a relay. */
+struct link_end {
+	const struct link_end_ops *ops;  /* NULL: detached */
+	struct svc_stream *stream;       /* NULL when there is none (any more) */
+};
+
+struct link_end_ops {
+	void (*accepted)(struct link_end *e, const char *full_jid);
+	void (*refused)(struct link_end *e, const struct svc_refusal *r);   /* e->stream is NULL already */
+	void (*stanza)(struct link_end *e, uint32_t seq, struct slice xml);
+	void (*acked)(struct link_end *e, uint32_t seq);
+	void (*writable)(struct link_end *e);
+	void (*closed)(struct link_end *e, const char *condition, const char *text, bool link_lost); /* e->stream is NULL already */
+};
+
+struct links_ops {
+	/* A service asks for a stream outwards (SERVER_OUT; from_domain is authorised for its key). Attach an end with links_attach and accept or refuse. */
+	void (*open_out)(void *arg, struct svc_stream *s, const struct svc_open *o);
+	void (*changed)(void *arg);    /* a link came up or went down */
+};
+
+struct links_options {
+	struct loop *loop;
+	void *zmq_context;             /* its ZAP thread runs already */
+	const char *bind;              /* endpoint; port 0 picks */
+	const struct svc_key *key;     /* the gateway's CURVE key */
+	struct directory *directory;   /* borrowed */
+	struct svc_hello hello;
+};
+
+struct links *links_new(const struct links_options *o, const struct links_ops *ops, void *arg, char *why, size_t why_size);
+void links_free(struct links *ls);                 /* every stream is dropped without callbacks */
+const char *links_endpoint(const struct links *ls); /* as bound */
+
+/* Opens a stream at an instance that holds (domain, type), chosen by its policy (key: bare JID for hash). 0; -ERR_NOTFOUND: nobody has
+ * registered it; -ERR_AGAIN: registered, but no link is up now; -ERR_LIMIT. */
+MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e);
+void links_attach(struct svc_stream *s, struct link_end *e);
+/* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
+void links_release(struct link_end *e, const char *condition, const char *text);
+/* Something was queued on a stream of this worker: flush at the turn's end. Called after every svc_stream_*. */
+void links_touch(struct links *ls);
+/* authorized_keys changed: links whose key lost its role are broken. */
+void links_recheck(struct links *ls);
+size_t links_nr_up(const struct links *ls);
+/* "domain a.example": may anybody registered take it? Registered with this type, by a key that may. */
+bool links_registered(struct links *ls, const char *domain, unsigned type);
+
+#endif

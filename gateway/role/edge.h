@@ -1,0 +1,65 @@
+#ifndef GATEWAY_ROLE_EDGE_H
+#define GATEWAY_ROLE_EDGE_H
+
+/*
+ * A connection and its stream, glued: what the three roles share. A role embeds a struct edge as its first member, so that the stream machine's `arg`
+ * is both. Lifetime: edge_gone() is called once, when the connection has ended and the stream with it; the role frees itself there by edge_free_later().
+ */
+
+#include "role/admit.h"
+#include "role/env.h"
+
+#define EDGE_MAGIC 0x45444745u
+
+struct edge_ops {
+	void (*drained)(struct edge *e);                  /* output is low again */
+	void (*acked)(struct edge *e, uint64_t pos);      /* the peer's TCP has everything up to pos */
+	/* The stream ended, the connection is being closed. Let go of links and questions here. */
+	void (*ended)(struct edge *e, enum close_reason r, const char *detail);
+	/* The connection is gone as well. */
+	void (*gone)(struct edge *e);
+	/* A TLS object for this side, or NULL. */
+	SSL *(*make_ssl)(struct edge *e);
+};
+
+struct edge {
+	uint32_t magic;
+	bool ended, paused, tls_running, negotiating;
+	struct role_env *env;
+	struct conn *conn;
+	struct stream *stream;
+	const struct edge_ops *ops;
+	const char *role;                 /* for logs */
+	struct address_count *address;
+	struct buf rest;                  /* received, not consumed yet */
+	struct loop_task resume;
+	struct loop_timer timer;
+	uint64_t timer_at_ms;
+	uint64_t id;
+	uint64_t since_ms;
+	enum stream_state state_seen;
+	struct edge *next, **prev;        /* env->edges */
+};
+
+/* Embeds: after this the edge is in env->edges. The connection and the stream are given by edge_accept or edge_connect. */
+void edge_init(struct edge *e, struct role_env *env, const char *role, const struct edge_ops *ops);
+/* An accepted descriptor; false when the address has too many (fd is closed, e was not used: free it). Direct TLS starts at once. */
+MUST_CHECK bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t len, const struct stream_params *p,
+			    const struct stream_ops *ops);
+MUST_CHECK bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len);
+/* The stream of an edge that connected. */
+void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops);
+/* After anything that may have answered a question of the stream or changed its state. */
+void edge_kick(struct edge *e);
+void edge_authenticated(struct edge *e);          /* counts as negotiating no longer */
+/* Ends the stream for a reason of ours. */
+void edge_close(struct edge *e, enum close_reason r);
+/* Last act of gone(): frees the role object (of which e is the first member) at the turn's end. */
+void edge_free_later(struct edge *e);
+
+/* Ready-made entries for a role's struct stream_ops. */
+void edge_op_send(void *arg, struct slice bytes);
+void edge_op_start_tls(void *arg);
+void edge_op_closed(void *arg, enum close_reason r, const char *detail);
+
+#endif

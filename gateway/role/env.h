@@ -1,0 +1,44 @@
+#ifndef GATEWAY_ROLE_ENV_H
+#define GATEWAY_ROLE_ENV_H
+
+/* What a worker lends to its roles. One for each worker, used on its thread only. */
+
+#include "auth/auth.h"
+#include "common/hash.h"
+#include "common/loop.h"
+#include "link/links.h"
+#include "net/conn.h"
+#include "net/resolve.h"
+#include "net/tls_ctx.h"
+#include "stream/stream.h"
+
+struct edge;
+
+struct role_limits {
+	struct stream_limits c2s, s2s_in, s2s_out;
+	struct xml_limits from_service;      /* what a service may send */
+	struct conn_limits conn;
+	unsigned s2s_connect_ms;             /* reach a remote server: DNS, connections, TLS, authentication */
+	unsigned s2s_idle_ms;
+	unsigned negotiating_per_address_max, connections_per_address_max;
+};
+
+struct role_env {
+	struct loop *loop;
+	struct links *links;
+	struct directory *directory;
+	struct tls_store *tls;               /* replaced at reload; roles take it anew for each connection */
+	struct auth_pool *auth;
+	struct resolver *resolver;
+	struct role_limits limits;
+	unsigned char dialback_secret[32];
+	struct hash *addresses;              /* address text -> struct address_count *, see role/admit.h */
+	struct edge *edges;                  /* every connection of this worker, newest first */
+	size_t nr_edges;
+	uint64_t next_id;
+	bool draining;
+	void (*drained)(void *arg);          /* the last edge went while draining */
+	void *drained_arg;
+};
+
+#endif

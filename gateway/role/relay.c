@@ -1,0 +1,184 @@
+#include "role/relay.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "route/policy.h"
+
+/*
+ * Stanza n of one stream becomes stanza n of the other, so an acknowledgement passes through as it is: it means that the far service handled it. Back-pressure
+ * too: while the far stream is full, no credit is given to the near one. Either end's close closes the other.
+ */
+
+#define RELAY_MAGIC 0x52454c59u
+
+struct relay {
+	unsigned magic;
+	struct role_env *env;
+	char *from, *to;
+	struct link_end near, far;    /* near: the service that sends */
+	bool over;
+};
+
+static void free_relay(void *arg)
+{
+	struct relay *r = arg;
+
+	free(r->from);
+	free(r->to);
+	r->magic = 0;
+	free(r);
+}
+
+static void finish(struct relay *r, const char *condition, const char *text)
+{
+	if (r->over)
+		return;
+	r->over = true;
+	links_release(&r->near, condition, text);
+	links_release(&r->far, condition, text);
+	loop_reap(r->env->loop, free_relay, r);
+	links_touch(r->env->links);
+}
+
+static struct relay *relay_checked(struct relay *r)
+{
+	OBJ_CHECK(r, RELAY_MAGIC);
+	return r;
+}
+
+#define NEAR(e) relay_checked(container_of(e, struct relay, near))
+#define FAR(e) relay_checked(container_of(e, struct relay, far))
+
+static void near_stanza(struct link_end *e, uint32_t seq, struct slice xml)
+{
+	struct relay *r = NEAR(e);
+	struct buf checked;
+
+	(void)seq;
+	buf_init(&checked, xml.n + 4096);
+	/* The same test as for the network; what passes it goes on as the bytes it came as. */
+	if (policy_to_server(xml, &r->env->limits.from_service, slice_str(r->from), slice_str(r->to), &checked) != 0)
+		finish(r, "invalid-from", "a stanza's addresses are not this pair's");
+	else if (r->far.stream == NULL || svc_stream_send(r->far.stream, xml.p, xml.n, 0, NULL) != 0)
+		finish(r, "remote-connection-failed", "the other service took no more");
+	else if (!svc_stream_can_send(r->far.stream))
+		svc_stream_pause(r->near.stream, true);
+	buf_clear(&checked);
+	links_touch(r->env->links);
+}
+
+static void near_acked(struct link_end *e, uint32_t seq)
+{
+	(void)e;
+	(void)seq;
+}
+
+static void near_writable(struct link_end *e)
+{
+	(void)e;
+}
+
+static void near_closed(struct link_end *e, const char *condition, const char *text, bool link_lost)
+{
+	(void)link_lost;
+	finish(NEAR(e), condition, text);
+}
+
+static const struct link_end_ops near_ops = {
+	.stanza = near_stanza,
+	.acked = near_acked,
+	.writable = near_writable,
+	.closed = near_closed,
+};
+
+static void far_accepted(struct link_end *e, const char *full_jid)
+{
+	struct relay *r = FAR(e);
+
+	(void)full_jid;
+	if (r->near.stream != NULL)
+		(void)svc_stream_accept(r->near.stream, NULL);
+	links_touch(r->env->links);
+}
+
+static void refuse_near(struct relay *r, const char *condition, const char *text)
+{
+	struct svc_refusal refusal = {.type = "cancel", .condition = condition, .text = text};
+	struct svc_stream *s = r->near.stream;
+
+	r->near.stream = NULL;
+	if (s != NULL) {
+		svc_stream_set_data(s, NULL);
+		(void)svc_stream_refuse(s, &refusal);
+	}
+	finish(r, NULL, NULL);
+}
+
+static void far_refused(struct link_end *e, const struct svc_refusal *refusal)
+{
+	refuse_near(FAR(e), "remote-server-not-found", refusal->text);
+}
+
+/* Nothing comes back on a server pair: it has one direction. */
+static void far_stanza(struct link_end *e, uint32_t seq, struct slice xml)
+{
+	(void)seq;
+	(void)xml;
+	finish(FAR(e), "not-authorized", "a server pair has one direction");
+}
+
+static void far_acked(struct link_end *e, uint32_t seq)
+{
+	struct relay *r = FAR(e);
+
+	/* Cumulative there, one by one here: the engine sends the unbroken row either way. */
+	if (r->near.stream != NULL)
+		(void)svc_stream_ack_through(r->near.stream, seq);
+	if (r->near.stream != NULL && r->far.stream != NULL && svc_stream_can_send(r->far.stream))
+		svc_stream_pause(r->near.stream, false);
+	links_touch(r->env->links);
+}
+
+static void far_writable(struct link_end *e)
+{
+	struct relay *r = FAR(e);
+
+	if (r->near.stream != NULL)
+		svc_stream_pause(r->near.stream, false);
+	links_touch(r->env->links);
+}
+
+static void far_closed(struct link_end *e, const char *condition, const char *text, bool link_lost)
+{
+	finish(FAR(e), link_lost ? "remote-connection-failed" : condition, text);
+}
+
+static const struct link_end_ops far_ops = {
+	.accepted = far_accepted,
+	.refused = far_refused,
+	.stanza = far_stanza,
+	.acked = far_acked,
+	.writable = far_writable,
+	.closed = far_closed,
+};
+
+void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
+{
+	struct svc_open far = {.kind = SVC_KIND_SERVER_IN, .from_domain = o->from_domain, .to_domain = o->to_domain, .secure = true};
+	struct relay *r = NEW(struct relay);
+	int err;
+
+	r->magic = RELAY_MAGIC;
+	r->env = env;
+	r->from = mem_strdup(o->from_domain);
+	r->to = mem_strdup(o->to_domain);
+	r->near.ops = &near_ops;
+	r->far.ops = &far_ops;
+	mem_random(&far.stream_id, sizeof far.stream_id);
+	links_attach(s, &r->near);
+	err = links_open(env->links, r->to, SVCPROTO_SERVER, r->from, &far, &r->far);
+	if (err != 0)
+		refuse_near(r, err == -ERR_NOTFOUND ? "remote-server-not-found" : "remote-server-timeout",
+			    "no service of that domain is linked");
+}

@@ -1,0 +1,11 @@
+#ifndef GATEWAY_ROLE_RELAY_H
+#define GATEWAY_ROLE_RELAY_H
+
+/* Two services of one cluster: a server pair from one to the other, never over the network. Frees itself. */
+
+#include "role/env.h"
+
+/* Takes the stream that a service opened to a local domain; refuses it when nobody holds that domain now. */
+void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o);
+
+#endif

@@ -1,0 +1,36 @@
+#ifndef GATEWAY_ROLE_S2S_OUT_H
+#define GATEWAY_ROLE_S2S_OUT_H
+
+/* One connection to a remote server, for one pair of domains: sends its stanzas, or asks it to verify a dialback key. Frees itself. */
+
+#include "role/env.h"
+
+struct s2s_out;
+
+enum s2s_out_result {
+	S2S_OUT_OK,
+	S2S_OUT_NOT_FOUND,       /* remote-server-not-found */
+	S2S_OUT_TIMEOUT,         /* remote-server-timeout: resolved, but no stream came to be */
+};
+
+struct s2s_out_ops {
+	/* The pair may send now (or, verifying, the stream stands). */
+	void (*established)(void *arg);
+	/* It could not be, or it is over (established before). Called once; o is freed afterwards. */
+	void (*ended)(void *arg, enum s2s_out_result r, const char *why);
+	/* The remote TCP has everything up to pos (s2s_out_position). */
+	void (*acked)(void *arg, uint64_t pos);
+	void (*drained)(void *arg);
+	void (*verified)(void *arg, bool valid);
+};
+
+/* Begins: DNS, connections to each address in turn, TLS, authentication. Callbacks come later, never inside. */
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops, void *arg);
+void s2s_out_send(struct s2s_out *o, struct slice xml);          /* established; jabber:server */
+void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
+uint64_t s2s_out_position(const struct s2s_out *o);
+bool s2s_out_full(const struct s2s_out *o);
+/* Lets go: closes what there is; no callback follows. */
+void s2s_out_release(struct s2s_out *o);
+
+#endif

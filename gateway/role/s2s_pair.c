@@ -1,0 +1,170 @@
+#include "role/s2s_pair.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "common/stat.h"
+#include "role/acks.h"
+#include "role/s2s_out.h"
+#include "route/policy.h"
+
+/*
+ * Every stanza's from and to are held against the pair before it leaves (promise 6). One that does not fit ends the pair: the service's key may send
+ * from its own domains only.
+ */
+
+#define PAIR_MAGIC 0x50414952u
+
+struct pair {
+	unsigned magic;
+	struct role_env *env;
+	char *from, *to;
+	struct link_end end;          /* the service that sends */
+	struct s2s_out *out;
+	struct acks acks;
+	bool over;
+};
+
+static struct pair *pair_of(struct link_end *end)
+{
+	struct pair *p = container_of(end, struct pair, end);
+
+	OBJ_CHECK(p, PAIR_MAGIC);
+	return p;
+}
+
+static void free_pair(void *arg)
+{
+	struct pair *p = arg;
+
+	free(p->from);
+	free(p->to);
+	acks_clear(&p->acks);
+	p->magic = 0;
+	free(p);
+}
+
+static void finish(struct pair *p)
+{
+	if (p->over)
+		return;
+	p->over = true;
+	s2s_out_release(p->out);
+	p->out = NULL;
+	loop_reap(p->env->loop, free_pair, p);
+	links_touch(p->env->links);
+}
+
+static void on_established(void *arg)
+{
+	struct pair *p = arg;
+
+	if (p->end.stream != NULL)
+		(void)svc_stream_accept(p->end.stream, NULL);
+	links_touch(p->env->links);
+}
+
+static void on_ended(void *arg, enum s2s_out_result r, const char *why)
+{
+	struct pair *p = arg;
+	struct svc_stream *s = p->end.stream;
+	const char *condition = r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : "remote-server-timeout";
+	struct svc_refusal refusal = {.type = r == S2S_OUT_NOT_FOUND ? "cancel" : "wait", .condition = condition, .text = why};
+
+	p->out = NULL;
+	p->end.stream = NULL;
+	if (s != NULL) {
+		svc_stream_set_data(s, NULL);
+		/* Refused before it was accepted, closed after: an error from the first means just the other. */
+		if (svc_stream_refuse(s, &refusal) != 0)
+			(void)svc_stream_close(s, "remote-connection-failed", why);
+	}
+	finish(p);
+}
+
+static void on_acked(void *arg, uint64_t pos)
+{
+	struct pair *p = arg;
+	uint32_t seq;
+
+	while (p->end.stream != NULL && acks_pop(&p->acks, pos, &seq))
+		(void)svc_stream_ack(p->end.stream, seq);
+	links_touch(p->env->links);
+}
+
+static void on_drained(void *arg)
+{
+	struct pair *p = arg;
+
+	if (p->end.stream != NULL)
+		svc_stream_pause(p->end.stream, false);
+	links_touch(p->env->links);
+}
+
+static const struct s2s_out_ops out_ops = {
+	.established = on_established,
+	.ended = on_ended,
+	.acked = on_acked,
+	.drained = on_drained,
+};
+
+static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
+{
+	struct pair *p = pair_of(end);
+	struct buf out;
+
+	buf_init(&out, xml.n + 4096);
+	if (policy_to_server(xml, &p->env->limits.from_service, slice_str(p->from), slice_str(p->to), &out) != 0) {
+		log_warn("s2s-out", 0, "stanza", "from=%s to=%s why=\"the stanza's addresses are not this pair's\"",
+			 log_escape(slice_str(p->from)), log_escape(slice_str(p->to)));
+		links_release(end, "invalid-from", "a stanza's addresses are not this pair's");
+		finish(p);
+	} else {
+		stat_add(STAT_stanzas_out, 1);
+		s2s_out_send(p->out, buf_slice(&out));
+		acks_push(&p->acks, s2s_out_position(p->out), seq);
+		if (s2s_out_full(p->out))
+			svc_stream_pause(end->stream, true);
+	}
+	buf_clear(&out);
+}
+
+static void end_closed(struct link_end *end, const char *condition, const char *text, bool link_lost)
+{
+	(void)condition;
+	(void)text;
+	(void)link_lost;
+	finish(pair_of(end));
+}
+
+/* We open nothing towards this service and send nothing on this stream. */
+static void end_never(struct link_end *end, uint32_t seq)
+{
+	(void)end;
+	(void)seq;
+}
+
+static void end_writable(struct link_end *end)
+{
+	(void)end;
+}
+
+static const struct link_end_ops end_ops = {
+	.stanza = end_stanza,
+	.acked = end_never,
+	.writable = end_writable,
+	.closed = end_closed,
+};
+
+void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
+{
+	struct pair *p = NEW(struct pair);
+
+	p->magic = PAIR_MAGIC;
+	p->env = env;
+	p->from = mem_strdup(o->from_domain);
+	p->to = mem_strdup(o->to_domain);
+	p->end.ops = &end_ops;
+	links_attach(s, &p->end);
+	p->out = s2s_out_new(env, p->from, p->to, false, &out_ops, p);
+}

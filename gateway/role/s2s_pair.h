@@ -1,0 +1,11 @@
+#ifndef GATEWAY_ROLE_S2S_PAIR_H
+#define GATEWAY_ROLE_S2S_PAIR_H
+
+/* A service's server pair outwards, over the network (s2s_out). Pairs within the cluster are role/relay.h. Frees itself. */
+
+#include "role/env.h"
+
+/* Answers the stream (accept or refuse) now or later. */
+void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o);
+
+#endif

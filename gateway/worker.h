@@ -1,0 +1,48 @@
+#ifndef GATEWAY_WORKER_H
+#define GATEWAY_WORKER_H
+
+/*
+ * Everything that one event loop's thread owns: its listeners, its ROUTER for services, its view of the registry, its resolver and its connections. Workers share the
+ * auth pool, the TLS store (immutable) and nothing else.
+ */
+
+#include "role/env.h"
+#include "svcproto/keys.h"
+
+struct worker;
+
+/* Descriptors that main bound before it dropped its privileges; -1: that listener is off. */
+struct worker_sockets { int c2s, c2s_direct, s2s; };
+
+struct worker_options {
+	unsigned number;                    /* from 0 */
+	void *zmq_context;
+	struct worker_sockets sockets;
+	const char *svc_bind;               /* endpoint of this worker */
+	const char *svc_advertise;          /* host announced instead of the bound one, or NULL */
+	const char *public_host;
+	const char *registry;               /* "ENDPOINT=KEY" */
+	struct svc_key key;                 /* the gateway's CURVE key */
+	uint64_t incarnation;
+	struct tls_store *tls;              /* a reference is taken */
+	struct auth_pool *auth;             /* borrowed */
+	struct resolver_options resolver;
+	struct role_limits limits;
+	unsigned char dialback_secret[32];
+	void (*ended)(void *arg);           /* on the worker's thread: drained, about to leave */
+	void *arg;
+};
+
+/* Makes all that can fail; runs nothing yet. NULL with a line in why. */
+struct worker *worker_new(const struct worker_options *o, char *why, size_t why_size);
+const char *worker_svc_endpoint(const struct worker *w);
+/* Starts the thread. */
+MUST_CHECK int worker_start(struct worker *w);
+/* From any thread: */
+void worker_set_tls(struct worker *w, struct tls_store *tls);   /* takes a reference */
+/* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed. */
+void worker_drain(struct worker *w, unsigned patience_ms);
+void worker_join(struct worker *w);
+void worker_free(struct worker *w);                             /* after join, or if never started */
+
+#endif
