@@ -57,7 +57,7 @@ struct app {
 	struct loop_timer timer;
 	struct svcproto *sp;
 	struct im *im;
-	bool ready, stopping;
+	bool ready, stopping, settled;
 	uint64_t stop_at_ms;
 };
 
@@ -208,9 +208,13 @@ static void turn(void *arg)
 		daemon_die("the link to the gateways ended: %s", svcproto_strerror(err));
 	if (im_turn_end(a->im, &next) < 0)
 		daemon_die("cannot write the database: %s; nothing that was acknowledged is lost: make room and start again", im_why(a->im));
-	if (a->stopping && (im_nr_unacknowledged(a->im) == 0 || now >= a->stop_at_ms)) {
+	if (a->stopping && (a->settled || now >= a->stop_at_ms)) {
 		loop_stop(a->loop);
 		return;
+	}
+	if (a->stopping && im_nr_unacknowledged(a->im) == 0) {
+		a->settled = true; /* one more turn takes the last acknowledgements to the gateways */
+		next = now;
 	}
 	if (a->stopping && next > a->stop_at_ms)
 		next = a->stop_at_ms;

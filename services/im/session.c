@@ -77,7 +77,7 @@ static struct im_session *session_admit(struct im *im, void *link, struct jid *b
 	}
 	if (im->ops->accept(im->arg, link, full.full_) < 0) {
 		jid_clear(&full);
-		return NULL;
+		return session_refuse(im, link, "wait", "resource-constraint");
 	}
 	return session_new(im, link, &full, id);
 }

@@ -110,6 +110,7 @@ static bool open_all(struct store *s, const char *path)
 	sqlite3_busy_timeout(s->db, 1000);
 	if (!run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;") || !migrate(s))
 		return false;
+	ASSERT(pragma_number(s, "PRAGMA synchronous") == 2); /* less would make "stored" a lie */
 	for (size_t i = 0; i < STMT_MAX_; i++) {
 		if (sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmts[i], NULL) != SQLITE_OK) {
 			fail(s);

@@ -180,6 +180,78 @@ static void a_full_session_gets_the_rest_in_order(void)
 	fake_close(&f);
 }
 
+/* Room appears in the same turn in which another message comes: it may not overtake what waits. */
+static void nothing_overtakes_the_backlog(void)
+{
+	static const char *const to[] = {"bob@b.example", BOB};
+	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+		char late[256];
+		snprintf(late, sizeof late, "<message xmlns='jabber:client' from='" ALICE "' to='%s'><body>late</body></message>", to[i]);
+		begin();
+		bob->room = 1;
+		fake_from(alice, MSG(ALICE, BOB, "chat", "first"));
+		fake_from(alice, MSG(ALICE, BOB, "chat", "waits"));
+		struct sent *s = fake_next(&f, bob);
+		fake_begin(&f);
+		bob->room = 5;
+		fake_delivered(&f, s);
+		fake_from(alice, late);
+		fake_end(&f);
+		CHECK(fake_got(&f, bob, "waits", NULL));
+		CHECK(fake_got(&f, bob, "late", NULL));
+		fake_close(&f);
+	}
+}
+
+/* Stored because it took long, but still on its way: another session that comes gets it only once the first is dead. */
+static void in_flight_is_not_sent_twice(void)
+{
+	begin();
+	fake_from(alice, MSG(ALICE, "bob@b.example", "chat", "once"));
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	struct client *better = fake_login(&f, "bob@b.example", "better");
+	fake_from(better, "<presence xmlns='jabber:client' from='bob@b.example/better'><priority>9</priority></presence>");
+	struct sent *s;
+	while ((s = fake_next(&f, better)))
+		CHECK(strstr(s->xml, "<presence"));
+	fake_logout(bob);
+	CHECK(fake_got(&f, better, "unavailable", NULL));
+	CHECK(fake_got(&f, better, "once", "urn:xmpp:delay", NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+/* The session that was given the stored messages dies: they go to the next one, all and in order. */
+static void stored_ones_change_the_session(void)
+{
+	begin();
+	fake_logout(bob);
+	for (int i = 0; i < 100; i++) { /* more than leave in one turn */
+		char xml[256];
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='bob@b.example'><body>%d</body></message>", i);
+		fake_from(alice, xml);
+	}
+	bob = fake_login(&f, "bob@b.example", "two");
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "'/>");
+	struct client *next = fake_login(&f, "bob@b.example", "next");
+	fake_from(next, "<presence xmlns='jabber:client' from='bob@b.example/next'/>");
+	CHECK_EQ(fake_rows(&f, "offline"), 100);
+	fake_read_all(&f);
+	fake_logout(bob);
+	CHECK(fake_got(&f, next, "unavailable", NULL));
+	for (int i = 0; i < 100; i++) {
+		char body[32];
+		snprintf(body, sizeof body, "<body>%d</body>", i);
+		CHECK(fake_got(&f, next, body, NULL));
+		fake_deliver_all(&f);
+	}
+	CHECK(!fake_next(&f, next));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
 static void all_in_flight_is_bounded(void)
 {
 	begin();
@@ -320,6 +392,9 @@ int main(void)
 	RUN(one_of_several_sessions_is_enough);
 	RUN(another_session_takes_over);
 	RUN(a_full_session_gets_the_rest_in_order);
+	RUN(nothing_overtakes_the_backlog);
+	RUN(in_flight_is_not_sent_twice);
+	RUN(stored_ones_change_the_session);
 	RUN(all_in_flight_is_bounded);
 	RUN(to_another_server);
 	RUN(another_server_that_is_not_there);

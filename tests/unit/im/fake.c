@@ -190,13 +190,13 @@ void fake_logout(struct client *c)
 {
 	struct fake *f = c->fake;
 	bool ours = turn(f);
-	c->open = false;
-	im_session_closed(c->session);
-	c->session = NULL;
+	c->open = false; /* as svcproto does: first what never arrived comes back, then the session ends */
 	for (size_t i = 0; i < f->nr_sent; i++) {
 		if (f->sent[i].to == c && !f->sent[i].answered)
 			fake_undeliverable(f, &f->sent[i], "recipient-unavailable");
 	}
+	im_session_closed(c->session);
+	c->session = NULL;
 	turn_done(f, ours);
 }
 

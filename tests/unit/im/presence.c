@@ -217,9 +217,13 @@ static void a_slow_session(void)
 	s = fake_next(&f, bob);
 	CHECK(s && strstr(s->xml, "<status>2<"));
 	CHECK(!fake_next(&f, bob));
+	fake_begin(&f);
 	bob->room = SIZE_MAX;
 	fake_delivered(&f, s);
+	say(alice, "", "<status>5</status>"); /* there is room already, but others wait */
+	fake_end(&f);
 	CHECK(fake_got(&f, bob, "<status>4<", NULL));
+	CHECK(fake_got(&f, bob, "<status>5<", NULL));
 	CHECK(fake_got(&f, bob, "<body>3<", NULL));
 	CHECK_STR(bob->closed, "");
 	fake_close(&f);
