@@ -1,0 +1,132 @@
+/* The samples: see frames.h. */
+#include "frames.h"
+
+#include <string.h>
+
+const struct svc_hello sample_hello = {
+	.instance = { { 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f } },
+	.incarnation = UINT64_C(0x0102030405060708),
+	.name = "echo",
+	.stanza_bytes_max = 0x01000000,
+	.stream_window_bytes = 0x10000,
+	.unacked_stanzas_max = 0x100,
+	.unacked_bytes_max = 0x400000,
+	.streams_max = 0x100000,
+};
+
+const struct svc_open sample_open_client = {
+	.kind = SVC_KIND_CLIENT,
+	.stream_id = { { 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf } },
+	.bare_jid = "juliet@example.org",
+	.resource = "balcony",
+	.mechanism = "SCRAM-SHA-256",
+	.address = "192.0.2.7:50001",
+	.secure = true,
+};
+
+const struct svc_open sample_open_server = {
+	.kind = SVC_KIND_SERVER_OUT,
+	.stream_id = { { 0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xbf } },
+	.from_domain = "example.org",
+	.to_domain = "example.net",
+};
+
+const struct svc_refusal sample_refusal = {
+	.type = "cancel",
+	.condition = "conflict",
+	.text = "na\xc3\xafve",
+	.see_other_host = "gw2.example.org:5222",
+	.stream_error = true,
+};
+
+static struct sample *add(struct sample *v, size_t *nr, const char *name, enum svc_side sender, uint64_t number)
+{
+	struct sample *s = &v[(*nr)++];
+	struct wire_batch h = { .version = 1, .epoch = 5, .number = number };
+
+	memset(s, 0, sizeof(*s));
+	s->name = name;
+	s->sender = sender;
+	wire_put_batch(s->bytes, &h);
+	s->n = WIRE_BATCH_HEADER;
+	return s;
+}
+
+static void frame(struct sample *s, uint8_t type, uint8_t flags, uint32_t stream, uint32_t seq, const void *body, size_t n)
+{
+	struct wire_frame f = { .type = type, .flags = flags, .stream = stream, .sequence = seq, .length = (uint32_t)n };
+
+	wire_put_frame(s->bytes + s->n, &f);
+	if (n > 0)
+		memcpy(s->bytes + s->n + WIRE_FRAME_HEADER, body, n);
+	s->n += WIRE_FRAME_HEADER + n;
+}
+
+static size_t link_samples(struct sample *v, size_t nr)
+{
+	struct message_hello hello = { .who = sample_hello, .version_min = 1, .version_max = 1, .reason = "a gap in the batch numbers" };
+	struct message_welcome welcome = { .who = sample_hello, .version = 1 }, refused = { .refused = "no common version" };
+	struct message_ping ping = { .sent = 9, .received = 7 };
+	uint8_t b[512];
+	struct props_writer w = { .p = b, .max = sizeof(b) };
+
+	message_put_hello(&w, &hello);
+	frame(add(v, &nr, "hello", SVC_SERVICE, 1), WIRE_HELLO, 0, 0, 0, b, w.n);
+	w.n = 0;
+	message_put_welcome(&w, &welcome);
+	frame(add(v, &nr, "welcome", SVC_GATEWAY, 1), WIRE_WELCOME, 0, 0, 0, b, w.n);
+	w.n = 0;
+	message_put_welcome(&w, &refused);
+	frame(add(v, &nr, "welcome-refused", SVC_GATEWAY, 1), WIRE_WELCOME, 0, 0, 0, b, w.n);
+	w.n = 0;
+	message_put_reset(&w, "an unknown epoch");
+	frame(add(v, &nr, "reset", SVC_GATEWAY, 0), WIRE_RESET, 0, 0, 0, b, w.n);
+	w.n = 0;
+	message_put_ping(&w, &ping);
+	frame(add(v, &nr, "ping", SVC_SERVICE, 9), WIRE_PING, 0, 0, 0, b, w.n);
+	frame(add(v, &nr, "ping-answer", SVC_GATEWAY, 9), WIRE_PING, WIRE_ANSWER, 0, 0, b, w.n);
+	return nr;
+}
+
+static size_t open_samples(struct sample *v, size_t nr)
+{
+	uint8_t b[512];
+	struct props_writer w = { .p = b, .max = sizeof(b) };
+
+	message_put_open(&w, &sample_open_client);
+	frame(add(v, &nr, "open-client", SVC_GATEWAY, 2), WIRE_OPEN, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_open(&w, &sample_open_server);
+	frame(add(v, &nr, "open-server-out", SVC_SERVICE, 2), WIRE_OPEN, 0, 1, 0, b, w.n);
+	w.n = 0;
+	message_put_accept(&w, "juliet@example.org/balcony");
+	frame(add(v, &nr, "accept", SVC_SERVICE, 3), WIRE_ACCEPT, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_refuse(&w, &sample_refusal);
+	frame(add(v, &nr, "refuse", SVC_SERVICE, 3), WIRE_REFUSE, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_close(&w, "conflict", "replaced");
+	frame(add(v, &nr, "close", SVC_SERVICE, 8), WIRE_CLOSE, 0, 2, 0, b, w.n);
+	frame(add(v, &nr, "close-answer", SVC_GATEWAY, 8), WIRE_CLOSE, 0, 2, 0, NULL, 0);
+	return nr;
+}
+
+size_t samples_build(struct sample v[SAMPLES_MAX])
+{
+	size_t nr = open_samples(v, link_samples(v, 0)), prefix;
+	uint8_t b[512];
+	struct sample *s;
+
+	frame(add(v, &nr, "data", SVC_GATEWAY, 4), WIRE_DATA, WIRE_FIRST | WIRE_LAST, 2, 1, "<presence/>", 11);
+	s = add(v, &nr, "data-chunks", SVC_GATEWAY, 5);
+	frame(s, WIRE_DATA, WIRE_FIRST | WIRE_REPEATED, 2, 2, "<iq", 3);
+	frame(s, WIRE_DATA, 0, 2, 2, "><x", 3);
+	frame(s, WIRE_DATA, WIRE_LAST, 2, 2, "/></iq>", 7);
+	prefix = message_put_reject(b, "modify", "jid-malformed");
+	memcpy(b + prefix, "<message/>", 10);
+	frame(add(v, &nr, "data-reject", SVC_GATEWAY, 6), WIRE_DATA, WIRE_FIRST | WIRE_LAST | WIRE_REJECT, 2, 3, b, prefix + 10);
+	s = add(v, &nr, "credit-ack", SVC_SERVICE, 7);
+	frame(s, WIRE_ACK, 0, 2, 3, NULL, 0);
+	frame(s, WIRE_CREDIT, 0, 2, 16384, NULL, 0);
+	return nr;
+}
