@@ -1,6 +1,7 @@
 #ifndef AMBROSIA_COMMON_BUF_H
 #define AMBROSIA_COMMON_BUF_H
 
+#include "common/err.h"
 #include "common/obj.h"
 
 /* Owned bytes with a hard maximum, consumed from the front. An empty buf holds no memory after buf_release_if_empty(). */

@@ -11,16 +11,16 @@ struct daemon_ops {
 	void (*terminate)(void *arg);   /* SIGTERM, SIGINT */
 	void (*reload)(void *arg);      /* SIGHUP */
 };
-/* Signals of the process arrive on this loop (main thread's). */
+/* Signals of the process arrive on this loop (main thread's). Once for a process at a time; a NULL entry ignores its signal. */
 void daemon_signals(struct loop *l, const struct daemon_ops *ops, void *arg);
 /* The line `ready key=value…` on standard output, flushed, and sd_notify's READY=1 if NOTIFY_SOCKET is set (written by ourselves). */
 void daemon_ready(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Become `user` with its groups when started as root; user NULL or "" means: ambrosia if it exists, else stay with a warning.
- * -ERR_NOTFOUND for a named user that does not exist. */
+ * -ERR_NOTFOUND for a named user that does not exist, -ERR_SYSTEM when the system refuses (errno). */
 MUST_CHECK int daemon_become(const char *user);
 /* The default state folder: /var/lib/ambrosia as root, else $XDG_STATE_HOME/ambrosia or ~/.local/state/ambrosia. Owned by the caller. */
 char *daemon_state_dir(void);
-/* mkdir -p with 0700. */
+/* mkdir -p with 0700. -ERR_SYSTEM: errno says why. */
 MUST_CHECK int daemon_make_dir(const char *path);
 
 #endif

@@ -9,12 +9,15 @@ struct jobs;
 struct job {
 	void (*run)(struct job *j);   /* on a job thread */
 	void (*done)(struct job *j);  /* on the loop that submitted it; owns the job again. Not called if the loop has stopped. */
+	/* May be NULL. Called instead of done, on any thread, when the job will never run or its loop has stopped: frees it. */
+	void (*drop)(struct job *j);
 	struct loop *loop_;
 	struct job *next_;
 };
 
-struct jobs *jobs_new(unsigned nr_threads, size_t queue_max);
-void jobs_free(struct jobs *js);                        /* waits for running jobs, drops queued ones */
+struct jobs *jobs_new(unsigned nr_threads, size_t queue_max); /* NULL when the system has no threads for us */
+/* Waits for running jobs, drops queued ones. Before loop_free of any loop that submitted. */
+void jobs_free(struct jobs *js);
 MUST_CHECK int jobs_submit(struct jobs *js, struct loop *l, struct job *j); /* -ERR_LIMIT when the queue is full */
 
 #endif

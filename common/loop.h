@@ -12,7 +12,8 @@ struct loop;
 
 struct loop *loop_new(void);
 void loop_free(struct loop *l);                 /* runs what is left to reap; the loop must not be running */
-void loop_run(struct loop *l);                  /* until loop_stop */
+void loop_run(struct loop *l);                  /* until loop_stop; may be run again afterwards */
+void loop_turn(struct loop *l);                 /* one turn that doesn't wait, for taking a stopped loop's objects apart */
 void loop_stop(struct loop *l);                 /* from this thread */
 struct event_base *loop_base(struct loop *l);
 uint64_t loop_now_ms(struct loop *l);           /* monotonic, read once for each turn */
@@ -27,23 +28,28 @@ struct loop_task {
 };
 void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_task_queue(struct loop *l, struct loop_task *t);
+/* Work that yields: at the end of the next turn, which does not wait for an event. A task that is queued already stays where it is. */
+void loop_task_queue_next(struct loop *l, struct loop_task *t);
 void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* Free an object after all tasks of this turn (STYLE.md section 5): fn(p) runs once. */
 void loop_reap(struct loop *l, void (*fn)(void *p), void *p);
 
-/* From any thread: run fn(arg) on the loop's thread soon. Returns -ERR_CLOSED after loop_stop (fn will not run). */
+/* From any thread: run fn(arg) on the loop's thread soon. Returns -ERR_CLOSED after loop_stop (fn will not run); what was taken
+ * before runs before loop_run returns. */
 MUST_CHECK int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
-/* A one-shot timer. Embed it. Times are loop_now_ms()'s. */
+/* A one-shot timer. Embed it. Times are loop_now_ms()'s, and fn never runs before its time by that clock. */
 struct loop_timer {
 	struct event ev_;
 	void (*fn)(void *arg);
 	void *arg;
+	struct loop *loop_;
+	uint64_t due_at_;
 };
 void loop_timer_init(struct loop *l, struct loop_timer *t, void (*fn)(void *arg), void *arg);
 void loop_timer_set(struct loop_timer *t, uint64_t in_ms);   /* again sets it anew */
-void loop_timer_cancel(struct loop_timer *t);                /* idempotent; also before freeing */
+void loop_timer_cancel(struct loop_timer *t);                /* idempotent, also on a zeroed one; also before freeing */
 bool loop_timer_pending(const struct loop_timer *t);
 
 #endif

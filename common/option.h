@@ -1,6 +1,8 @@
 #ifndef AMBROSIA_COMMON_OPTION_H
 #define AMBROSIA_COMMON_OPTION_H
 
+#include <stdint.h>
+
 #include "common/obj.h"
 
 enum option_type {
@@ -40,10 +42,15 @@ struct option_program {
 	const struct option_def *defs;
 };
 
-/* Fills `out` from defaults, then environment, then argv (`--flag VALUE` and `--flag=VALUE`). Handles --help, --version (exit 0)
- * itself, and --print-config when out is complete (prints `flag value` lines, exit 0). Wrong usage: one line on stderr that says
- * what and how to mend it, exit status 2. Positional arguments: refused, unless rest/nr_rest are given. */
+/* Fills `out` from defaults, then environment (an empty variable counts as unset), then argv (`--flag VALUE` and `--flag=VALUE`).
+ * Handles --help, --version (exit 0) itself, and --print-config when out is complete (prints `flag value` lines, exit 0). Wrong
+ * usage: one line on stderr that says what and how to mend it, exit status 2. Positional arguments: refused, unless rest/nr_rest
+ * are given (then they are moved to the front of argv). */
 void option_parse(const struct option_program *prog, void *out, int argc, char **argv, char ***rest, int *nr_rest);
+/* For what only the program can judge (`--domain is needed: …`): one line, exit status 2. */
+_Noreturn void option_wrong(const struct option_program *prog, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* ADDR:PORT, [ADDR6]:PORT or none, as OPTION_LISTEN reads it. -ERR_SYNTAX. */
+MUST_CHECK int option_read_addr(const char *text, struct option_addr *out);
 void option_free(const struct option_program *prog, void *out);
 
 #endif

@@ -1,0 +1,126 @@
+/*
+ * A fixed number of threads and a queue with a limit. A job belongs to the pool from submit until done() or drop() is called; nothing
+ * here looks inside it. Signals are blocked in these threads: they are the main loop's.
+ */
+#include "common/jobs.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "common/err.h"
+
+struct jobs {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct job *first, **end;
+	size_t nr_queued, queue_max;
+	bool stopping;
+	unsigned nr_threads;
+	pthread_t threads[];
+};
+
+static void drop(struct job *j)
+{
+	if (j->drop)
+		j->drop(j);
+}
+
+static void run_done(void *arg)
+{
+	struct job *j = arg;
+
+	j->done(j);
+}
+
+static struct job *take(struct jobs *js)
+{
+	struct job *j = js->first;
+
+	if (j == NULL)
+		return NULL;
+	js->first = j->next_;
+	if (js->first == NULL)
+		js->end = &js->first;
+	js->nr_queued--;
+	return j;
+}
+
+static void *thread_main(void *arg)
+{
+	struct jobs *js = arg;
+
+	pthread_mutex_lock(&js->lock);
+	while (!js->stopping) {
+		struct job *j = take(js);
+
+		if (j == NULL) {
+			pthread_cond_wait(&js->wake, &js->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&js->lock);
+		j->run(j);
+		if (loop_post(j->loop_, run_done, j) < 0)
+			drop(j);
+		pthread_mutex_lock(&js->lock);
+	}
+	pthread_mutex_unlock(&js->lock);
+	return NULL;
+}
+
+struct jobs *jobs_new(unsigned nr_threads, size_t queue_max)
+{
+	ASSERT(nr_threads > 0 && queue_max > 0);
+	struct jobs *js = mem_alloc(sizeof *js + nr_threads * sizeof js->threads[0]);
+	sigset_t all, before;
+
+	js->end = &js->first;
+	js->queue_max = queue_max;
+	pthread_mutex_init(&js->lock, NULL);
+	pthread_cond_init(&js->wake, NULL);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (js->nr_threads < nr_threads && pthread_create(&js->threads[js->nr_threads], NULL, thread_main, js) == 0)
+		js->nr_threads++;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (js->nr_threads < nr_threads) {
+		jobs_free(js);
+		return NULL;
+	}
+	return js;
+}
+
+void jobs_free(struct jobs *js)
+{
+	if (js == NULL)
+		return;
+	pthread_mutex_lock(&js->lock);
+	js->stopping = true;
+	pthread_cond_broadcast(&js->wake);
+	pthread_mutex_unlock(&js->lock);
+	for (unsigned i = 0; i < js->nr_threads; i++)
+		pthread_join(js->threads[i], NULL);
+	for (struct job *j = take(js); j; j = take(js))
+		drop(j);
+	pthread_cond_destroy(&js->wake);
+	pthread_mutex_destroy(&js->lock);
+	free(js);
+}
+
+int jobs_submit(struct jobs *js, struct loop *l, struct job *j)
+{
+	int err = 0;
+
+	j->loop_ = l;
+	j->next_ = NULL;
+	pthread_mutex_lock(&js->lock);
+	if (js->nr_queued >= js->queue_max) {
+		err = -ERR_LIMIT;
+	} else {
+		*js->end = j;
+		js->end = &j->next_;
+		js->nr_queued++;
+		pthread_cond_signal(&js->wake);
+	}
+	pthread_mutex_unlock(&js->lock);
+	return err;
+}

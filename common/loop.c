@@ -1,0 +1,345 @@
+/*
+ * A turn is: wait for events, run their callbacks, run the tasks that they queued until there are none, free what was handed to the
+ * reaper. Nothing is freed in the middle of a turn, so no callback can find its object gone. Only the list of posts is shared with
+ * other threads; libevent itself is used from one thread only and needs no locks.
+ */
+#include "common/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+struct task_list {
+	struct loop_task *first;
+	struct loop_task **end;
+};
+
+struct corpse {
+	void (*fn)(void *p);
+	void *p;
+};
+
+struct post {
+	struct post *next;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct loop {
+	struct event_base *base;
+	struct task_list tasks; /* end of this turn */
+	struct task_list later; /* end of the next */
+	struct corpse *corpses;
+	size_t nr_corpses, cap_corpses;
+	uint64_t now_ms; /* 0: not read in this turn yet */
+	bool running, stopping;
+
+	int wake_fd;
+	struct event wake;
+	pthread_mutex_t lock; /* of what follows */
+	struct post *posts, **posts_end;
+	bool closed;
+};
+
+static void on_wake(evutil_socket_t fd, short what, void *arg);
+
+static void list_init(struct task_list *list)
+{
+	list->first = NULL;
+	list->end = &list->first;
+}
+
+struct loop *loop_new(void)
+{
+	struct loop *l = NEW(struct loop);
+
+	list_init(&l->tasks);
+	list_init(&l->later);
+	l->posts_end = &l->posts;
+	pthread_mutex_init(&l->lock, NULL);
+	l->base = event_base_new();
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (l->base == NULL || l->wake_fd < 0 ||
+	    event_assign(&l->wake, l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l) < 0 || event_add(&l->wake, NULL) < 0) {
+		loop_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+static void reap_all(struct loop *l)
+{
+	/* by index: a destructor may hand in more, and the array may move */
+	for (size_t i = 0; i < l->nr_corpses; i++) {
+		struct corpse c = l->corpses[i];
+
+		c.fn(c.p);
+	}
+	l->nr_corpses = 0;
+}
+
+static void free_posts(struct post *p)
+{
+	while (p) {
+		struct post *next = p->next;
+
+		free(p);
+		p = next;
+	}
+}
+
+void loop_free(struct loop *l)
+{
+	if (l == NULL)
+		return;
+	ASSERT(!l->running);
+	reap_all(l);
+	free(l->corpses);
+	free_posts(l->posts);
+	if (l->wake.ev_base)
+		event_del(&l->wake);
+	if (l->base)
+		event_base_free(l->base);
+	if (l->wake_fd >= 0)
+		close(l->wake_fd);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+struct event_base *loop_base(struct loop *l)
+{
+	return l->base;
+}
+
+uint64_t loop_now_ms(struct loop *l)
+{
+	struct timespec now;
+
+	if (l->running && l->now_ms != 0)
+		return l->now_ms;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	l->now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return l->now_ms;
+}
+
+static void run_tasks(struct loop *l)
+{
+	while (l->tasks.first) {
+		struct loop_task *t = l->tasks.first;
+
+		loop_task_cancel(l, t);
+		t->fn(t->arg);
+	}
+}
+
+static void end_turn(struct loop *l)
+{
+	while (l->tasks.first || l->nr_corpses) {
+		run_tasks(l);
+		reap_all(l);
+	}
+}
+
+/* What yielded in the last turn is due at the end of the one that begins. */
+static void take_later(struct loop *l)
+{
+	if (l->later.first == NULL)
+		return;
+	*l->tasks.end = l->later.first;
+	l->later.first->prev_ = l->tasks.end;
+	l->tasks.end = l->later.end;
+	list_init(&l->later);
+}
+
+static void run_posts(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	struct post *p = l->posts;
+	l->posts = NULL;
+	l->posts_end = &l->posts;
+	pthread_mutex_unlock(&l->lock);
+
+	while (p) {
+		struct post *next = p->next;
+
+		p->fn(p->arg);
+		free(p);
+		p = next;
+	}
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+	ssize_t ignored = read(fd, &count, sizeof count);
+
+	(void)what;
+	(void)ignored;
+	run_posts(arg);
+}
+
+void loop_run(struct loop *l)
+{
+	ASSERT(!l->running);
+	l->running = true;
+	l->now_ms = 0;
+	if (!l->stopping) {
+		pthread_mutex_lock(&l->lock);
+		l->closed = false;
+		pthread_mutex_unlock(&l->lock);
+	}
+	end_turn(l); /* what was queued before the loop ran must not wait for an event */
+	while (!l->stopping) {
+		take_later(l);
+		l->now_ms = 0;
+		int flags = l->tasks.first ? EVLOOP_NONBLOCK : EVLOOP_ONCE;
+		int err = event_base_loop(l->base, flags);
+		ASSERT(err >= 0);
+		end_turn(l);
+	}
+	run_posts(l);
+	end_turn(l);
+	l->stopping = false;
+	l->running = false;
+}
+
+void loop_turn(struct loop *l)
+{
+	ASSERT(!l->running);
+	l->running = true;
+	take_later(l);
+	l->now_ms = 0;
+	int err = event_base_loop(l->base, EVLOOP_NONBLOCK);
+	ASSERT(err >= 0);
+	run_posts(l);
+	end_turn(l);
+	l->running = false;
+}
+
+void loop_stop(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->closed = true;
+	pthread_mutex_unlock(&l->lock);
+	l->stopping = true;
+	event_base_loopbreak(l->base);
+}
+
+void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg)
+{
+	*t = (struct loop_task){.fn = fn, .arg = arg};
+}
+
+static void append(struct task_list *list, struct loop_task *t)
+{
+	if (t->queued_)
+		return;
+	t->queued_ = true;
+	t->next_ = NULL;
+	t->prev_ = list->end;
+	*list->end = t;
+	list->end = &t->next_;
+}
+
+void loop_task_queue(struct loop *l, struct loop_task *t)
+{
+	append(&l->tasks, t);
+}
+
+void loop_task_queue_next(struct loop *l, struct loop_task *t)
+{
+	append(&l->later, t);
+}
+
+void loop_task_cancel(struct loop *l, struct loop_task *t)
+{
+	if (!t->queued_)
+		return;
+	*t->prev_ = t->next_;
+	if (t->next_)
+		t->next_->prev_ = t->prev_;
+	else if (l->tasks.end == &t->next_)
+		l->tasks.end = t->prev_;
+	else
+		l->later.end = t->prev_;
+	t->queued_ = false;
+}
+
+void loop_reap(struct loop *l, void (*fn)(void *p), void *p)
+{
+	if (l->nr_corpses == l->cap_corpses) {
+		l->cap_corpses = l->cap_corpses ? l->cap_corpses * 2 : 16;
+		l->corpses = mem_resize(l->corpses, l->cap_corpses * sizeof *l->corpses);
+	}
+	l->corpses[l->nr_corpses++] = (struct corpse){fn, p};
+}
+
+int loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct post *p = NEW(struct post);
+	uint64_t one = 1;
+
+	*p = (struct post){.fn = fn, .arg = arg};
+	pthread_mutex_lock(&l->lock);
+	if (l->closed) {
+		pthread_mutex_unlock(&l->lock);
+		free(p);
+		return -ERR_CLOSED;
+	}
+	bool first = l->posts == NULL;
+	*l->posts_end = p;
+	l->posts_end = &p->next;
+	/* under the lock, so that the loop cannot be stopped and freed between; only a counter at its end refuses the write, and then
+	 * the loop is awake anyway */
+	if (first) {
+		ssize_t ignored = write(l->wake_fd, &one, sizeof one);
+		(void)ignored;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return 0;
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop_timer *t = arg;
+	uint64_t now = loop_now_ms(t->loop_);
+
+	(void)fd;
+	(void)what;
+	/* libevent reads a coarse clock and may come some milliseconds early: who compares times would find the deadline unmet */
+	if (now < t->due_at_)
+		loop_timer_set(t, t->due_at_ - now);
+	else
+		t->fn(t->arg);
+}
+
+void loop_timer_init(struct loop *l, struct loop_timer *t, void (*fn)(void *arg), void *arg)
+{
+	*t = (struct loop_timer){.fn = fn, .arg = arg, .loop_ = l};
+	int err = evtimer_assign(&t->ev_, l->base, on_timer, t);
+	ASSERT(err == 0);
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t in_ms)
+{
+	struct timeval in = {.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+
+	t->due_at_ = loop_now_ms(t->loop_) + in_ms;
+	int err = evtimer_add(&t->ev_, &in);
+	ASSERT(err == 0);
+}
+
+void loop_timer_cancel(struct loop_timer *t)
+{
+	if (t->loop_)
+		evtimer_del(&t->ev_);
+}
+
+bool loop_timer_pending(const struct loop_timer *t)
+{
+	return t->loop_ && evtimer_pending(&t->ev_, NULL);
+}
