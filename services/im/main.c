@@ -23,7 +23,7 @@ struct options {
 };
 
 static const struct option_def option_defs[] = {
-	{.flag = "--domain", .arg = "NAME", .type = OPTION_LIST, .offset = offsetof(struct options, domains), .def_text = "required",
+	{.flag = "--domain", .arg = "NAME", .type = OPTION_LIST, .offset = offsetof(struct options, domains), .def_text = "none; at least one is needed",
 	 .help = "a domain to serve; may be repeated"},
 	{.flag = "--database", .arg = "FILE", .type = OPTION_STRING, .offset = offsetof(struct options, database),
 	 .def_text = "im.sqlite in the state folder", .help = "SQLite file of rosters and offline messages"},
