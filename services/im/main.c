@@ -259,7 +259,7 @@ static void open_database(struct app *a, const char *state_dir)
 	char *path = a->o.database ? mem_strdup(a->o.database) : join(state_dir, "im.sqlite");
 	a->im = im_new(path, a->o.domains.v, a->o.domains.nr, NULL, &core_ops, a, why, sizeof why);
 	if (!a->im)
-		daemon_die("cannot open the database %s: %s", path, why);
+		daemon_die("cannot serve from the database %s: %s", path, why);
 	free(path);
 }
 
@@ -269,7 +269,7 @@ static void open_link(struct app *a, const char *state_dir)
 	int err;
 	a->sp = svcproto_new(&so, &callbacks, a, &err);
 	if (!a->sp)
-		daemon_die("cannot reach a gateway: %s; start ambrosia-gateway first, or name --registry and --key", svcproto_strerror(err));
+		daemon_die("cannot look for gateways: %s", svcproto_strerror(err));
 	for (size_t i = 0; i < a->o.domains.nr; i++) {
 		struct svcproto_registration r = {.domain = a->o.domains.v[i], .types = SVCPROTO_CLIENT | SVCPROTO_SERVER,
 						  .policy = a->o.policy, .weight = (uint32_t)a->o.weight};
@@ -303,18 +303,24 @@ static void run(struct app *a)
 	loop_timer_cancel(&a->timer);
 }
 
+/* What the option table can't say. Ends the process with status 2. */
+static void check_options(const struct options *o)
+{
+	if (o->domains.nr == 0) {
+		fprintf(stderr, "ambrosia-im: no domain to serve; name one with --domain NAME\n");
+		exit(2);
+	}
+	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0) {
+		fprintf(stderr, "ambrosia-im: --policy is round-robin or hash, not %s\n", log_escape(slice_str(o->policy)));
+		exit(2);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct app a = {0};
 	option_parse(&program, &a.o, argc, argv, NULL, NULL);
-	if (a.o.domains.nr == 0) {
-		fprintf(stderr, "ambrosia-im: no domain to serve; name one with --domain NAME\n");
-		return 2;
-	}
-	if (strcmp(a.o.policy, "round-robin") != 0 && strcmp(a.o.policy, "hash") != 0) {
-		fprintf(stderr, "ambrosia-im: --policy is round-robin or hash, not %s\n", log_escape(slice_str(a.o.policy)));
-		return 2;
-	}
+	check_options(&a.o);
 	log_set_level(a.o.log_level);
 	daemon_init();
 	start(&a);
