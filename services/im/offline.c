@@ -75,7 +75,7 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	return row;
 }
 
-/* One row on its way; it stays in the store until the client has it. */
+/* One row on its way; it stays in the store until the client has it. One that no client could ever get goes back, lest it block the rest. */
 static int pump_row(struct im_user *u, struct im_session *s, int64_t row, struct slice xml)
 {
 	struct im *im = s->im;
@@ -84,6 +84,11 @@ static int pump_row(struct im_user *u, struct im_session *s, int64_t row, struct
 	work_keep(w, IM_OFFLINE, u, xml);
 	hash_put(im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
 	int err = send_session(s, xml, w);
+	if (err == SVCPROTO_E_INVALID) {
+		error_bounce(im, xml, "not-acceptable", w);
+		w->delivered = true; /* as far as the row is concerned */
+		err = 0;
+	}
 	work_release(w);
 	return err;
 }

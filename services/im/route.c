@@ -28,9 +28,11 @@ void route_handle(struct stanza *st)
 	}
 }
 
-static const char *send_condition(int err)
+static const char *send_condition(int err, const char *gone)
 {
-	return err == SVCPROTO_E_FULL ? "resource-constraint" : "remote-server-not-found";
+	if (err == SVCPROTO_E_INVALID)
+		return "not-acceptable"; /* larger than the gateway takes */
+	return err == SVCPROTO_E_FULL ? "resource-constraint" : gone;
 }
 
 void route_remote(struct stanza *st)
@@ -39,7 +41,7 @@ void route_remote(struct stanza *st)
 		return;
 	int err = send_remote(st->im, st->from->domain, st->to.domain, st->xml, st->work);
 	if (err < 0)
-		error_reply(st, send_condition(err));
+		error_reply(st, send_condition(err, "remote-server-not-found"));
 	else
 		work_keep(st->work, IM_PASSING, NULL, st->xml);
 }
@@ -50,7 +52,7 @@ void route_session(struct stanza *st, struct im_session *s)
 	if (err == SVCPROTO_E_FULL && (slice_is(st->type, "result") || slice_is(st->type, "error")))
 		send_state(s, st->xml, st->work); /* somebody waits for it, and nobody could be told that it was lost */
 	else if (err < 0)
-		error_reply(st, err == SVCPROTO_E_FULL ? "resource-constraint" : "service-unavailable");
+		error_reply(st, send_condition(err, "service-unavailable"));
 	else
 		work_keep(st->work, IM_PASSING, NULL, st->xml);
 }

@@ -47,7 +47,7 @@ int send_session(struct im_session *s, struct slice xml, struct im_work *w)
 		if (w)
 			w->nr_open--; /* never the last: the handler holds it */
 	}
-	return err;
+	return err == SVCPROTO_E_NOMEM ? SVCPROTO_E_FULL : err;
 }
 
 int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w)
@@ -64,7 +64,7 @@ int send_remote(struct im *im, struct slice from_domain, struct slice to_domain,
 		if (w)
 			w->nr_open--;
 	}
-	return err;
+	return err == SVCPROTO_E_NOMEM ? SVCPROTO_E_FULL : err;
 }
 
 static void enqueue(struct im_session *s, struct slice xml)

@@ -366,6 +366,29 @@ static void a_waiting_row_goes_when_there_is_room(void)
 	fake_close(&f);
 }
 
+/* What no gateway takes goes back, and nothing waits behind it. */
+static void too_large_for_the_gateway(void)
+{
+	static const char *const to[] = {"bob@b.example", BOB, "carol@c.example"};
+	for (size_t i = 0; i < ARRAY_LEN(to); i++) {
+		char xml[1024];
+		begin();
+		f.stanza_max = 500;
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='%s'><body>%0500d</body></message>", to[i], 0);
+		uint64_t t = fake_from(alice, xml);
+		f.stanza_max = SIZE_MAX;
+		if (i < 2) { /* the error quotes nothing, so it fits */
+			fake_from(alice, MSG(ALICE, BOB, "chat", "next"));
+			CHECK(fake_got(&f, bob, "next", NULL));
+		}
+		CHECK(fake_got(&f, alice, "type='error'", "not-acceptable", NULL));
+		fake_deliver_all(&f);
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(fake_rows(&f, "offline") + fake_rows(&f, "passing"), 0);
+		fake_close(&f);
+	}
+}
+
 /* A writer who holds the file longer than we wait: the commit can't be had. */
 static void a_dead_store_acknowledges_nothing(void)
 {
@@ -400,6 +423,7 @@ int main(void)
 	RUN(another_server_that_is_not_there);
 	RUN(stored_on_its_way_survives);
 	RUN(a_waiting_row_goes_when_there_is_room);
+	RUN(too_large_for_the_gateway);
 	RUN(a_dead_store_acknowledges_nothing);
 	return check_done("im.delivery");
 }

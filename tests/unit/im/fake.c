@@ -47,6 +47,8 @@ static int op_send(void *arg, void *link, const char *xml, size_t n, uint64_t co
 	struct client *c = link;
 	if (!c->open)
 		return SVCPROTO_E_CLOSED;
+	if (n > ((struct fake *)arg)->stanza_max)
+		return SVCPROTO_E_INVALID;
 	if (c->room == 0)
 		return SVCPROTO_E_FULL;
 	c->room--;
@@ -57,6 +59,8 @@ static int op_send(void *arg, void *link, const char *xml, size_t n, uint64_t co
 static int op_send_server(void *arg, const char *from_domain, const char *to_domain, const char *xml, size_t n, uint64_t cookie)
 {
 	struct fake *f = arg;
+	if (n > f->stanza_max)
+		return SVCPROTO_E_INVALID;
 	if (f->server_room == 0)
 		return SVCPROTO_E_FULL;
 	f->server_room--;
@@ -79,7 +83,7 @@ static void start(struct fake *f)
 {
 	char *domains[] = {(char[]){"a.example"}, (char[]){"b.example"}};
 	char why[256] = "";
-	f->server_room = SIZE_MAX;
+	f->server_room = f->stanza_max = SIZE_MAX;
 	f->im = im_new(f->path, domains, 2, &f->limits, &ops, f, why, sizeof why);
 	if (!f->im) {
 		fprintf(stderr, "cannot open %s: %s\n", f->path, why);

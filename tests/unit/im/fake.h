@@ -39,7 +39,7 @@ struct fake {
 	uint64_t ticket;
 	uint64_t now_ms;
 	uint64_t next_ms;
-	size_t server_room;
+	size_t server_room, stanza_max;
 	bool in_turn;
 	const char *watch_table;    /* counted, as another process sees it, at the moment of every acknowledgement */
 	size_t rows_at_ack;

@@ -119,11 +119,11 @@ static void a_message_and_an_orderly_end(void)
 	struct svc_stream *alice = login("alice@a.example", "one");
 	CHECK_STR(g.accepted_jid, "alice@a.example/one");
 	login("bob@b.example", "two");
-	unsigned stanzas = g.stanzas, acked = g.acked;
+	unsigned stanzas = g.stanzas;
 	message(alice, "alice@a.example/one", "bob@b.example", "hello");
 	CHECK(wait_for(&g.stanzas, stanzas + 1));
 	CHECK(strstr(last(), "hello"));
-	CHECK(wait_for(&g.acked, acked + 1));
+	CHECK(wait_for(&g.acked_seq, 2)); /* after the presence */
 	int status = program_end(SIGTERM);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	CHECK_EQ(g.closed, 2);
@@ -137,9 +137,8 @@ static void acknowledged_survives_kill_9(void)
 	CHECK(svc_stream_close(bob, NULL, NULL) == 0);
 	CHECK(wait_for(&g.closed, 1));
 	struct svc_stream *alice = login("alice@a.example", "one");
-	unsigned acked = g.acked;
 	message(alice, "alice@a.example/one", "bob@b.example", "kept");
-	CHECK(wait_for(&g.acked, acked + 1));
+	CHECK(wait_for(&g.acked_seq, 2)); /* after the presence */
 	program_end(SIGKILL);
 	fake_gateway_stop(&g); /* its peer has gone with it */
 	fake_gateway_start(&g, &c, "tcp://127.0.0.1:*");
