@@ -21,6 +21,7 @@ const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
 struct auth_pool_options {
 	unsigned failure_ms;        /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
 	const unsigned char *salt_key; /* 32 bytes: salts of derived keys and of users who don't exist. Copied */
+	char *(*prep_local)(struct slice text);  /* xml/jid.h's jid_prep_local; auth is no sibling's caller */
 	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
 };
 
