@@ -1,0 +1,391 @@
+#include "stream_owner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fuzz_marks.h"
+
+/* A tiny owner: no memory of its own but the last names it was asked about, so that its answers fit some of the time. */
+
+#define MUST(cond) ((cond) ? (void)0 : obj_bug(__FILE__, __LINE__, #cond))
+
+struct owner {
+	struct stream *s;
+	struct xml_parser *mirror;     /* reads what is sent */
+	unsigned options;
+	bool let_in, established, closed, in_tls, mirror_done;
+	char *from, *to, *id;          /* of the last dialback question */
+	char pending;                  /* the mark that answers the next question inside */
+	struct buf rest;
+	uint32_t random;
+	uint64_t now_ms;
+};
+
+static void act(struct owner *o, char mark);
+
+static void keep(char **to, struct slice s)
+{
+	free(*to);
+	*to = mem_slicedup(s);
+}
+
+static void inside(struct owner *o)
+{
+	char mark = o->pending;
+
+	o->pending = '\0';
+	if (mark != '\0')
+		act(o, mark);
+}
+
+static void on_header(void *arg, const struct xml_head *h, struct slice default_ns)
+{
+	(void)arg;
+	(void)default_ns;
+	MUST(slice_is(h->name, "stream"));
+}
+
+static void on_element(void *arg, const struct xml_element *e)
+{
+	(void)arg;
+	MUST(!e->mixed_text || slice_empty(e->head.prefix) || slice_is(e->head.prefix, "db"));
+}
+
+static void on_footer(void *arg)
+{
+	((struct owner *)arg)->mirror_done = true;
+}
+
+static const struct xml_parser_ops mirror_ops = {.header = on_header, .element = on_element, .footer = on_footer};
+
+static void op_send(void *arg, struct slice bytes)
+{
+	struct owner *o = arg;
+	size_t used = 0;
+
+	MUST(!o->closed && !o->in_tls && !o->mirror_done && bytes.n > 0);
+	if (bytes.n > 5 && memcmp(bytes.p, "<?xml", 5) == 0)
+		xml_parser_reset(o->mirror);
+	MUST(xml_parser_feed(o->mirror, bytes, &used) == 0 && used == bytes.n);
+}
+
+static void op_start_tls(void *arg)
+{
+	struct owner *o = arg;
+
+	MUST(!stream_secure(o->s));
+	o->in_tls = true;
+	inside(o);
+}
+
+static bool op_host_known(void *arg, const char *domain)
+{
+	(void)arg;
+	return strcmp(domain, "example.com") == 0 || strcmp(domain, "conference.example.com") == 0;
+}
+
+static void op_mechanisms(void *arg, struct stream *s)
+{
+	struct owner *o = arg;
+
+	MUST(stream_secure(s));
+	if (o->options & FUZZ_CERTIFICATE)
+		stream_offer_mechanism(s, "EXTERNAL");
+	stream_offer_mechanism(s, "SCRAM-SHA-1");
+	stream_offer_binding(s, "tls-exporter");
+}
+
+static void op_auth_start(void *arg, struct slice mech, struct slice initial)
+{
+	struct owner *o = arg;
+
+	MUST(stream_secure(o->s) && mech.n > 0 && (initial.n == 0 || initial.p != NULL) && !stream_wants_input(o->s));
+	inside(o);
+}
+
+static void op_auth_step(void *arg, struct slice response)
+{
+	MUST(response.p != NULL);
+	inside(arg);
+}
+
+static void op_auth_abort(void *arg)
+{
+	inside(arg);
+}
+
+static void op_bind(void *arg, struct slice resource)
+{
+	struct owner *o = arg;
+
+	MUST(o->let_in && resource.p != NULL && !jid_empty(stream_jid(o->s)));
+	inside(o);
+}
+
+static void op_stanza(void *arg, const struct xml_element *e)
+{
+	struct owner *o = arg;
+
+	MUST(o->established && o->let_in && stream_secure(o->s) && e->raw.n > 0 && stream_state(o->s) == STREAM_ESTABLISHED);
+	inside(o);
+}
+
+static void op_db_result(void *arg, const char *from, const char *to, struct slice key)
+{
+	struct owner *o = arg;
+
+	MUST(stream_secure(o->s) && key.n > 0 && !stream_pair_ok(o->s, from, to));
+	keep(&o->from, slice_str(from));
+	keep(&o->to, slice_str(to));
+	inside(o);
+}
+
+static void op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)
+{
+	struct owner *o = arg;
+
+	MUST(stream_secure(o->s) && key.n > 0 && id.n > 0);
+	keep(&o->from, slice_str(from));
+	keep(&o->to, slice_str(to));
+	keep(&o->id, id);
+	inside(o);
+}
+
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, bool valid)
+{
+	struct owner *o = arg;
+
+	(void)id;
+	(void)valid;
+	MUST(o->established && from[0] != '\0' && to[0] != '\0');
+	inside(o);
+}
+
+static bool op_own_certificate(void *arg)
+{
+	return ((struct owner *)arg)->options & FUZZ_CERTIFICATE;
+}
+
+static void op_make_key(void *arg, struct slice id, char *out)
+{
+	(void)arg;
+	MUST(id.n > 0);
+	memset(out, 'f', 64);
+	out[64] = '\0';
+}
+
+static bool op_peer_acceptable(void *arg)
+{
+	MUST(stream_secure(((struct owner *)arg)->s));
+	return true;
+}
+
+static void op_established(void *arg)
+{
+	struct owner *o = arg;
+
+	MUST(stream_secure(o->s));
+	/* S2S_OUT is let in by the peer; the others by us. */
+	if (stream_peer_domain(o->s) == NULL || !(o->options & FUZZ_OUT))
+		MUST(o->let_in);
+	o->let_in = o->established = true;
+	inside(o);
+}
+
+static void op_closed(void *arg, enum close_reason r, const char *detail)
+{
+	struct owner *o = arg;
+
+	MUST(!o->closed && (unsigned)r < CLOSE_MAX_ && (detail == NULL || detail[0] != '\0'));
+	o->closed = true;
+}
+
+static const struct stream_ops ops = {
+	.send = op_send,
+	.start_tls = op_start_tls,
+	.host_known = op_host_known,
+	.mechanisms = op_mechanisms,
+	.auth_start = op_auth_start,
+	.auth_step = op_auth_step,
+	.auth_abort = op_auth_abort,
+	.bind = op_bind,
+	.stanza = op_stanza,
+	.db_result = op_db_result,
+	.db_verify = op_db_verify,
+	.db_verified = op_db_verified,
+	.own_certificate = op_own_certificate,
+	.make_key = op_make_key,
+	.peer_acceptable = op_peer_acceptable,
+	.established = op_established,
+	.closed = op_closed,
+};
+
+static void auth_ok(struct owner *o)
+{
+	if (stream_state(o->s) == STREAM_WAIT_SASL && !stream_wants_input(o->s))
+		o->let_in = true;
+	stream_auth_success(o->s, "alice", (o->random & 1) ? SLICE("data") : SLICE_NONE);
+}
+
+static void db_valid(struct owner *o)
+{
+	if (o->from == NULL || o->options & FUZZ_OUT)
+		return;
+	o->let_in = true;
+	stream_db_result(o->s, o->from, o->to, true, NULL);
+}
+
+static void act_dialback(struct owner *o, char mark)
+{
+	const char *from = o->from ? o->from : "remote.example", *to = o->to ? o->to : "example.com";
+
+	switch (mark) {
+	case FUZZ_DB_VALID:
+		db_valid(o);
+		break;
+	case FUZZ_DB_INVALID:
+		stream_db_result(o->s, from, to, false, NULL);
+		break;
+	case FUZZ_DB_ERROR:
+		stream_db_result(o->s, from, to, false, "remote-server-not-found");
+		break;
+	case FUZZ_VERIFY:
+		stream_db_verify_answer(o->s, from, to, o->id ? slice_str(o->id) : SLICE("1"), o->random & 1);
+		break;
+	case FUZZ_ASK_VERIFY:
+		if (o->options & FUZZ_OUT)
+			stream_send_db_verify(o->s, "here.example", "there.example", SLICE("<id>"), SLICE("key"));
+		break;
+	default:
+		break;
+	}
+}
+
+static void act_end(struct owner *o, char mark)
+{
+	switch (mark) {
+	case FUZZ_CLOSE:
+		stream_close(o->s, (enum close_reason)(o->random % CLOSE_MAX_));
+		break;
+	case FUZZ_CLOSE_WITH:
+		stream_close_with(o->s, (o->random & 1) ? "conflict" : "<odd>", "a & b");
+		break;
+	case FUZZ_SEE_OTHER:
+		stream_close_see_other_host(o->s, "other.example:5222");
+		break;
+	case FUZZ_LOST:
+		stream_lost(o->s, CLOSE_LOST);
+		break;
+	default:
+		break;
+	}
+}
+
+static void act(struct owner *o, char mark)
+{
+	switch (mark) {
+	case FUZZ_TLS:
+		o->in_tls = false;
+		stream_tls_done(o->s, o->now_ms);
+		break;
+	case FUZZ_AUTH_OK:
+		auth_ok(o);
+		break;
+	case FUZZ_AUTH_CHALLENGE:
+		stream_auth_challenge(o->s, SLICE("more"));
+		break;
+	case FUZZ_AUTH_FAIL:
+		stream_auth_failure(o->s, "not-authorized", NULL);
+		break;
+	case FUZZ_BIND_OK:
+		stream_bound(o->s, "alice@example.com/home");
+		break;
+	case FUZZ_BIND_NO:
+		stream_bind_refused(o->s, "cancel", "conflict", "taken");
+		break;
+	case FUZZ_TICK:
+		o->now_ms += 1000 + o->random % 40000;
+		break;
+	case FUZZ_HOLD:
+	case FUZZ_UNHOLD:
+		stream_hold(o->s, mark == FUZZ_HOLD);
+		break;
+	default:
+		act_dialback(o, mark);
+		act_end(o, mark);
+	}
+}
+
+static size_t piece(struct owner *o, size_t left)
+{
+	o->random = o->random * 1664525u + 1013904223u;
+	return o->options & FUZZ_CUT ? 1 + (o->random >> 20) % left : left;
+}
+
+static void pump(struct owner *o)
+{
+	while (buf_len(&o->rest) > 0 && !o->closed && !o->in_tls && stream_wants_input(o->s)) {
+		struct slice all = buf_slice(&o->rest);
+		size_t n = piece(o, all.n), used = 0;
+
+		stream_feed(o->s, (struct slice){all.p, n}, &used, o->now_ms);
+		MUST(used <= n && (used == n || o->closed || !stream_wants_input(o->s)));
+		buf_drain(&o->rest, used);
+	}
+	if (o->in_tls || o->closed)
+		buf_reset(&o->rest);
+	(void)stream_tick(o->s, o->now_ms);
+}
+
+static void mark(struct owner *o, char m)
+{
+	/* The handshake is over only when it was begun; a stream is started once. */
+	if (m == FUZZ_TLS && !o->in_tls)
+		return;
+	if (o->options & FUZZ_ANSWER_INSIDE && m != FUZZ_START)
+		o->pending = m;
+	else if (m != FUZZ_START)
+		act(o, m);
+}
+
+void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)
+{
+	static const struct stream_limits limits = {
+		.before_auth = {.element_bytes = 2048, .tag_bytes = 1024, .depth_max = 8, .attrs_max = 16},
+		.after_auth = {.element_bytes = 4096, .tag_bytes = 2048, .depth_max = 16, .attrs_max = 32},
+		.negotiation_ms = 100000, .tls_ms = 30000, .close_ms = 5000, .keepalive_ms = 60000, .idle_ms = 200000, .auth_attempts_max = 4,
+	};
+	static const struct xml_limits large = {.element_bytes = 1 << 20, .tag_bytes = 1 << 20, .depth_max = 64, .attrs_max = 64};
+	struct owner o = {.options = n > 0 ? data[0] : 0, .now_ms = 1000000};
+	struct stream_params p = {.role = role, .limits = &limits, .direct_tls = o.options & FUZZ_DIRECT,
+				  .from = "here.example", .to = "there.example", .verify_only = o.options & FUZZ_VERIFY_ONLY};
+
+	o.random = (uint32_t)n;
+	o.options = role == STREAM_S2S_OUT ? o.options | FUZZ_OUT : o.options & ~(unsigned)FUZZ_OUT;
+	buf_init(&o.rest, 1 << 22);
+	o.mirror = xml_parser_new(&large, &mirror_ops, &o);
+	o.s = stream_new(&p, &ops, &o, o.now_ms);
+	if (role == STREAM_S2S_OUT)
+		stream_start(o.s, o.now_ms);
+	for (size_t i = 1; i < n; i++) {
+		char c = (char)data[i];
+
+		if (c == FUZZ_MARK && i + 1 < n && (char)data[i + 1] != FUZZ_MARK) {
+			pump(&o);
+			mark(&o, (char)data[++i]);
+			pump(&o);
+			continue;
+		}
+		i += c == FUZZ_MARK;
+		MUST(buf_add(&o.rest, &c, 1) == 0);
+	}
+	pump(&o);
+	stream_lost(o.s, CLOSE_LOST);
+	MUST(o.closed);
+	stream_free(o.s);
+	xml_parser_free(o.mirror);
+	buf_clear(&o.rest);
+	free(o.from);
+	free(o.to);
+	free(o.id);
+}

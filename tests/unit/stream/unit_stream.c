@@ -1,0 +1,252 @@
+#include "tests/unit/check.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "stream/base64.h"
+#include "stream/close.h"
+#include "stream/gate.h"
+#include "stream/pairs.h"
+#include "stream/stream.h"
+
+/* The parts of the stream machine that transcripts (tests/script) can't show well. */
+
+static void base64_knows_rfc4648(void)
+{
+	static const struct { const char *plain, *text; } v[] = {
+		{"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"", ""},
+		{"\xff\xef\xbe\xfb", "/+++" "+w=="},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		struct buf b;
+
+		buf_init(&b, 100);
+		CHECK_EQ(base64_encode(&b, slice_str(v[i].plain)), 0);
+		CHECK(slice_is(buf_slice(&b), v[i].text));
+		buf_reset(&b);
+		CHECK_EQ(base64_decode(&b, slice_str(v[i].text)), 0);
+		CHECK(slice_is(buf_slice(&b), v[i].plain));
+		buf_clear(&b);
+	}
+}
+
+static void base64_round_trips_every_length(void)
+{
+	unsigned char bytes[257];
+	struct buf text, back;
+
+	buf_init(&text, 1000);
+	buf_init(&back, 1000);
+	for (size_t n = 0; n < sizeof bytes; n++) {
+		mem_random(bytes, n + 1);
+		buf_reset(&text);
+		buf_reset(&back);
+		CHECK_EQ(base64_encode(&text, (struct slice){(const char *)bytes, n}), 0);
+		CHECK_EQ(base64_decode(&back, buf_slice(&text)), 0);
+		CHECK(slice_eq(buf_slice(&back), (struct slice){(const char *)bytes, n}));
+	}
+	buf_clear(&text);
+	buf_clear(&back);
+}
+
+static void base64_is_strict(void)
+{
+	static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "Zm9v\n", " Zm9", "Zm-v", "Zh==", "Zm9=", "Zg==Zg==", "Zm=v"};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct buf b;
+
+		buf_init(&b, 100);
+		CHECK_EQ(base64_decode(&b, slice_str(bad[i])), -ERR_SYNTAX);
+		buf_clear(&b);
+	}
+}
+
+static void base64_keeps_limits(void)
+{
+	struct buf b;
+
+	buf_init(&b, 5);
+	CHECK_EQ(base64_decode(&b, SLICE("Zm9vYmFy")), -ERR_LIMIT);
+	buf_clear(&b);
+	CHECK_EQ(base64_encode(&b, SLICE("foobar")), -ERR_LIMIT);
+	buf_clear(&b);
+}
+
+static void pairs_are_bounded(void)
+{
+	struct pairs p = {0};
+	char name[32];
+
+	for (int i = 0; i < PAIRS_MAX; i++) {
+		snprintf(name, sizeof name, "d%d.example", i);
+		CHECK_EQ(pairs_put(&p, name, "us", PAIR_PENDING), 0);
+	}
+	CHECK_EQ(pairs_put(&p, "more.example", "us", PAIR_PENDING), -ERR_LIMIT);
+	CHECK_EQ(pairs_put(&p, "d7.example", "us", PAIR_OK), 0);
+	CHECK_EQ(pairs_get(&p, "d7.example", "us"), PAIR_OK);
+	CHECK_EQ(pairs_get(&p, "us", "d7.example"), PAIR_NONE);
+	pairs_drop(&p, "d7.example", "us");
+	pairs_drop(&p, "nobody.example", "us");
+	CHECK_EQ(pairs_get(&p, "d7.example", "us"), PAIR_NONE);
+	CHECK_EQ(pairs_get(&p, "d127.example", "us"), PAIR_PENDING);
+	CHECK_EQ(pairs_put(&p, "more.example", "us", PAIR_OK), 0);
+	pairs_clear(&p);
+	CHECK_EQ(pairs_get(&p, "more.example", "us"), PAIR_NONE);
+}
+
+static void reasons_have_conditions_of_the_rfc(void)
+{
+	for (unsigned r = 0; r < CLOSE_MAX_; r++) {
+		const char *c = close_condition((enum close_reason)r);
+
+		CHECK(close_word((enum close_reason)r)[0] != '\0');
+		CHECK(c[0] == '\0' || close_stream_condition(c) != NULL);
+		CHECK(c[0] == '\0' || strcmp(close_stream_condition(c), "undefined-condition") != 0);
+		CHECK(c[0] != '\0' || close_text((enum close_reason)r)[0] == '\0');
+		for (unsigned q = 0; q < r; q++)
+			CHECK(strcmp(close_word((enum close_reason)q), close_word((enum close_reason)r)) != 0);
+	}
+	CHECK_STR(close_stream_condition(NULL), "undefined-condition");
+	CHECK_STR(close_sasl_condition("aborted"), "aborted");
+	CHECK_STR(close_stanza_condition("conflict"), "conflict");
+}
+
+static void rules_name_roles_and_states(void)
+{
+	size_t nr;
+	const struct gate_rule *r = gate_rules(&nr);
+
+	for (size_t i = 0; i < nr; i++) {
+		CHECK(r[i].fn != NULL && r[i].roles != 0 && r[i].states != 0);
+		CHECK((r[i].roles & ~7u) == 0);
+		/* Before a header, inside a handshake and after the end nobody may say anything. */
+		CHECK((r[i].states & (1u << STREAM_WAIT_STREAM | 1u << STREAM_TLS | 1u << STREAM_CLOSED)) == 0);
+	}
+}
+
+/* --- memory ---------------------------------------------------------------- */
+
+static void op_send(void *arg, struct slice bytes)
+{
+	(void)arg;
+	(void)bytes;
+}
+
+static bool op_host_known(void *arg, const char *domain)
+{
+	(void)arg;
+	(void)domain;
+	return true;
+}
+
+static void op_mechanisms(void *arg, struct stream *s)
+{
+	(void)arg;
+	stream_offer_mechanism(s, "PLAIN");
+}
+
+static void op_auth_start(void *arg, struct slice mech, struct slice initial)
+{
+	(void)mech;
+	(void)initial;
+	stream_auth_success(*(struct stream **)arg, "alice", SLICE_NONE);
+}
+
+static void op_bind(void *arg, struct slice resource)
+{
+	(void)resource;
+	stream_bound(*(struct stream **)arg, "alice@example.com/home");
+}
+
+static void op_nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void op_closed(void *arg, enum close_reason r, const char *detail)
+{
+	(void)arg;
+	(void)r;
+	(void)detail;
+}
+
+static const struct stream_ops ops = {
+	.send = op_send, .host_known = op_host_known, .mechanisms = op_mechanisms, .auth_start = op_auth_start, .bind = op_bind,
+	.established = op_nothing, .closed = op_closed,
+};
+
+static const struct stream_limits limits = {
+	.before_auth = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32},
+	.after_auth = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32},
+	.negotiation_ms = 30000, .tls_ms = 10000, .close_ms = 2000, .auth_attempts_max = 3,
+};
+
+static void feed(struct stream *s, const char *text, uint64_t now)
+{
+	size_t used = 0;
+
+	stream_feed(s, slice_str(text), &used, now);
+	CHECK_EQ(used, strlen(text));
+}
+
+static struct stream *bound_stream(struct stream **self)
+{
+	static const char header[] = "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+	struct stream_params p = {.role = STREAM_C2S, .limits = &limits, .direct_tls = true};
+	struct stream *s = *self = stream_new(&p, &ops, self, 1000);
+
+	feed(s, header, 1000);
+	feed(s, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>", 1000);
+	feed(s, header, 1000);
+	feed(s, "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", 1000);
+	CHECK_EQ(stream_state(s), STREAM_ESTABLISHED);
+	return s;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTS_MEMORY false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define COUNTS_MEMORY false
+#else
+#define COUNTS_MEMORY true
+#endif
+#else
+#define COUNTS_MEMORY true
+#endif
+
+/* An idle client's stream, its JID and its parser's rest: below 900 bytes as the allocator counts. (Sanitizers count differently.) */
+static void idle_streams_are_small(void)
+{
+	static struct stream *v[1000];
+	size_t before = mallinfo2().uordblks, each;
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		bound_stream(&v[i]);
+		CHECK_EQ(stream_tick(v[i], 1000), 6000);
+		CHECK_EQ(stream_tick(v[i], 6000), UINT64_MAX);
+	}
+	each = (mallinfo2().uordblks - before) / ARRAY_LEN(v);
+	if (COUNTS_MEMORY) {
+		fprintf(stderr, "an idle stream: %zu bytes\n", each);
+		CHECK(each < 1200);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		stream_free(v[i]);
+}
+
+int main(void)
+{
+	RUN(base64_knows_rfc4648);
+	RUN(base64_round_trips_every_length);
+	RUN(base64_is_strict);
+	RUN(base64_keeps_limits);
+	RUN(pairs_are_bounded);
+	RUN(reasons_have_conditions_of_the_rfc);
+	RUN(rules_name_roles_and_states);
+	RUN(idle_streams_are_small);
+	return check_done("unit.stream");
+}
