@@ -42,6 +42,7 @@ static void on_up(void *arg, const struct svc_hello *peer)
 	struct client_link *cl = arg;
 
 	cl->up = true;
+	cl->said = false;
 	cl->sp->nr_up++;
 	(void)directory_set_linked(cl->sp->directory, &cl->owner, true); /* no memory: then a registry may end it */
 	client_log(cl->sp, SVCPROTO_LOG_INFO, "linked to gateway %s (%s)", cl->z.endpoint, peer->name);
@@ -56,7 +57,9 @@ static void on_down(void *arg, const char *why)
 	client_log(cl->sp, SVCPROTO_LOG_WARN, "link to gateway %s ended: %s", cl->z.endpoint, why);
 	(void)directory_set_linked(cl->sp->directory, &cl->owner, false);
 	if (!cl->up) {
-		client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
+		if (!cl->said)
+			client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
+		cl->said = true;
 		return;
 	}
 	cl->up = false;
@@ -227,7 +230,6 @@ static void not_admitted(struct client_link *cl, bool key_unknown)
 
 static void connection_up(struct client_link *cl)
 {
-	cl->said = false;
 	cl->broken = 0;
 	cl->retry_at_ms = CLIENT_NEVER;
 	cl->retry_delay_ms = RETRY_MIN_MS;
@@ -285,9 +287,16 @@ static uint64_t link_tick(struct client_link *cl)
 			retry_later(cl);
 	}
 	next = svc_link_tick(cl->engine, now);
-	if (svc_link_wants_flush(cl->engine))
-		svc_link_flush(cl->engine, now);
 	return next < cl->retry_at_ms ? next : cl->retry_at_ms;
+}
+
+/* Sending may have eaten the edge of what came, and room to send may have come before this look. */
+static bool has_more(const struct client_link *cl)
+{
+	int events = zmon_events(cl->z.socket);
+
+	return (events & ZMQ_POLLIN) != 0 || ((events & ZMQ_POLLOUT) != 0 && svc_link_wants_flush(cl->engine)) ||
+	       (zmon_events(cl->z.monitor) & ZMQ_POLLIN) != 0;
 }
 
 uint64_t client_links_tick(struct svcproto *sp, bool *more)
@@ -296,14 +305,16 @@ uint64_t client_links_tick(struct svcproto *sp, bool *more)
 	struct client_link *cl;
 
 	close_gone(sp);
+	TAILQ_FOREACH(cl, &sp->links, all)
+		(void)link_tick(cl);
+	/* Only now: what one link's end made the service send may leave by another. */
+	TAILQ_FOREACH(cl, &sp->links, all)
+		if (svc_link_wants_flush(cl->engine))
+			svc_link_flush(cl->engine, sp->now_ms);
 	TAILQ_FOREACH(cl, &sp->links, all) {
 		at = link_tick(cl);
 		next = at < next ? at : next;
-		/* Sending may have eaten the edge of what came. Room to send shows by the edge, unless it came before this look. */
-		at = (uint64_t)zmon_events(cl->z.socket);
-		if ((at & ZMQ_POLLIN) != 0 || ((at & ZMQ_POLLOUT) != 0 && svc_link_wants_flush(cl->engine)) ||
-		    (zmon_events(cl->z.monitor) & ZMQ_POLLIN) != 0)
-			*more = true;
+		*more = has_more(cl) || *more;
 	}
 	return next;
 }

@@ -176,11 +176,12 @@ void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
 {
 	struct pair *p = svc_stream_data(s);
+	bool ours = p != NULL && p->closing;
 
 	if (p == NULL)
 		return;
 	unsend(sp, p);
-	if (p->nr == 0)
+	if (p->nr == 0 || ours)
 		return;
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew", p->from, p->to, p->nr,
 		   condition != NULL ? condition : "no reason");
@@ -268,7 +269,7 @@ static void sweep(struct svcproto *sp)
 		next = TAILQ_NEXT(p, all);
 		for (size_t nr = p->nr; nr > 0 && p->stream == NULL && STAILQ_FIRST(&p->queue)->since_ms + WAIT_MS <= sp->now_ms; nr--)
 			bounce_first(sp, p, "remote-server-timeout");
-		if (p->nr > 0 && p->stream == NULL && p->retry_at_ms <= sp->now_ms)
+		if (p->nr > 0 && (p->stream != NULL || p->retry_at_ms <= sp->now_ms))
 			want_work(sp, p);
 		if (p->nr > 0 || p->used_at_ms + IDLE_MS > sp->now_ms)
 			continue;

@@ -130,10 +130,10 @@ bool link_flush_due(const struct svc_link *l);
 const char *stream_input(struct svc_link *l, const struct wire_frame *f);
 
 /* stream.c */
-struct svc_stream *stream_new(struct svc_link *l, uint32_t handle, const struct svc_id *id, enum svc_kind kind, bool ours);
-void stream_finish(struct svc_stream *s, const char *condition, const char *text);
+struct svc_stream *svc_stream_make(struct svc_link *l, uint32_t handle, const struct svc_id *id, enum svc_kind kind, bool ours);
+void svc_stream_finish(struct svc_stream *s, const char *condition, const char *text);
 void stream_detach(struct svc_stream *s);  /* out of all lists, onto the dead one; no event */
-void stream_free(struct svc_stream *s);
+void svc_stream_dispose(struct svc_stream *s);
 void stream_violation(struct svc_stream *s, const char *condition, const char *text);
 void stream_wake(struct svc_stream *s);
 void stream_sleep(struct svc_stream *s);

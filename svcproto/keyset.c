@@ -223,8 +223,7 @@ static bool read_line(struct reader *r, const char *p, const char *end)
 
 	if (w.n == 0)
 		return true;
-	/* '#' is a letter of Z85: only a whole word of it, or what cannot be a key, is a comment. */
-	if (w.p[0] == '#' && !(w.n == 40 && read_role(next_word(&(const char *){ p }, end)) != DIR_ROLE_NONE))
+	if (w.p[0] == '#') /* a letter of Z85, but 84 * 85^4 is above 2^32: no key begins with it */
 		return read_comment(r, w.p + 1, end);
 	return read_key_line(r, w, p, end);
 }

@@ -64,7 +64,7 @@ static void free_dead(struct svc_link *l)
 
 	while ((s = TAILQ_FIRST(&l->dead)) != NULL) {
 		TAILQ_REMOVE(&l->dead, s, all);
-		stream_free(s);
+		svc_stream_dispose(s);
 	}
 }
 
@@ -119,7 +119,7 @@ void link_end_epoch(struct svc_link *l, const char *why)
 	l->ping_due = l->pong_due = false;
 	link_drop_output(l);
 	while ((s = TAILQ_FIRST(&l->all)) != NULL)
-		stream_finish(s, SVC_LINK_LOST, l->why);
+		svc_stream_finish(s, SVC_LINK_LOST, l->why);
 	if (was_up)
 		l->ops->down(l->arg, l->why);
 }

@@ -43,7 +43,7 @@ static const char *on_open(struct svc_link *l, const struct wire_frame *f)
 		refuse_open(l, f->stream, "cancel", "feature-not-implemented");
 		return NULL;
 	}
-	s = l->nr_theirs < l->self.streams_max ? stream_new(l, f->stream, &o.stream_id, o.kind, false) : NULL;
+	s = l->nr_theirs < l->self.streams_max ? svc_stream_make(l, f->stream, &o.stream_id, o.kind, false) : NULL;
 	if (s == NULL)
 		refuse_open(l, f->stream, "wait", "resource-constraint");
 	else
@@ -85,7 +85,7 @@ static const char *on_refuse(struct svc_link *l, struct svc_stream *s, const str
 	if (rc != 0)
 		return wire_strerror(rc);
 	if (s->ours && s->state == STREAM_CLOSING && !s->was_open) { /* crossed our CLOSE, and answers it */
-		stream_finish(s, s->condition, s->text);
+		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}
 	if (s->state != STREAM_OPENING)
@@ -276,16 +276,16 @@ static const char *on_close(struct svc_stream *s, const struct wire_frame *f)
 	if (rc != 0)
 		return wire_strerror(rc);
 	if (s->state == STREAM_CLOSING) {
-		stream_finish(s, s->condition, s->text);
+		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}
 	if (s->state == STREAM_DRAINING) { /* we had begun it: ours is the reason */
 		stream_queue_close(s);
-		stream_finish(s, s->condition, s->text);
+		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}
 	stream_queue_close(s);
-	stream_finish(s, condition, text);
+	svc_stream_finish(s, condition, text);
 	return NULL;
 }
 

@@ -115,7 +115,7 @@ static void put_body(struct props_writer *w, const struct reg_frame *f)
 	case REG_NOTED:
 		put_number(w, KIND, f->e.kind);
 		put_text(w, NAME, f->e.name);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case REG_RENEWED:
 		put_identity(w, &f->e);
 		put_number(w, VERSION, f->e.version);
@@ -130,7 +130,7 @@ static void put_body(struct props_writer *w, const struct reg_frame *f)
 		break;
 	case REG_SNAPSHOT_END:
 		put_number(w, NUMBER, f->number);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case REG_BEAT:
 		put_number(w, UP, f->up_ms);
 		break;

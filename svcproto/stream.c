@@ -1,5 +1,5 @@
 /*
- * One stream's life, and the public functions on it. Nothing here gives an event to the caller of such a function but stream_finish and
+ * One stream's life, and the public functions on it. Nothing here gives an event to the caller of such a function but svc_stream_finish and
  * stream_violation, which only run under input, flush, tick and break. What lacks memory returns an error; what must not be lost dooms
  * the link instead.
  */
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct svc_stream *stream_new(struct svc_link *l, uint32_t handle, const struct svc_id *id, enum svc_kind kind, bool ours)
+struct svc_stream *svc_stream_make(struct svc_link *l, uint32_t handle, const struct svc_id *id, enum svc_kind kind, bool ours)
 {
 	struct svc_stream *s = calloc(1, sizeof(*s));
 
@@ -45,7 +45,7 @@ static void drop_payload(struct svc_stream *s)
 	s->condition = s->text = NULL;
 }
 
-void stream_free(struct svc_stream *s)
+void svc_stream_dispose(struct svc_stream *s)
 {
 	drop_payload(s);
 	free(s);
@@ -156,7 +156,7 @@ void stream_detach(struct svc_stream *s)
 		l->nr_theirs--;
 }
 
-void stream_finish(struct svc_stream *s, const char *condition, const char *text)
+void svc_stream_finish(struct svc_stream *s, const char *condition, const char *text)
 {
 	bool told = s->told;
 
@@ -239,7 +239,7 @@ struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o,
 	message_put_open(&w, o);
 	if (w.overflow)
 		return NULL;
-	s = stream_new(l, new_handle(l), &o->stream_id, o->kind, true);
+	s = svc_stream_make(l, new_handle(l), &o->stream_id, o->kind, true);
 	if (s == NULL)
 		return NULL;
 	s->data = data;

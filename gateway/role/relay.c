@@ -17,6 +17,7 @@ struct relay {
 	struct role_env *env;
 	char *from, *to;
 	struct link_end near, far;    /* near: the service that sends */
+	uint32_t acked;
 	bool over;
 };
 
@@ -133,8 +134,8 @@ static void far_acked(struct link_end *e, uint32_t seq)
 	struct relay *r = FAR(e);
 
 	/* Cumulative there, one by one here: the engine sends the unbroken row either way. */
-	if (r->near.stream != NULL)
-		(void)svc_stream_ack_through(r->near.stream, seq);
+	while (r->acked != seq && r->near.stream != NULL)
+		(void)svc_stream_ack(r->near.stream, ++r->acked);
 	if (r->near.stream != NULL && r->far.stream != NULL && svc_stream_can_send(r->far.stream))
 		svc_stream_pause(r->near.stream, false);
 	links_touch(r->env->links);

@@ -1,0 +1,362 @@
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/daemon.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/option.h"
+#include "net/listener.h"
+#include "registry/server.h"
+#include "worker.h"
+#include "xml/jid.h"
+
+/* Options, the order of the start (sockets and certificates as root, the rest as the user), the workers, and the wait for signals. */
+
+#define WORKERS_MAX 256
+#define DRAIN_MS 8000
+
+struct options {
+	char *state_dir, *svc, *svc_advertise, *registry_bind, *user, *public_host, *resolver;
+	struct option_addr c2s, c2s_direct, s2s;
+	struct option_list certs;
+	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
+	enum log_level log_level;
+};
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct option_def defs[] = {
+	{"--state-dir", "DIR", OPTION_STRING, AT(state_dir), NULL, "/var/lib/ambrosia as root, else the user's state folder",
+	 "keys and generated certificate", 0, 0},
+	{"--c2s", "ADDR:PORT", OPTION_LISTEN, AT(c2s), "[::]:5222", NULL, "clients, STARTTLS", 0, 0},
+	{"--c2s-direct", "ADDR:PORT", OPTION_LISTEN, AT(c2s_direct), "[::]:5223", NULL, "clients, direct TLS", 0, 0},
+	{"--s2s", "ADDR:PORT", OPTION_LISTEN, AT(s2s), "[::]:5269", NULL, "servers, STARTTLS", 0, 0},
+	{"--svc", "ENDPOINT", OPTION_STRING, AT(svc), "tcp://127.0.0.1:5320", NULL,
+	 "first worker's 0MQ endpoint for services; the next workers take the next ports", 0, 0},
+	{"--svc-advertise", "HOST", OPTION_STRING, AT(svc_advertise), NULL, "the address bound", "what is announced for --svc", 0, 0},
+	{"--registry-bind", "ENDPOINT", OPTION_STRING, AT(registry_bind), "tcp://127.0.0.1:5310", NULL,
+	 "of the embedded registry; it publishes on the next port", 0, 0},
+	{"--user", "NAME", OPTION_STRING, AT(user), NULL, "ambrosia, if it exists", "to become after binding, when started as root", 0, 0},
+	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others", 0, 0},
+	{"--certs", "DIR", OPTION_LIST, AT(certs), NULL, "/etc/ambrosia/certs, /etc/letsencrypt/live, /etc/ssl/private",
+	 "certificates: any PEM chain in it, chosen by the names it holds", 0, 0},
+	{"--resolver", "ADDR:PORT", OPTION_STRING, AT(resolver), NULL, "/etc/resolv.conf", "DNS server", 0, 0},
+	{"--workers", "N", OPTION_NUMBER, AT(workers), "0", "one for each processor", "event loops", 0, WORKERS_MAX},
+	{"--auth-timeout", "SECONDS", OPTION_NUMBER, AT(auth_timeout), "30", NULL, "time to get from accept to bound", 1, 3600},
+	{"--stanza-max", "BYTES", OPTION_NUMBER, AT(stanza_max), "262144", NULL, "from a client; 8192 before authentication", 10000, 16777216},
+	{"--s2s-stanza-max", "BYTES", OPTION_NUMBER, AT(s2s_stanza_max), "524288", NULL, "from a server", 10000, 16777216},
+	{"--s2s-timeout", "SECONDS", OPTION_NUMBER, AT(s2s_timeout), "30", NULL, "time to reach a remote server", 1, 600},
+	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
+	{.flag = NULL},
+};
+
+static const struct option_program program = {"ambrosia-gateway", "the edge of an XMPP server: clients and servers in front, services behind", defs};
+
+struct gateway {
+	struct options o;
+	struct loop *loop;                 /* main thread: signals */
+	void *zmq;
+	struct zap *zap;
+	struct registry_server *registry;
+	struct tls_store *tls;
+	struct jobs *jobs;
+	struct auth_pool *auth;
+	struct worker *workers[WORKERS_MAX];
+	unsigned nr_workers, nr_left;
+	uint16_t port_c2s, port_c2s_direct, port_s2s;
+	bool draining;
+};
+
+static void fill_limits(const struct options *o, struct role_limits *l)
+{
+	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
+	struct xml_limits after = {.element_bytes = o->stanza_max, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
+	struct stream_limits s = {
+		.before_auth = before,
+		.after_auth = after,
+		.negotiation_ms = (unsigned)o->auth_timeout * 1000,
+		.tls_ms = 15000,
+		.close_ms = 3000,
+		.keepalive_ms = 120000,
+		.auth_attempts_max = 3,
+	};
+
+	l->c2s = l->s2s_in = l->s2s_out = s;
+	l->s2s_in.after_auth.element_bytes = l->s2s_out.after_auth.element_bytes = o->s2s_stanza_max;
+	l->s2s_out.negotiation_ms = (unsigned)o->s2s_timeout * 1000;
+	l->s2s_in.idle_ms = 1800 * 1000;
+	/* Well above what the edges let in: a stanza grows when it is stamped, and must not end its recipient's stream for that. */
+	l->from_service = (struct xml_limits){.element_bytes = 16u << 20, .tag_bytes = 131072, .depth_max = 256, .attrs_max = 256};
+	l->conn = (struct conn_limits){.out_high = 65536, .out_low = 16384, .out_max = 40u << 20};
+	l->s2s_connect_ms = (unsigned)o->s2s_timeout * 1000;
+	l->negotiating_per_address_max = 128;
+	l->connections_per_address_max = 4096;
+}
+
+static void die(const char *why)
+{
+	daemon_die("%s", why);
+}
+
+static int bind_one(const struct option_addr *a, uint16_t *port, const char *flag)
+{
+	char why[200];
+	int fd;
+
+	if (a->none)
+		return -1;
+	fd = listener_bind(a->host, *port ? *port : a->port, port, why, sizeof why);
+	if (fd < 0)
+		daemon_die("%s; choose another with %s", why, flag);
+	return fd;
+}
+
+static void load_tls(struct gateway *g)
+{
+	static const char *const system_dirs[] = {"/etc/ambrosia/certs", "/etc/letsencrypt/live", "/etc/ssl/private", NULL};
+	const char **dirs = mem_alloc((g->o.certs.nr + 1) * sizeof *dirs);
+	struct tls_store_options o = {.state_dir = g->o.state_dir, .public_host = g->o.public_host};
+	struct tls_store *t;
+	char why[400] = "";
+
+	for (size_t i = 0; i < g->o.certs.nr; i++)
+		dirs[i] = g->o.certs.v[i];
+	o.dirs = g->o.certs.nr > 0 ? dirs : system_dirs;
+	t = tls_store_load(&o, why, sizeof why);
+	free(dirs);
+	if (t == NULL && g->tls == NULL)
+		die(why);
+	if (t == NULL) {
+		log_error("tls", 0, "reload", "why=%s", log_escape(slice_str(why)));
+		return;
+	}
+	tls_store_unref(g->tls);
+	g->tls = t;
+	for (unsigned i = 0; i < g->nr_workers; i++)
+		worker_set_tls(g->workers[i], t);
+}
+
+static char *host_name(void)
+{
+	struct addrinfo hints = {.ai_flags = AI_CANONNAME}, *found = NULL;
+	char name[256] = "localhost", *copy;
+
+	gethostname(name, sizeof name - 1);
+	copy = mem_strdup(getaddrinfo(name, NULL, &hints, &found) == 0 && found->ai_canonname != NULL ? found->ai_canonname : name);
+	if (found != NULL)
+		freeaddrinfo(found);
+	return copy;
+}
+
+/* The master secret of a bare gateway; what it is used for is derived, never itself. */
+static void load_secret(struct gateway *g, unsigned char *out, size_t n)
+{
+	char path[4096];
+	FILE *f;
+	size_t got;
+
+	snprintf(path, sizeof path, "%s/master", g->o.state_dir);
+	f = fopen(path, "re");
+	if (f == NULL) {
+		mem_random(out, n);
+		f = fopen(path, "wxe");
+		if (f == NULL || fwrite(out, 1, n, f) != n || fclose(f) != 0)
+			daemon_die("cannot write %s; choose another folder with --state-dir", path);
+		return;
+	}
+	got = fread(out, 1, n, f);
+	fclose(f);
+	if (got != n)
+		daemon_die("%s is cut short; remove it to have it made anew", path);
+}
+
+static void start_registry(struct gateway *g)
+{
+	struct registry_server_options o = {.bind = g->o.registry_bind, .state_dir = g->o.state_dir};
+	char why[300] = "";
+
+	g->zmq = zmq_ctx_new();
+	g->zap = g->zmq != NULL ? zap_start(g->zmq) : NULL;
+	if (g->zap == NULL)
+		daemon_die("0MQ does not start: %s", zmq_strerror(zmq_errno()));
+	o.zmq_context = g->zmq;
+	o.zap = g->zap;
+	g->registry = registry_server_start(&o, why, sizeof why);
+	if (g->registry == NULL)
+		die(why);
+	if (registry_server_publish_local(g->registry) != 0)
+		daemon_die("cannot write %s/registry", g->o.state_dir);
+}
+
+static void on_worker_gone(void *arg)
+{
+	struct gateway *g = arg;
+
+	if (--g->nr_left == 0)
+		loop_stop(g->loop);
+}
+
+static void on_worker_ended(void *arg)
+{
+	struct gateway *g = arg;
+
+	if (loop_post(g->loop, on_worker_gone, g) != 0)
+		abort();
+}
+
+/* The endpoint of worker n: the port counts up, but 0 stays 0. */
+static void svc_endpoint(const struct gateway *g, unsigned n, char *out, size_t size)
+{
+	const char *colon = strrchr(g->o.svc, ':');
+	unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
+
+	if (colon == NULL || port == 0)
+		snprintf(out, size, "%.*s:*", colon != NULL ? (int)(colon - g->o.svc) : (int)strlen(g->o.svc), g->o.svc);
+	else
+		snprintf(out, size, "%.*s:%lu", (int)(colon - g->o.svc), g->o.svc, port + n);
+}
+
+static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const unsigned char *secret)
+{
+	char why[300] = "", bind[300], registry[400], key_path[4096];
+	struct worker_options o = {
+		.number = n,
+		.zmq_context = g->zmq,
+		.sockets = *sockets,
+		.svc_bind = bind,
+		.svc_advertise = g->o.svc_advertise,
+		.public_host = g->o.public_host,
+		.registry = registry,
+		.incarnation = 1,
+		.tls = g->tls,
+		.auth = g->auth,
+		.resolver = {.server = g->o.resolver},
+		.ended = on_worker_ended,
+		.arg = g,
+	};
+
+	svc_endpoint(g, n, bind, sizeof bind);
+	snprintf(registry, sizeof registry, "%s=%s", registry_server_endpoint(g->registry), registry_server_key(g->registry));
+	snprintf(key_path, sizeof key_path, "%s/gateway.key", g->o.state_dir);
+	if (svc_key_load(key_path, &o.key) != 0)
+		daemon_die("%s cannot be read as a key that only its owner may read", key_path);
+	memcpy(o.dialback_secret, secret, sizeof o.dialback_secret);
+	fill_limits(&g->o, &o.limits);
+	g->workers[n] = worker_new(&o, why, sizeof why);
+	svc_key_wipe(&o.key);
+	if (g->workers[n] == NULL)
+		die(why);
+	g->nr_workers++;
+}
+
+static void on_terminate(void *arg)
+{
+	struct gateway *g = arg;
+
+	if (g->draining)
+		return;
+	g->draining = true;
+	log_info("gateway", 0, "stop", "workers=%u", g->nr_workers);
+	for (unsigned i = 0; i < g->nr_workers; i++)
+		worker_drain(g->workers[i], DRAIN_MS);
+}
+
+static void on_reload(void *arg)
+{
+	struct gateway *g = arg;
+
+	log_info("gateway", 0, "reload", "what=certificates,keys");
+	load_tls(g);
+	registry_server_reload(g->registry);
+}
+
+/* What root made in the state folder belongs to the user from here on. */
+static void become_user(struct gateway *g)
+{
+	if (daemon_become(g->o.user) != 0)
+		daemon_die("the user %s does not exist; name another with --user", g->o.user);
+}
+
+static void start_sasl(struct gateway *g, const unsigned char *secret)
+{
+	struct auth_pool_options o = {.salt_key = secret, .prep_local = jid_prep_local};
+	char why[300] = "";
+
+	g->jobs = jobs_new(8, 1024);
+	g->auth = auth_pool_new(g->jobs, &o, why, sizeof why);
+	if (g->auth == NULL)
+		die(why);
+}
+
+static void print_ready(const struct gateway *g)
+{
+	daemon_ready("c2s=%u c2s-direct=%u s2s=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
+		     worker_svc_endpoint(g->workers[0]), registry_server_endpoint(g->registry));
+}
+
+static void stop(struct gateway *g)
+{
+	for (unsigned i = 0; i < g->nr_workers; i++)
+		worker_join(g->workers[i]);
+	jobs_free(g->jobs);
+	for (unsigned i = 0; i < g->nr_workers; i++)
+		worker_free(g->workers[i]);
+	auth_pool_free(g->auth);
+	registry_server_stop(g->registry);
+	zap_stop(g->zap);
+	zmq_ctx_term(g->zmq);
+	tls_store_unref(g->tls);
+	loop_free(g->loop);
+	option_free(&program, &g->o);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct daemon_ops ops = {.terminate = on_terminate, .reload = on_reload};
+	static struct gateway g;
+	struct worker_sockets sockets[WORKERS_MAX];
+	unsigned char secret[32];
+	unsigned n;
+
+	option_parse(&program, &g.o, argc, argv, NULL, NULL);
+	log_set_level(g.o.log_level);
+	log_set_thread("main");
+	daemon_init();
+	g.loop = loop_new();
+	daemon_signals(g.loop, &ops, &g);
+	if (g.o.state_dir == NULL)
+		g.o.state_dir = daemon_state_dir();
+	if (g.o.public_host == NULL)
+		g.o.public_host = host_name();
+	if (daemon_make_dir(g.o.state_dir) != 0)
+		daemon_die("cannot make %s; choose another folder with --state-dir", g.o.state_dir);
+	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	n = n < WORKERS_MAX ? n : WORKERS_MAX;
+	for (unsigned i = 0; i < n; i++) {
+		sockets[i].c2s = bind_one(&g.o.c2s, &g.port_c2s, "--c2s");
+		sockets[i].c2s_direct = bind_one(&g.o.c2s_direct, &g.port_c2s_direct, "--c2s-direct");
+		sockets[i].s2s = bind_one(&g.o.s2s, &g.port_s2s, "--s2s");
+	}
+	load_tls(&g);
+	become_user(&g);
+	load_secret(&g, secret, sizeof secret);
+	start_registry(&g);
+	start_sasl(&g, secret);
+	for (unsigned i = 0; i < n; i++)
+		make_worker(&g, i, &sockets[i], secret);
+	mem_wipe(secret, sizeof secret);
+	g.nr_left = n;
+	for (unsigned i = 0; i < n; i++) {
+		if (worker_start(g.workers[i]) != 0)
+			daemon_die("a thread could not be started");
+	}
+	print_ready(&g);
+	loop_run(g.loop);
+	stop(&g);
+	return 0;
+}

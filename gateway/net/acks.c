@@ -1,0 +1,230 @@
+/*
+ * Which plaintext the peer's TCP has acknowledged. The kernel tells how many bytes of the wire are not (SIOCOUTQ); TLS makes wire bytes of
+ * plaintext as it likes, so after each flush a mark joins a position in the one with a position in the other. Nothing tells when an
+ * acknowledgement comes, so it is asked for after a flush, when the peer's own bytes come (they carry it), and by a timer that
+ * doubles: every wait is at most as long as the time that passed already. One timer serves a loop: connections wait in lists, one for
+ * each interval, which are therefore in the order of their times. Idle connections are in none and cost nothing.
+ */
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "net/conn_int.h"
+
+enum {
+	MARKS = 8,
+	STEPS = 7,             /* 1, 2, 4 … 64 ms */
+	PATIENT_POLLS = 24,    /* after about a second of 64 ms polls without progress … */
+	SLOW_MS = 512,         /* … a dead peer is not worth more */
+};
+
+struct ack_mark {
+	uint64_t plain, wire;
+};
+
+struct ack_watch {
+	struct conn *conn;
+	uint64_t wanted;                      /* plaintext position */
+	struct ack_mark marks[MARKS];         /* oldest first */
+	unsigned char nr_marks, step, polls;
+	bool listed;
+	uint64_t due_at;
+	struct ack_watch *next, **prev;
+};
+
+struct waiters {
+	struct ack_watch *first, **end;
+};
+
+struct net_shared {
+	struct loop *loop;
+	unsigned refs;
+	struct net_shared *next;
+	struct waiters waiters[STEPS + 1];    /* the last one: SLOW_MS */
+	struct loop_timer timer;
+	char scratch[CONN_READ_MAX];
+};
+
+static _Thread_local struct net_shared *all_shared;
+
+static void on_poll(void *arg);
+
+struct net_shared *net_shared_get(struct loop *l)
+{
+	struct net_shared *s = all_shared;
+
+	while (s && s->loop != l)
+		s = s->next;
+	if (s == NULL) {
+		s = NEW(struct net_shared);
+		s->loop = l;
+		s->next = all_shared;
+		all_shared = s;
+		for (size_t i = 0; i < ARRAY_LEN(s->waiters); i++)
+			s->waiters[i].end = &s->waiters[i].first;
+		loop_timer_init(l, &s->timer, on_poll, s);
+	}
+	s->refs++;
+	return s;
+}
+
+void net_shared_put(struct net_shared *s)
+{
+	struct net_shared **at = &all_shared;
+
+	if (--s->refs != 0)
+		return;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	loop_timer_cancel(&s->timer);
+	free(s);
+}
+
+char *net_shared_scratch(struct net_shared *s)
+{
+	return s->scratch;
+}
+
+static void unlist(struct ack_watch *w)
+{
+	struct waiters *list = &w->conn->shared->waiters[w->step];
+
+	if (!w->listed)
+		return;
+	*w->prev = w->next;
+	if (w->next)
+		w->next->prev = w->prev;
+	else
+		list->end = w->prev;
+	w->listed = false;
+}
+
+static void arm(struct net_shared *s)
+{
+	uint64_t now = loop_now_ms(s->loop), at = UINT64_MAX;
+
+	for (size_t i = 0; i < ARRAY_LEN(s->waiters); i++) {
+		struct ack_watch *w = s->waiters[i].first;
+
+		if (w && w->due_at < at)
+			at = w->due_at;
+	}
+	if (at == UINT64_MAX || (loop_timer_pending(&s->timer) && s->timer.due_at_ <= at))
+		return; /* a timer that comes too early does no harm */
+	loop_timer_set(&s->timer, at > now ? at - now : 0);
+}
+
+static void list(struct ack_watch *w, unsigned step)
+{
+	struct net_shared *s = w->conn->shared;
+	struct waiters *to = &s->waiters[step];
+
+	unlist(w);
+	w->step = (unsigned char)step;
+	w->due_at = loop_now_ms(s->loop) + (step < STEPS ? 1u << step : SLOW_MS);
+	w->next = NULL;
+	w->prev = to->end;
+	*to->end = w;
+	to->end = &w->next;
+	w->listed = true;
+	arm(s);
+}
+
+void acks_drop(struct conn *c)
+{
+	if (c->watch == NULL)
+		return;
+	unlist(c->watch);
+	free(c->watch);
+	c->watch = NULL;
+}
+
+/* The newest plaintext position that the peer's TCP has passed; its marks are let go. 0: none of them. */
+static uint64_t take_acked(struct ack_watch *w)
+{
+	const struct channel *ch = &w->conn->ch;
+	int unacked = 0;
+	uint64_t pos = 0;
+	size_t nr = 0;
+
+	if (ioctl(ch->fd, SIOCOUTQ, &unacked) != 0)
+		return 0;
+	uint64_t acked = ch->ops->wire_out(ch) - (uint64_t)unacked;
+	while (nr < w->nr_marks && w->marks[nr].wire <= acked)
+		pos = w->marks[nr++].plain;
+	w->nr_marks = (unsigned char)(w->nr_marks - nr);
+	memmove(w->marks, w->marks + nr, w->nr_marks * sizeof w->marks[0]);
+	return pos;
+}
+
+void acks_look(struct conn *c)
+{
+	struct ack_watch *w = c->watch;
+
+	if (w == NULL || w->nr_marks == 0)
+		return;
+	uint64_t pos = take_acked(w);
+	if (pos == 0)
+		return;
+	w->polls = 0;
+	if (w->nr_marks != 0)
+		list(w, 0);
+	else if (pos >= w->wanted)
+		acks_drop(c);
+	else
+		unlist(w); /* more is to be flushed first */
+	c->ops->acked(c->arg, pos);
+}
+
+static void on_poll(void *arg)
+{
+	struct net_shared *s = arg;
+	uint64_t now = loop_now_ms(s->loop);
+
+	s->refs++; /* acked() may end the last connection */
+	for (size_t i = 0; i < ARRAY_LEN(s->waiters); i++) {
+		struct ack_watch *w;
+
+		while ((w = s->waiters[i].first) != NULL && w->due_at <= now) {
+			unsigned step = w->step < STEPS - 1 ? w->step + 1u : w->step;
+
+			if (++w->polls == PATIENT_POLLS) {
+				w->polls--;
+				step = STEPS;
+			}
+			list(w, step);
+			acks_look(w->conn);
+		}
+	}
+	arm(s);
+	net_shared_put(s);
+}
+
+/* When all marks are in use the newest moves on: the older ones still show progress. */
+void acks_flushed(struct conn *c)
+{
+	struct ack_watch *w = c->watch;
+
+	if (w == NULL || (w->nr_marks != 0 && w->marks[w->nr_marks - 1].plain >= c->sent))
+		return;
+	if (w->nr_marks == MARKS)
+		w->nr_marks--;
+	w->marks[w->nr_marks++] = (struct ack_mark){.plain = c->sent, .wire = c->ch.ops->wire_out(&c->ch)};
+	if (!w->listed)
+		list(w, 0);
+	acks_look(c);
+}
+
+void conn_watch_acks(struct conn *c)
+{
+	if (c->state == CONN_ENDED)
+		return;
+	if (c->watch == NULL) {
+		c->watch = NEW(struct ack_watch);
+		c->watch->conn = c;
+	}
+	c->watch->wanted = conn_position(c);
+	/* also when nothing is queued: the present position may be acknowledged already, and must be told */
+	loop_task_queue(c->loop, &c->turn);
+}

@@ -1,0 +1,90 @@
+#ifndef GATEWAY_NET_CONN_INT_H
+#define GATEWAY_NET_CONN_INT_H
+
+/*
+ * A connection's inside, shared by conn.c (life and bytes), conn_close.c (endings) and acks.c. What only some connections need for some time
+ * (timers, marks) is allocated when it is needed, so that ten thousand idle ones stay small.
+ */
+
+#include "net/conn.h"
+#include "net/transport.h"
+
+#define CONN_MAGIC 0x434f4e4eu
+#define CONN_READ_MAX 16384      /* bytes read a turn */
+#define CONN_WRITE_MAX 65536     /* bytes written a turn */
+
+enum conn_state {
+	CONN_CONNECTING,
+	CONN_LAST_PLAIN,    /* what was queued before conn_start_tls() goes out */
+	CONN_HANDSHAKE,
+	CONN_OPEN,
+	CONN_FLUSHING,      /* conn_close(): the rest of the output */
+	CONN_FINISHING,     /* close_notify did not fit into the socket's buffer yet */
+	CONN_LINGERING,     /* both last words are said; the peer's FIN is awaited */
+	CONN_ENDED,         /* closed() comes at the turn's end */
+};
+
+struct ack_watch;
+struct net_shared;
+
+struct conn {
+	unsigned magic;
+	unsigned char state;            /* enum conn_state */
+	unsigned char end;              /* enum conn_end */
+	bool paused : 1;
+	bool parked : 1;                /* paused, and data has come: reading is out of the event's mask */
+	bool was_full : 1;
+	bool write_blocked : 1;         /* the socket takes no more: its event will tell */
+	bool read_blocked : 1;          /* TLS must write before it reads on */
+	bool handshake_writes : 1;
+	bool peer_done : 1;             /* its FIN came while we were closing */
+	short interest;                 /* libevent's mask in force */
+	uint16_t peer_port;
+	unsigned linger_ms;
+	struct loop *loop;
+	const struct conn_ops *ops;
+	void *arg;
+	struct net_shared *shared;
+	struct channel ch;
+	struct buf out;
+	size_t out_high, out_low;
+	size_t plain_left;              /* bytes of out that belong before the handshake */
+	uint64_t sent, bytes_in;        /* plaintext */
+	struct loop_task turn;          /* this turn's end: flush, or report the end */
+	struct loop_task again;         /* the next turn's end: input that is inside TLS */
+	struct ack_watch *watch;
+	struct loop_timer *timer;       /* while closing */
+	char *end_text;
+	struct event ev;
+	char peer_text[];
+};
+
+/* What the connections of one loop share: the read buffer and the poll of acknowledgements. Counted by connections. */
+struct net_shared *net_shared_get(struct loop *l);
+void net_shared_put(struct net_shared *s);
+char *net_shared_scratch(struct net_shared *s);   /* CONN_READ_MAX bytes; valid until the next read on this loop */
+
+/* The event's mask follows from the state: call after any change of it. */
+void conn_update_interest(struct conn *c);
+void conn_flush(struct conn *c);
+void conn_to_handshake(struct conn *c);
+
+/* The first end counts; while we are closing every end is CLOSED_BY_US. */
+void conn_end_now(struct conn *c, enum conn_end why, const char *text);
+void conn_end_by(struct conn *c, int transport_result);
+void conn_at_eof(struct conn *c);
+void conn_closing_flushed(struct conn *c);        /* in FLUSHING or FINISHING, with nothing queued */
+void conn_drop_input(struct conn *c);
+void conn_report_end(struct conn *c);
+
+/* acks.c: what the peer's TCP has. */
+void acks_flushed(struct conn *c);                /* bytes went to the kernel */
+void acks_look(struct conn *c);                   /* may call acked() */
+void acks_drop(struct conn *c);
+
+static inline bool conn_is_closing(const struct conn *c)
+{
+	return c->state >= CONN_FLUSHING && c->state <= CONN_LINGERING;
+}
+
+#endif

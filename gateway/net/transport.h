@@ -1,0 +1,48 @@
+#ifndef GATEWAY_NET_TRANSPORT_H
+#define GATEWAY_NET_TRANSPORT_H
+
+/* What carries a connection's bytes: TCP itself, or TLS over it. Private to gateway/net. Nothing here waits, owns the descriptor, or knows of events. */
+
+#include <openssl/ssl.h>
+#include <sys/types.h>
+
+#include "common/obj.h"
+
+/* Besides counts above 0. */
+enum transport_result {
+	TRANSPORT_DONE = 0,
+	TRANSPORT_WANT_READ = -1,     /* again once the descriptor is readable */
+	TRANSPORT_WANT_WRITE = -2,    /* again once it is writable */
+	TRANSPORT_EOF = -3,           /* closed in order */
+	TRANSPORT_RESET = -4,         /* the connection broke; transport_why() */
+	TRANSPORT_TLS_FAILED = -5,    /* TLS refuses to go on; transport_why() */
+};
+
+struct transport;
+
+struct channel {
+	const struct transport *ops;
+	SSL *ssl;                     /* borrowed */
+	uint64_t plain_out;           /* bytes given to the kernel beside TLS */
+	int fd;
+	bool more;                    /* input is waiting inside, where epoll can't see it: read again */
+	signed char held;             /* a result that came right behind bytes: the next read's */
+};
+
+struct transport {
+	int (*handshake)(struct channel *ch);                          /* TRANSPORT_DONE, or a result */
+	ssize_t (*read)(struct channel *ch, void *to, size_t n);
+	ssize_t (*write)(struct channel *ch, const void *from, size_t n);
+	int (*shutdown)(struct channel *ch);                           /* says the last word of this layer; TRANSPORT_WANT_WRITE: again */
+	bool (*more)(const struct channel *ch);
+	uint64_t (*wire_out)(const struct channel *ch);                /* bytes that the kernel ever took */
+};
+
+extern const struct transport transport_tcp;   /* its handshake is connect()'s end */
+extern const struct transport transport_tls;
+
+/* Why the last call of this thread failed. Static; until the next call. */
+const char *transport_why(void);
+void transport_set_why(const char *text);
+
+#endif

@@ -1,0 +1,110 @@
+/* ambrosia-echo: options, signals, and the library's own loop around echo.c. */
+#include <signal.h>
+#include <stdio.h>
+
+#include "common/daemon.h"
+#include "common/log.h"
+#include "common/option.h"
+#include "services/echo/echo.h"
+
+struct options {
+	struct option_list domains;
+	char *state_dir, *registry, *key, *policy;
+	uint64_t weight;
+	enum log_level level;
+};
+
+#define AT(field) offsetof(struct options, field)
+static const struct option_def defs[] = {
+	{ .flag = "--domain", .arg = "NAME", .type = OPTION_LIST, .offset = AT(domains), .def_text = "required",
+	  .help = "a domain to echo for; may be repeated" },
+	{ .flag = "--state-dir", .arg = "DIR", .type = OPTION_STRING, .offset = AT(state_dir),
+	  .def_text = "/var/lib/ambrosia as root, else the user's state folder", .help = "where the local gateway's registry and our key are found" },
+	{ .flag = "--registry", .arg = "ENDPOINT=KEY[,...]", .type = OPTION_STRING, .offset = AT(registry),
+	  .def_text = "the local gateway's, found in the state folder", .help = "registries of a cluster, with their public keys" },
+	{ .flag = "--key", .arg = "FILE", .type = OPTION_STRING, .offset = AT(key), .def_text = "the one for services in the state folder",
+	  .help = "our CURVE key pair" },
+	{ .flag = "--policy", .arg = "NAME", .type = OPTION_STRING, .offset = AT(policy), .def = "round-robin",
+	  .help = "how gateways choose among several instances: round-robin or hash" },
+	{ .flag = "--weight", .arg = "N", .type = OPTION_NUMBER, .offset = AT(weight), .def = "1", .help = "share of this instance among several",
+	  .min = 1, .max = 1000 },
+	{ .flag = "--log-level", .arg = "LEVEL", .type = OPTION_LEVEL, .offset = AT(level), .def = "info", .help = "error, warn, info or debug" },
+	{ 0 },
+};
+static const struct option_program program = { .name = "ambrosia-echo", .summary = "sends every message back to its sender", .defs = defs };
+
+static struct svcproto *running; /* for the signal handler */
+
+static void on_signal(int number)
+{
+	(void)number;
+	svcproto_stop(running);
+}
+
+static void on_log(void *arg, enum svcproto_log level, const char *line)
+{
+	static const enum log_level levels[] = { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+	(void)arg;
+	if (log_on(levels[level]))
+		log_event(levels[level], "echo", 0, "svcproto", "text=%s", log_escape(slice_str(line)));
+}
+
+static void on_refused(void *arg, const char *what)
+{
+	(void)arg;
+	log_error("echo", 0, "refused", "reason=%s", log_escape(slice_str(what)));
+}
+
+static void on_linked(void *arg, unsigned nr_gateways)
+{
+	static bool ready;
+
+	(void)arg;
+	log_info("echo", 0, "linked", "gateways=%u", nr_gateways);
+	if (nr_gateways > 0 && !ready)
+		daemon_ready("gateways=%u", nr_gateways);
+	ready = ready || nr_gateways > 0;
+}
+
+static void register_all(struct svcproto *sp, const struct options *o)
+{
+	for (size_t i = 0; i < o->domains.nr; i++) {
+		struct svcproto_registration r = { .domain = o->domains.v[i], .types = SVCPROTO_CLIENT | SVCPROTO_SERVER, .policy = o->policy,
+						   .weight = (uint32_t)o->weight };
+		int rc = svcproto_register(sp, &r);
+
+		if (rc != 0)
+			daemon_die("--domain %s, --policy %s: %s", r.domain, r.policy, svcproto_strerror(rc));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct svcproto_callbacks cb = { .linked = on_linked, .refused = on_refused, .log = on_log };
+	struct sigaction stop = { .sa_handler = on_signal };
+	struct options o = { 0 };
+	struct svcproto_options so;
+	struct echo e = { 0 };
+	int rc;
+
+	option_parse(&program, &o, argc, argv, NULL, NULL);
+	if (o.domains.nr == 0) {
+		fprintf(stderr, "ambrosia-echo: no domain: give --domain NAME\n");
+		return 2;
+	}
+	log_set_level(o.level);
+	daemon_init();
+	echo_set_callbacks(&cb);
+	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo" };
+	e.sp = running = svcproto_new(&so, &cb, &e, &rc);
+	if (e.sp == NULL)
+		daemon_die("cannot start: %s", svcproto_strerror(rc));
+	register_all(e.sp, &o);
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	rc = svcproto_run(e.sp);
+	svcproto_free(e.sp);
+	option_free(&program, &o);
+	return rc == 0 ? 0 : 1;
+}
