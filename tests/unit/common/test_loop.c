@@ -74,10 +74,10 @@ static void test_tasks_then_reaper(void)
 
 static void test_cancel(void)
 {
-	struct loop_task t[3];
+	struct loop_task t[4];
 
 	set_up();
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		loop_task_init(&t[i], on_note, LETTER('x' + i));
 	loop_task_init(&task_c, on_stop, NULL);
 	for (int i = 0; i < 3; i++)
@@ -89,10 +89,11 @@ static void test_cancel(void)
 	loop_task_queue_next(loop, &t[1]);
 	loop_task_queue_next(loop, &t[2]);
 	loop_task_cancel(loop, &t[2]);
+	loop_task_queue_next(loop, &t[3]);
 	loop_run(loop);
 	CHECK_STR(trace, "x.");
 	loop_turn(loop);
-	CHECK_STR(trace, "x.y");
+	CHECK_STR(trace, "x.y{");
 	loop_free(loop);
 }
 

@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <time.h>
 #include <zmq.h>
 
 #include "check.h"
@@ -10,7 +11,7 @@ static struct loop *loop;
 static void *context, *left, *right;
 static struct zev *zleft, *zright;
 static struct loop_timer patience;
-static int budget, nr_got, nr_want, nr_sent, nr_writable;
+static int budget, nr_got, nr_want, nr_sent, nr_writable, nr_needless;
 static int reads_in_a_row, reads_max;
 
 static void on_enough(void *arg)
@@ -41,7 +42,7 @@ static void set_up(const char *endpoint)
 	CHECK_EQ(zmq_bind(left, endpoint), 0);
 	CHECK_EQ(zmq_getsockopt(left, ZMQ_LAST_ENDPOINT, bound, &size), 0);
 	CHECK_EQ(zmq_connect(right, bound), 0);
-	nr_got = nr_want = nr_sent = nr_writable = reads_max = 0;
+	nr_got = nr_want = nr_sent = nr_writable = nr_needless = reads_max = 0;
 	budget = 7;
 	loop_timer_init(loop, &patience, on_patience, NULL);
 	loop_timer_set(&patience, 20000);
@@ -165,10 +166,39 @@ static void test_sends_take_edges(void)
 	tear_down();
 }
 
+static void on_answer_late(void *arg)
+{
+	const struct timespec a_while = {.tv_nsec = 20000000};
+	int number = 0;
+
+	(void)arg;
+	zmq_send(right, &number, sizeof number, 0);
+	nanosleep(&a_while, NULL); /* so that 0MQ takes its news in while sending */
+	zmq_send(left, &number, sizeof number, 0);
+	zev_sent(zleft);
+}
+
+/* The descriptor's news is taken in by a send, in a loop that has nothing else to wake it. */
+static void test_send_takes_the_edge(void)
+{
+	struct loop_timer later;
+
+	set_up("inproc://edge");
+	nr_want = 1;
+	zleft = zev_new(loop, left, &reader, NULL);
+	loop_timer_init(loop, &later, on_answer_late, NULL);
+	loop_timer_set(&later, 5);
+	loop_timer_set(&patience, 2000);
+	loop_run(loop);
+	CHECK_EQ(nr_got, 1);
+	tear_down();
+}
+
 static void fill(void *arg, void *zsock)
 {
 	(void)arg;
 	nr_writable++;
+	nr_needless += nr_sent == nr_want;
 	while (nr_sent < nr_want) {
 		if (zmq_send(zsock, &nr_sent, sizeof nr_sent, ZMQ_DONTWAIT) < 0) {
 			zev_want_write(zright);
@@ -201,6 +231,7 @@ static void test_want_write(void)
 	loop_run(loop);
 	CHECK_EQ(nr_got, nr_want);
 	CHECK(nr_writable > 10);
+	CHECK_EQ(nr_needless, 0);
 	tear_down();
 }
 
@@ -287,6 +318,7 @@ int main(void)
 	RUN(test_budget_loses_nothing);
 	RUN(test_before_us);
 	RUN(test_sends_take_edges);
+	RUN(test_send_takes_the_edge);
 	RUN(test_want_write);
 	RUN(test_free_inside);
 	RUN(test_not_a_socket);
