@@ -1,3 +1,4 @@
+/* The core's life, its tables, and its turns: what came in is stored, committed, and only then acknowledged. */
 #include "services/im/core.h"
 
 #include <stdio.h>
@@ -5,8 +6,6 @@
 
 #include "common/err.h"
 #include "common/log.h"
-
-/* The core's life, its tables, and its turns: what came in is stored, committed, and only then acknowledged. */
 
 const struct im_limits im_limits_default = {
 	.wait_ms = 1000,

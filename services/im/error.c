@@ -1,6 +1,5 @@
-#include "services/im/core.h"
-
 /* Stanza errors (RFC 6120 section 8.3): which type goes with a condition, and which stanzas are never answered. */
+#include "services/im/core.h"
 
 static const struct { const char *condition, *type; } types[] = {
 	{"bad-request", "modify"},

@@ -1,3 +1,4 @@
+/* The program: svcproto's descriptor and the core's timer in one loop; every dispatch is one turn of the core. */
 #include <ambrosia/svcproto.h>
 
 #include <stdio.h>
@@ -8,8 +9,6 @@
 #include "common/log.h"
 #include "common/option.h"
 #include "services/im/im.h"
-
-/* The program: svcproto's descriptor and the core's timer in one loop; every dispatch is one turn of the core. */
 
 struct options {
 	struct option_list domains;

@@ -1,9 +1,8 @@
-#include "services/im/core.h"
-
 /*
  * Messages by RFC 6121 sections 5 and 8.5: to a full JID's session, to the sessions of the highest priority, or to offline storage. A user
  * with a backlog gets new messages behind it, so that they arrive in order.
  */
+#include "services/im/core.h"
 
 static bool is_chat(const struct stanza *st)
 {

@@ -1,11 +1,10 @@
-#include <time.h>
-
-#include "services/im/core.h"
-
 /*
  * Offline messages (RFC 6121 section 8.5.2.2, XEP-0160): kept with the time at which they came (XEP-0203), sent in order to the session that
  * gets the user's messages, deleted when it has them.
  */
+#include <time.h>
+
+#include "services/im/core.h"
 
 enum { PUMP_MAX = 64 }; /* rows in one turn: the rest follows when some are answered */
 

@@ -1,9 +1,8 @@
-#include "services/im/core.h"
-
 /*
  * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended. To other servers they go out again (they may
  * arrive twice, never not at all); what was for a client of ours bounces, since its session ended with that process.
  */
+#include "services/im/core.h"
 
 enum { RESUME_MAX = 32 }; /* in one turn */
 

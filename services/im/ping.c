@@ -1,6 +1,5 @@
-#include "services/im/core.h"
-
 /* XMPP Ping (XEP-0199). */
+#include "services/im/core.h"
 
 void ping_answer(struct stanza *st, struct xml_node *query)
 {

@@ -1,13 +1,12 @@
+/*
+ * Presence by RFC 6121 section 4: what a session says of itself goes to its subscribers, to the user's other sessions and back; new sessions learn
+ * what the others said; a session that ends is unavailable to all who knew it. Subscriptions are subscription.c's.
+ */
 #include "services/im/core.h"
 
 #include <stdlib.h>
 
 #include "common/log.h"
-
-/*
- * Presence by RFC 6121 section 4: what a session says of itself goes to its subscribers, to the user's other sessions and back; new sessions learn
- * what the others said; a session that ends is unavailable to all who knew it. Subscriptions are subscription.c's.
- */
 
 struct fan {
 	struct im_session *session;

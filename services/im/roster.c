@@ -1,9 +1,8 @@
+/* Rosters by RFC 6121 section 2: get, set, remove, and pushes to the sessions that asked for the roster. */
 #include "services/im/core.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* Rosters by RFC 6121 section 2: get, set, remove, and pushes to the sessions that asked for the roster. */
 
 enum { NAME_MAX_BYTES = 1023, GROUPS_MAX = 64 };
 

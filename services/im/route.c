@@ -1,8 +1,7 @@
+/* A received stanza from its bytes to its handler, and the two ways in which one is passed on unchanged. */
 #include "services/im/core.h"
 
 #include "common/log.h"
-
-/* A received stanza from its bytes to its handler, and the two ways in which one is passed on unchanged. */
 
 struct xml_node *stanza_root(struct stanza *st)
 {

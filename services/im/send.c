@@ -1,12 +1,11 @@
-#include <stdlib.h>
-
-#include "common/log.h"
-#include "services/im/core.h"
-
 /*
  * Everything that leaves the core. Each stanza in flight has a cookie, by which its answer finds the work that waits for it. A full stream is
  * the caller's matter for messages; presence and pushes wait here, bounded, since a client that missed one would show a wrong state for ever.
  */
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "services/im/core.h"
 
 static struct im_send *send_new(struct im *im, struct im_session *s, struct im_work *w)
 {

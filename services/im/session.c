@@ -1,14 +1,13 @@
+/*
+ * Sessions from OPEN to their end: the resource (RFC 6120 section 7), its conflicts, and who may have one. A session that left its user is
+ * invisible; the object lives on until the transport has closed it and all its stanzas in flight have come back.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/err.h"
 #include "common/log.h"
 #include "services/im/core.h"
-
-/*
- * Sessions from OPEN to their end: the resource (RFC 6120 section 7), its conflicts, and who may have one. A session that left its user is
- * invisible; the object lives on until the transport has closed it and all its stanzas in flight have come back.
- */
 
 enum { SESSION_MAGIC = 0x53455353 };
 

@@ -1,3 +1,7 @@
+/*
+ * The database: opening, its schema's version, transactions, users and the two queues. WAL with synchronous=FULL, since a commit is what
+ * promise 1 means by "stored". It does not decide what is kept and for how long.
+ */
 #include "services/im/store_db.h"
 
 #include <errno.h>
@@ -8,11 +12,6 @@
 #include <unistd.h>
 
 #include "common/err.h"
-
-/*
- * The database: opening, its schema's version, transactions, users and the two queues. WAL with synchronous=FULL, since a commit is what
- * promise 1 means by "stored". It does not decide what is kept and for how long.
- */
 
 enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x414d4252 }; /* "AMBR" */
 

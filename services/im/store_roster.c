@@ -1,8 +1,7 @@
+/* Rosters in the store: contacts and their groups. What a state means is subscription.c's. */
 #include "services/im/store_db.h"
 
 #include <stdlib.h>
-
-/* Rosters in the store: contacts and their groups. What a state means is subscription.c's. */
 
 void contact_clear(struct contact *c)
 {

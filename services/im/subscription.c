@@ -1,13 +1,12 @@
+/*
+ * Subscriptions by RFC 6121 section 3: the user's side of what a client sends, the contact's side of what arrives, the same for contacts of
+ * ours and of other servers. States are in the store before anybody hears of them; so are our stanzas to other servers.
+ */
 #include "services/im/core.h"
 
 #include <stdlib.h>
 
 #include "services/im/subscription_table.h"
-
-/*
- * Subscriptions by RFC 6121 section 3: the user's side of what a client sends, the contact's side of what arrives, the same for contacts of
- * ours and of other servers. States are in the store before anybody hears of them; so are our stanzas to other servers.
- */
 
 enum { REQUEST_MAX = 4096 }; /* of a stored request; a longer one is kept without what it says */
 

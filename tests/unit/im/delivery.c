@@ -1,9 +1,8 @@
+/* Promise 1: acknowledged only when stored or when the next hop has it; and what happens when the next hop does not answer, says no, or is full. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
 
 #include <sqlite3.h>
-
-/* Promise 1: acknowledged only when stored or when the next hop has it; and what happens when the next hop does not answer, says no, or is full. */
 
 #define MSG(from, to, type, body) \
 	"<message xmlns='jabber:client' from='" from "' to='" to "' type='" type "' id='m'><body>" body "</body></message>"

@@ -1,7 +1,6 @@
+/* RFC 6121 section 8.5: who gets a message of which type, and what is kept for later (XEP-0160, XEP-0203). */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
-
-/* RFC 6121 section 8.5: who gets a message of which type, and what is kept for later (XEP-0160, XEP-0203). */
 
 #define MSG(to, type, body) \
 	"<message xmlns='jabber:client' from='alice@a.example/one' to='" to "' type='" type "' id='m'><body>" body "</body></message>"

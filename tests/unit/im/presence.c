@@ -1,9 +1,8 @@
+/* RFC 6121 section 4: who hears what of whom, probes, directed presence, the end of a session, and clients that are slow. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
 
 #include "services/im/store.h"
-
-/* RFC 6121 section 4: who hears what of whom, probes, directed presence, the end of a session, and clients that are slow. */
 
 static struct fake f;
 

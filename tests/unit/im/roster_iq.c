@@ -1,7 +1,6 @@
+/* IQs: rosters (RFC 6121 section 2), who answers which (section 8.5), disco, ping, and those that clients send each other. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
-
-/* IQs: rosters (RFC 6121 section 2), who answers which (section 8.5), disco, ping, and those that clients send each other. */
 
 static struct fake f;
 static struct client *alice;

@@ -1,7 +1,6 @@
+/* Who gets a session, under which resource, and how it ends. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
-
-/* Who gets a session, under which resource, and how it ends. */
 
 static struct fake f;
 

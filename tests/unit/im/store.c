@@ -1,11 +1,10 @@
+/* The store alone: what lasts, what goes with an open transaction, whose file it is. */
 #include "services/im/store.h"
 #include "tests/unit/check.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* The store alone: what lasts, what goes with an open transaction, whose file it is. */
 
 static char dir[64], path[96], why[256];
 

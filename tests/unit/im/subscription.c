@@ -1,10 +1,9 @@
+/* Subscriptions through the core: between two users of ours and with another server, from every state, and what the rosters say of it. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
 
 #include "services/im/store.h"
 #include "services/im/subscription_table.h"
-
-/* Subscriptions through the core: between two users of ours and with another server, from every state, and what the rosters say of it. */
 
 static struct fake f;
 static struct client *alice, *bob;

@@ -1,8 +1,7 @@
+/* The tables of RFC 6121 appendix A, written down as they stand there: state, whether it passes, new state. "=" is no change. */
 #include "services/im/store.h"
 #include "services/im/subscription_table.h"
 #include "tests/unit/check.h"
-
-/* The tables of RFC 6121 appendix A, written down as they stand there: state, whether it passes, new state. "=" is no change. */
 
 static const struct { const char *name; unsigned bits; } states[] = {
 	{"None", 0},
