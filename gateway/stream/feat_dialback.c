@@ -144,6 +144,7 @@ enum gate_result dialback_result(struct stream *s, const struct xml_element *e)
 
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid, const char *error_condition)
 {
+	ASSERT(s->role == STREAM_S2S_IN);
 	if ((s->state != STREAM_WAIT_SASL && s->state != STREAM_ESTABLISHED) || pairs_get(&s->pairs, from, to) != PAIR_PENDING)
 		return;
 	if (valid) {
@@ -189,6 +190,7 @@ enum gate_result dialback_verify(struct stream *s, const struct xml_element *e)
 
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, bool valid)
 {
+	ASSERT(s->role == STREAM_S2S_IN);
 	if (s->state == STREAM_WAIT_SASL || s->state == STREAM_ESTABLISHED)
 		send_element(s, "db:verify", to, from, id, valid ? "valid" : "invalid", NULL, SLICE_NONE);
 }
