@@ -218,7 +218,7 @@ void acks_flushed(struct conn *c)
 
 void conn_watch_acks(struct conn *c)
 {
-	if (c->state == CONN_ENDED)
+	if (c->state == CONN_ENDED || conn_position(c) == 0)
 		return;
 	if (c->watch == NULL) {
 		c->watch = NEW(struct ack_watch);

@@ -1,51 +1,17 @@
+/*
+ * A connection's life and bytes: one event on the descriptor, one read and one flush a turn. It never calls its owner from inside a call
+ * of the owner's, never frees itself inside a callback, and waits for no event while input is inside TLS. Endings are in conn_close.c.
+ */
 #include "net/conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <linux/sockios.h>
 #include <unistd.h>
 
-/*
- * A connection and its one event for reading, one for writing. One read into a buffer of the thread and one flush at the turn's end. What the peer's
- * TCP has acknowledged is asked of the kernel (SIOCOUTQ) while somebody watches. Freed by the reaper only, never inside a callback.
- */
-
-#define CONN_MAGIC 0x434f4e4eu
-#define READ_MAX 16384
-#define WRITE_MAX 65536
-#define FLUSH_MS 5000
-#define POLL_FIRST_MS 1
-#define POLL_MAX_MS 50
-
-enum phase { CONNECTING, OPEN, CLOSING, LINGERING, OVER };
-
-struct conn {
-	unsigned magic;
-	struct loop *loop;
-	int fd;
-	SSL *ssl, *next_ssl;                /* next_ssl: begins when the plain output has gone */
-	enum phase phase;
-	bool paused, handshaking, above_high, want_write, watching;
-	struct conn_limits limits;
-	const struct conn_ops *ops;
-	void *arg;
-	struct event read_ev, write_ev;
-	struct loop_task turn;              /* flush, and bytes left inside TLS */
-	struct loop_timer timer, poll;      /* timer: closing, lingering */
-	unsigned poll_ms, linger_ms;
-	struct buf out;
-	uint64_t position, bytes_in, raw_out, acked, mark_pos, mark_wire;
-	enum conn_end why;
-	char text[120];
-	uint16_t port;
-	char peer[INET6_ADDRSTRLEN];
-};
+#include "net/conn_int.h"
 
 static struct conn *conn_of(void *arg)
 {
@@ -55,394 +21,370 @@ static struct conn *conn_of(void *arg)
 	return c;
 }
 
-/* --- the end ------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------- */
 
-static void free_conn(void *arg)
+static void on_event(evutil_socket_t fd, short what, void *arg);
+
+/* Without a read interest the peer's reset would go unseen, or, level-triggered, be seen without end: EPOLLERR wakes an edge-triggered
+ * write interest once. */
+#define WATCH_RESET (EV_WRITE | EV_ET)
+
+static short wanted_interest(const struct conn *c)
 {
-	struct conn *c = conn_of(arg);
+	short writes = c->write_blocked || c->read_blocked ? EV_WRITE : 0;
 
-	SSL_free(c->ssl);
-	SSL_free(c->next_ssl);
-	buf_clear(&c->out);
-	close(c->fd);
-	c->magic = 0;
-	free(c);
+	switch ((enum conn_state)c->state) {
+	case CONN_CONNECTING:
+		return EV_WRITE;
+	case CONN_LAST_PLAIN:
+		return WATCH_RESET;
+	case CONN_HANDSHAKE:
+		return c->handshake_writes ? EV_WRITE : EV_READ;
+	case CONN_OPEN:
+		return c->parked ? WATCH_RESET : c->read_blocked ? EV_WRITE : EV_READ | writes;
+	case CONN_FLUSHING:
+	case CONN_FINISHING:
+	case CONN_LINGERING:
+		return c->peer_done ? WATCH_RESET : EV_READ | writes;
+	case CONN_ENDED:
+		break;
+	}
+	return 0;
 }
 
-static void report(void *arg)
+void conn_update_interest(struct conn *c)
 {
-	struct conn *c = conn_of(arg);
+	short want = wanted_interest(c);
 
-	c->ops->closed(c->arg, c->why, c->text);
-	loop_reap(c->loop, free_conn, c);
-}
-
-/* The first reason counts. closed() comes at the turn's end, then the memory goes. */
-static void finish(struct conn *c, enum conn_end why, const char *text)
-{
-	if (c->phase == OVER)
+	if (want == c->interest)
 		return;
-	c->phase = OVER;
-	c->why = why;
-	snprintf(c->text, sizeof c->text, "%s", text);
-	event_del(&c->read_ev);
-	event_del(&c->write_ev);
-	loop_timer_cancel(&c->timer);
-	loop_timer_cancel(&c->poll);
-	loop_task_cancel(c->loop, &c->turn);
-	loop_reap(c->loop, report, c);
+	if (c->interest != 0)
+		event_del(&c->ev);
+	c->interest = want;
+	if (want == 0)
+		return;
+	int err = event_assign(&c->ev, loop_base(c->loop), c->ch.fd, (short)(want | EV_PERSIST), on_event, c);
+	ASSERT(err == 0);
+	err = event_add(&c->ev, NULL);
+	ASSERT(err == 0);
 }
 
-static const char *tls_error(void)
-{
-	unsigned long e = ERR_get_error();
-	const char *text = e ? ERR_reason_error_string(e) : NULL;
+/* --- reading ------------------------------------------------------------- */
 
-	return text ? text : "the handshake failed";
+static bool reads(const struct conn *c)
+{
+	return c->state == CONN_OPEN && !c->paused;
 }
 
-/* --- moving bytes -------------------------------------------------------- */
-
-/* > 0: bytes; 0: not now; < 0: finished. */
-static ssize_t tls_result(struct conn *c, int n)
+static void read_turn(struct conn *c)
 {
-	int err = SSL_get_error(c->ssl, n);
+	char *scratch = net_shared_scratch(c->shared);
+	ssize_t got = c->ch.ops->read(&c->ch, scratch, CONN_READ_MAX);
 
-	switch (err) {
-	case SSL_ERROR_WANT_READ:
-		return 0;
-	case SSL_ERROR_WANT_WRITE:
-		c->want_write = true;
-		event_add(&c->write_ev, NULL);
-		return 0;
-	case SSL_ERROR_ZERO_RETURN:
-		finish(c, c->phase >= CLOSING ? CONN_END_CLOSED_BY_US : CONN_END_EOF, "closed by the peer");
-		return -1;
+	c->read_blocked = got == TRANSPORT_WANT_WRITE;
+	if (got > 0) {
+		c->bytes_in += (uint64_t)got;
+		acks_look(c); /* they carried the acknowledgement of ours */
+		if (c->state == CONN_OPEN)
+			c->ops->data(c->arg, (struct slice){scratch, (size_t)got});
+		if (reads(c) && c->ch.ops->more(&c->ch))
+			loop_task_queue_next(c->loop, &c->again);
+	} else if (got == TRANSPORT_EOF) {
+		conn_at_eof(c);
+	} else if (got != TRANSPORT_WANT_READ && got != TRANSPORT_WANT_WRITE) {
+		conn_end_by(c, (int)got);
+	}
+	/* TLS may have had to read before it could write */
+	if (buf_len(&c->out) > 0 && !c->write_blocked)
+		loop_task_queue(c->loop, &c->turn);
+	conn_update_interest(c);
+}
+
+static void on_again(void *arg)
+{
+	struct conn *c = conn_of(arg);
+
+	if (reads(c))
+		read_turn(c);
+}
+
+void conn_pause(struct conn *c, bool paused)
+{
+	c->paused = paused;
+	if (paused || c->state != CONN_OPEN)
+		return;
+	c->parked = false;
+	if (c->ch.ops->more(&c->ch))
+		loop_task_queue_next(c->loop, &c->again);
+	conn_update_interest(c);
+}
+
+/* --- writing ------------------------------------------------------------- */
+
+/* What of the queue may go to the transport in force. */
+static size_t sendable(const struct conn *c)
+{
+	switch ((enum conn_state)c->state) {
+	case CONN_LAST_PLAIN:
+		return c->plain_left;
+	case CONN_OPEN:
+	case CONN_FLUSHING:
+		return buf_len(&c->out);
 	default:
-		if (c->handshaking)
-			finish(c, CONN_END_TLS_FAILED, tls_error());
-		else
-			finish(c, c->phase >= CLOSING ? CONN_END_CLOSED_BY_US : CONN_END_RESET, "the connection broke");
-		return -1;
-	}
-}
-
-static ssize_t read_some(struct conn *c, char *to, size_t n)
-{
-	ssize_t got;
-
-	ERR_clear_error();
-	if (c->ssl != NULL) {
-		int r = SSL_read(c->ssl, to, (int)n);
-
-		return r > 0 ? r : tls_result(c, r);
-	}
-	got = read(c->fd, to, n);
-	if (got > 0)
-		return got;
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (got == 0)
-		finish(c, c->phase >= CLOSING ? CONN_END_CLOSED_BY_US : CONN_END_EOF, "closed by the peer");
-	else
-		finish(c, c->phase >= CLOSING ? CONN_END_CLOSED_BY_US : CONN_END_RESET, strerror(errno));
-	return -1;
-}
-
-static ssize_t write_some(struct conn *c, struct slice s)
-{
-	ssize_t sent;
-
-	ERR_clear_error();
-	if (c->ssl != NULL) {
-		int r = SSL_write(c->ssl, s.p, (int)s.n);
-
-		return r > 0 ? r : tls_result(c, r);
-	}
-	sent = send(c->fd, s.p, s.n, MSG_NOSIGNAL);
-	if (sent >= 0) {
-		c->raw_out += (uint64_t)sent;
-		return sent;
-	}
-	if (errno == EAGAIN || errno == EINTR) {
-		c->want_write = true;
-		event_add(&c->write_ev, NULL);
 		return 0;
 	}
-	finish(c, CONN_END_RESET, strerror(errno));
-	return -1;
 }
 
-static void begin_tls(struct conn *c)
+static void sent(struct conn *c, size_t n)
 {
-	c->ssl = c->next_ssl;
-	c->next_ssl = NULL;
-	c->handshaking = true;
-	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1) {
-		finish(c, CONN_END_TLS_FAILED, "no memory for TLS");
-		return;
-	}
-	loop_task_queue(c->loop, &c->turn);
+	buf_drain(&c->out, n);
+	c->sent += n;
+	if (c->state == CONN_LAST_PLAIN)
+		c->plain_left -= n;
 }
 
-static void handshake(struct conn *c)
+/* At most CONN_WRITE_MAX bytes. False when the connection broke. */
+static bool write_some(struct conn *c)
 {
-	int r;
+	size_t budget = CONN_WRITE_MAX, n;
 
-	ERR_clear_error();
-	r = SSL_do_handshake(c->ssl);
-	if (r != 1) {
-		(void)tls_result(c, r);
+	while (!c->write_blocked && budget > 0 && (n = sendable(c)) > 0) {
+		n = n < budget ? n : budget;
+		ssize_t res = c->ch.ops->write(&c->ch, buf_slice(&c->out).p, n);
+
+		c->write_blocked = res == TRANSPORT_WANT_WRITE;
+		if (res == TRANSPORT_WANT_WRITE || res == TRANSPORT_WANT_READ)
+			break;
+		if (res < 0) {
+			conn_end_by(c, (int)res);
+			return false;
+		}
+		sent(c, (size_t)res);
+		budget -= (size_t)res;
+	}
+	if (sendable(c) > 0 && budget == 0)
+		loop_task_queue_next(c->loop, &c->turn);
+	buf_release_if_empty(&c->out);
+	return true;
+}
+
+static void tell_drained(struct conn *c)
+{
+	if (!c->was_full || buf_len(&c->out) > c->out_low)
+		return;
+	c->was_full = false;
+	if (c->state == CONN_OPEN)
+		c->ops->drained(c->arg);
+}
+
+void conn_flush(struct conn *c)
+{
+	if (!write_some(c))
+		return;
+	acks_flushed(c);
+	tell_drained(c);
+	if (c->state == CONN_LAST_PLAIN && c->plain_left == 0)
+		conn_to_handshake(c);
+	else if (c->state == CONN_FINISHING || (c->state == CONN_FLUSHING && buf_len(&c->out) == 0))
+		conn_closing_flushed(c);
+	conn_update_interest(c);
+}
+
+void conn_send(struct conn *c, struct slice bytes)
+{
+	if (c->state >= CONN_FLUSHING)
+		return;
+	if (buf_add_slice(&c->out, bytes) != 0) {
+		conn_end_now(c, CONN_END_OVERFLOW, "the peer reads too slowly");
 		return;
 	}
-	c->handshaking = false;
-	c->ops->tls_done(c->arg);
-	if (c->phase != OVER)
+	c->was_full |= buf_len(&c->out) > c->out_high;
+	if (!c->write_blocked)
 		loop_task_queue(c->loop, &c->turn);
 }
 
-/* Both directions of a closing connection: our close_notify and FIN, then the peer's, for as long as we linger. */
-static void half_close(struct conn *c)
+/* --- handshakes: connect() and TLS --------------------------------------- */
+
+static void begin_tls(struct conn *c)
 {
-	if (c->ssl != NULL && !c->handshaking)
-		(void)SSL_shutdown(c->ssl);
-	ERR_clear_error();
-	shutdown(c->fd, SHUT_WR);
-	c->phase = LINGERING;
-	if (c->linger_ms == 0)
-		finish(c, CONN_END_CLOSED_BY_US, "closed");
-	else
-		loop_timer_set(&c->timer, c->linger_ms);
+	int ok = SSL_set_fd(c->ch.ssl, c->ch.fd);
+
+	ASSERT(ok == 1);
+	c->state = CONN_LAST_PLAIN;
+	if (c->plain_left == 0)
+		conn_to_handshake(c);
+	else if (!c->write_blocked)
+		loop_task_queue(c->loop, &c->turn);
 }
 
-static void look_low(struct conn *c)
+static void connect_step(struct conn *c)
 {
-	if (c->above_high && buf_len(&c->out) <= c->limits.out_low) {
-		c->above_high = false;
-		if (c->phase == OPEN)
-			c->ops->drained(c->arg);
-	}
-}
+	int res = c->ch.ops->handshake(&c->ch);
 
-static void flush(struct conn *c)
-{
-	size_t budget = WRITE_MAX;
-
-	while (buf_len(&c->out) > 0 && budget > 0 && !c->want_write && !c->handshaking) {
-		struct slice s = buf_slice(&c->out);
-		ssize_t sent;
-
-		s.n = s.n < budget ? s.n : budget;
-		sent = write_some(c, s);
-		if (sent < 0)
-			return;
-		if (sent == 0)
-			break;
-		buf_drain(&c->out, (size_t)sent);
-		budget -= (size_t)sent;
-	}
-	if (buf_len(&c->out) > 0) {
-		if (!c->want_write && !c->handshaking)
-			loop_task_queue(c->loop, &c->turn);
+	if (res != TRANSPORT_DONE) {
+		conn_end_now(c, CONN_END_CONNECT_FAILED, transport_why());
 		return;
 	}
-	buf_release_if_empty(&c->out);
-	if (c->next_ssl != NULL)
+	c->state = CONN_OPEN;
+	if (c->ch.ssl != NULL)
 		begin_tls(c);
-	else if (c->phase == CLOSING)
-		half_close(c);
+	conn_update_interest(c);
+	loop_task_queue(c->loop, &c->turn);
+	c->ops->connected(c->arg);
 }
 
-/* One read for each wake-up; what TLS still holds inside comes with the next turn, since no descriptor will tell of it. */
-static void take(struct conn *c)
+static void handshake_step(struct conn *c)
 {
-	static _Thread_local char scratch[READ_MAX];
-	ssize_t got;
+	int res = c->ch.ops->handshake(&c->ch);
 
-	if (c->phase == LINGERING || c->phase == CLOSING) {
-		while ((got = read_some(c, scratch, sizeof scratch)) > 0)
-			;
-		return;
+	c->handshake_writes = res == TRANSPORT_WANT_WRITE;
+	if (res == TRANSPORT_DONE) {
+		c->state = CONN_OPEN;
+		loop_task_queue(c->loop, &c->turn);
+		c->ops->tls_done(c->arg);
+		if (reads(c) && c->ch.ops->more(&c->ch))
+			loop_task_queue_next(c->loop, &c->again);
+	} else if (res != TRANSPORT_WANT_READ && res != TRANSPORT_WANT_WRITE) {
+		conn_end_by(c, res);
 	}
-	if (c->paused || c->phase != OPEN)
-		return;
-	got = read_some(c, scratch, sizeof scratch);
-	if (got <= 0)
-		return;
-	c->bytes_in += (uint64_t)got;
-	c->ops->data(c->arg, (struct slice){scratch, (size_t)got});
-	if (c->phase == OPEN && c->ssl != NULL && !c->handshaking && SSL_pending(c->ssl) > 0)
-		event_active(&c->read_ev, EV_READ, 0);
+	conn_update_interest(c);
 }
+
+/* The client speaks first; a server that tried at once would only learn that nothing has come. */
+void conn_to_handshake(struct conn *c)
+{
+	c->state = CONN_HANDSHAKE;
+	c->parked = false;
+	c->handshake_writes = !SSL_is_server(c->ch.ssl);
+	c->ch.ops = &transport_tls;
+	conn_update_interest(c);
+}
+
+void conn_start_tls(struct conn *c, SSL *ssl)
+{
+	ASSERT(c->ch.ssl == NULL);
+	c->ch.ssl = ssl; /* the reaper frees it, whatever comes */
+	c->plain_left = buf_len(&c->out);
+	if (c->state == CONN_OPEN)
+		begin_tls(c);
+	conn_update_interest(c);
+}
+
+/* --- the turn ------------------------------------------------------------ */
 
 static void on_turn(void *arg)
 {
 	struct conn *c = conn_of(arg);
 
-	if (c->phase == OVER || c->phase == CONNECTING)
-		return;
-	if (c->handshaking && c->ssl != NULL)
-		handshake(c);
-	if (c->phase == OPEN || c->phase == CLOSING) {
-		flush(c);
-		if (c->phase != OVER)
-			look_low(c);
+	if (c->state == CONN_ENDED)
+		conn_report_end(c);
+	else if (c->state != CONN_CONNECTING && c->state != CONN_HANDSHAKE)
+		conn_flush(c);
+}
+
+static void readable(struct conn *c)
+{
+	if (conn_is_closing(c)) {
+		conn_drop_input(c);
+	} else if (reads(c)) {
+		read_turn(c);
+	} else if (c->state == CONN_OPEN) {
+		c->parked = true;
+		conn_update_interest(c);
 	}
 }
 
-static void on_read(evutil_socket_t fd, short what, void *arg)
+static void writable(struct conn *c)
+{
+	/* who sees errors only through this event must ask for them */
+	if ((c->interest & EV_ET) && transport_tcp.handshake(&c->ch) != TRANSPORT_DONE) {
+		conn_end_by(c, TRANSPORT_RESET);
+		return;
+	}
+	bool read_too = c->read_blocked && !c->paused;
+
+	c->write_blocked = c->read_blocked = false;
+	conn_flush(c);
+	if (read_too && reads(c))
+		read_turn(c);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = conn_of(arg);
 
 	(void)fd;
-	(void)what;
-	if (c->phase == OVER)
-		return;
-	if (c->handshaking) {
-		if (c->ssl != NULL)
-			handshake(c);
-		return;
+	if (c->state == CONN_CONNECTING) {
+		connect_step(c);
+	} else if (c->state == CONN_HANDSHAKE) {
+		handshake_step(c);
+	} else {
+		if (what & EV_WRITE)
+			writable(c);
+		if ((what & EV_READ) && c->state != CONN_ENDED)
+			readable(c);
 	}
-	take(c);
 }
 
-static void connected(struct conn *c)
-{
-	socklen_t len = sizeof(int);
-	int err = 0;
+/* --- birth --------------------------------------------------------------- */
 
-	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
-		err = errno;
-	if (err != 0) {
-		finish(c, CONN_END_CONNECT_FAILED, strerror(err));
-		return;
+static const char *text_of(const struct sockaddr *a, char *to, size_t size, uint16_t *port)
+{
+	struct sockaddr_in6 six = {0};
+	struct sockaddr_in four = {0};
+
+	if (a->sa_family != AF_INET6) {
+		memcpy(&four, a, sizeof four);
+		*port = ntohs(four.sin_port);
+		return inet_ntop(AF_INET, &four.sin_addr, to, (socklen_t)size);
 	}
-	c->phase = OPEN;
-	event_add(&c->read_ev, NULL);
-	c->ops->connected(c->arg);
-	loop_task_queue(c->loop, &c->turn);
+	memcpy(&six, a, sizeof six);
+	*port = ntohs(six.sin6_port);
+	if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr))
+		return inet_ntop(AF_INET, six.sin6_addr.s6_addr + 12, to, (socklen_t)size);
+	return inet_ntop(AF_INET6, &six.sin6_addr, to, (socklen_t)size);
 }
 
-static void on_write(evutil_socket_t fd, short what, void *arg)
+static struct conn *make(struct loop *l, int fd, enum conn_state state, const struct sockaddr *peer, const struct conn_limits *limits,
+			 const struct conn_ops *ops, void *arg)
 {
-	struct conn *c = conn_of(arg);
-
-	(void)fd;
-	(void)what;
-	c->want_write = false;
-	if (c->phase == CONNECTING)
-		connected(c);
-	else
-		on_turn(c);
-}
-
-/* --- acknowledgements ---------------------------------------------------- */
-
-static uint64_t wire_position(const struct conn *c)
-{
-	return c->ssl != NULL ? c->raw_out + BIO_number_written(SSL_get_wbio(c->ssl)) : c->raw_out;
-}
-
-/* The kernel counts bytes of the wire, which TLS makes of plaintext as it likes: a mark joins a position in the one with a position in the other. Part of
- * a record that TLS has not finished is counted on the wire but not in the plaintext, which errs on the safe side. */
-static void set_mark(struct conn *c)
-{
-	c->mark_pos = c->position - buf_len(&c->out);
-	c->mark_wire = wire_position(c);
-}
-
-static void on_poll(void *arg)
-{
-	struct conn *c = conn_of(arg);
-	int queued = 0;
-
-	if (ioctl(c->fd, SIOCOUTQ, &queued) == 0 && !c->handshaking && wire_position(c) - (uint64_t)queued >= c->mark_wire &&
-	    c->mark_pos > c->acked) {
-		c->acked = c->mark_pos;
-		c->poll_ms = POLL_FIRST_MS;
-		c->ops->acked(c->arg, c->acked);
-		if (c->phase != OPEN)
-			return;
-	}
-	if (c->acked == c->position) {
-		c->watching = false;
-		return;
-	}
-	if (c->mark_pos <= c->acked)
-		set_mark(c);
-	c->poll_ms = 2 * c->poll_ms < POLL_MAX_MS ? 2 * c->poll_ms : POLL_MAX_MS;
-	loop_timer_set(&c->poll, c->poll_ms);
-}
-
-void conn_watch_acks(struct conn *c)
-{
-	if (c->watching || c->phase != OPEN)
-		return;
-	c->watching = true;
-	c->poll_ms = POLL_FIRST_MS;
-	loop_timer_set(&c->poll, c->poll_ms);
-}
-
-/* --- birth and control --------------------------------------------------- */
-
-static void on_timer(void *arg)
-{
-	finish(conn_of(arg), CONN_END_CLOSED_BY_US, "closed");
-}
-
-static void name_peer(struct conn *c, const struct sockaddr *a)
-{
-	const struct sockaddr_in6 *six = (const void *)a;
-	const struct sockaddr_in *four = (const void *)a;
-
-	if (a->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
-		inet_ntop(AF_INET, six->sin6_addr.s6_addr + 12, c->peer, sizeof c->peer);
-	else if (a->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &six->sin6_addr, c->peer, sizeof c->peer);
-	else
-		inet_ntop(AF_INET, &four->sin_addr, c->peer, sizeof c->peer);
-	c->port = ntohs(a->sa_family == AF_INET6 ? six->sin6_port : four->sin_port);
-}
-
-static struct conn *make(struct loop *l, int fd, const struct sockaddr *peer, const struct conn_limits *limits, const struct conn_ops *ops,
-			 void *arg)
-{
-	struct conn *c = NEW(struct conn);
+	char text[INET6_ADDRSTRLEN] = "";
+	uint16_t port = 0;
 	int on = 1;
 
+	(void)text_of(peer, text, sizeof text, &port);
+	struct conn *c = mem_alloc(sizeof *c + strlen(text) + 1);
+	memcpy(c->peer_text, text, strlen(text) + 1);
 	c->magic = CONN_MAGIC;
+	c->state = (unsigned char)state;
+	c->peer_port = port;
 	c->loop = l;
-	c->fd = fd;
-	c->limits = *limits;
 	c->ops = ops;
 	c->arg = arg;
-	c->phase = OPEN;
-	name_peer(c, peer);
+	c->shared = net_shared_get(l);
+	c->ch = (struct channel){.ops = &transport_tcp, .fd = fd};
 	buf_init(&c->out, limits->out_max);
+	c->out_high = limits->out_high;
+	c->out_low = limits->out_low;
 	loop_task_init(&c->turn, on_turn, c);
-	loop_timer_init(l, &c->timer, on_timer, c);
-	loop_timer_init(l, &c->poll, on_poll, c);
-	ASSERT(event_assign(&c->read_ev, loop_base(l), fd, EV_READ | EV_PERSIST, on_read, c) == 0);
-	ASSERT(event_assign(&c->write_ev, loop_base(l), fd, EV_WRITE, on_write, c) == 0);
+	loop_task_init(&c->again, on_again, c);
+	/* refused only for what is no TCP socket, such as a test's pair */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	conn_update_interest(c);
 	return c;
 }
 
 struct conn *conn_accept(struct loop *l, int fd, const struct sockaddr *peer, socklen_t peer_len, const struct conn_limits *limits,
 			 const struct conn_ops *ops, void *arg)
 {
-	struct conn *c = make(l, fd, peer, limits, ops, arg);
-
 	(void)peer_len;
-	event_add(&c->read_ev, NULL);
-	return c;
+	return make(l, fd, CONN_OPEN, peer, limits, ops, arg);
 }
 
 struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t to_len, const struct conn_limits *limits,
 			  const struct conn_ops *ops, void *arg)
 {
 	int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct conn *c;
 
 	if (fd < 0)
 		return NULL;
@@ -450,45 +392,19 @@ struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t t
 		close(fd);
 		return NULL;
 	}
-	c = make(l, fd, to, limits, ops, arg);
-	c->phase = CONNECTING;
-	event_add(&c->write_ev, NULL);
-	return c;
+	return make(l, fd, CONN_CONNECTING, to, limits, ops, arg);
 }
 
-void conn_start_tls(struct conn *c, SSL *ssl)
-{
-	ASSERT(c->ssl == NULL && c->next_ssl == NULL);
-	c->next_ssl = ssl;
-	if (c->phase != OPEN && c->phase != CONNECTING)
-		return;
-	if (buf_len(&c->out) == 0 && c->phase == OPEN)
-		begin_tls(c);
-	else
-		loop_task_queue(c->loop, &c->turn);
-}
+/* --- what it says of itself ---------------------------------------------- */
 
 SSL *conn_ssl(const struct conn *c)
 {
-	return c->ssl;
-}
-
-void conn_send(struct conn *c, struct slice bytes)
-{
-	if (c->phase != OPEN && c->phase != CONNECTING)
-		return;
-	c->position += bytes.n;
-	if (buf_add_slice(&c->out, bytes) != 0) {
-		finish(c, CONN_END_OVERFLOW, "too much output is waiting");
-		return;
-	}
-	c->above_high |= buf_len(&c->out) > c->limits.out_high;
-	loop_task_queue(c->loop, &c->turn);
+	return c->ch.ssl;
 }
 
 bool conn_full(const struct conn *c)
 {
-	return buf_len(&c->out) > c->limits.out_high;
+	return buf_len(&c->out) > c->out_high;
 }
 
 size_t conn_queued(const struct conn *c)
@@ -498,55 +414,17 @@ size_t conn_queued(const struct conn *c)
 
 uint64_t conn_position(const struct conn *c)
 {
-	return c->position;
-}
-
-/* Paused: no event for reading, so that the kernel's buffer fills and the peer feels it. A reset shows at the next write. */
-void conn_pause(struct conn *c, bool paused)
-{
-	if (c->paused == paused)
-		return;
-	c->paused = paused;
-	if (c->phase != OPEN)
-		return;
-	if (paused) {
-		event_del(&c->read_ev);
-		return;
-	}
-	event_add(&c->read_ev, NULL);
-	if (c->ssl != NULL && SSL_pending(c->ssl) > 0)
-		event_active(&c->read_ev, EV_READ, 0);
-}
-
-void conn_close(struct conn *c, unsigned linger_ms)
-{
-	if (c->phase >= CLOSING)
-		return;
-	if (c->phase == CONNECTING || c->handshaking) {
-		finish(c, CONN_END_CLOSED_BY_US, "closed");
-		return;
-	}
-	c->phase = CLOSING;
-	c->linger_ms = linger_ms;
-	loop_timer_cancel(&c->poll);
-	event_add(&c->read_ev, NULL);
-	loop_timer_set(&c->timer, FLUSH_MS);
-	loop_task_queue(c->loop, &c->turn);
-}
-
-void conn_abort(struct conn *c)
-{
-	finish(c, CONN_END_CLOSED_BY_US, "cut");
+	return c->sent + buf_len(&c->out);
 }
 
 const char *conn_peer_text(const struct conn *c)
 {
-	return c->peer;
+	return c->peer_text;
 }
 
 uint16_t conn_peer_port(const struct conn *c)
 {
-	return c->port;
+	return c->peer_port;
 }
 
 uint64_t conn_bytes_in(const struct conn *c)
@@ -556,5 +434,5 @@ uint64_t conn_bytes_in(const struct conn *c)
 
 uint64_t conn_bytes_out(const struct conn *c)
 {
-	return c->position - buf_len(&c->out);
+	return c->sent;
 }
