@@ -73,7 +73,7 @@ void auth_pool_free(struct auth_pool *p)
 		return;
 	free(p->mechanisms);
 	free(p);
-	sasl_done();
+	/* No sasl_done(): it unloads plugins whose memory is theirs to the end, and the process ends with the pool. */
 }
 
 static bool in_list(const char *list, struct slice name)

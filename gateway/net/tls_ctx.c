@@ -222,8 +222,9 @@ size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_
 		return end_point(ssl, out, size);
 	if (strcmp(type, "tls-exporter") == 0 && size >= 32 && (tls13 || SSL_get_extms_support(ssl) == 1))
 		return SSL_export_keying_material(ssl, out, 32, label, sizeof label - 1, NULL, 0, 1) == 1 ? 32 : 0;
-	/* tls-unique means the first Finished message, which on a full handshake is the client's. TLS 1.3 leaves it undefined (RFC 9266). */
-	if (strcmp(type, "tls-unique") == 0 && !tls13)
+	/* tls-unique means the first Finished message, which on a full handshake is the client's. RFC 9266 leaves it undefined for TLS 1.3; see
+	 * docs/DECISIONS.md for why it is there all the same. */
+	if (strcmp(type, "tls-unique") == 0)
 		return SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, size) : SSL_get_peer_finished(ssl, out, size);
 	return 0;
 }
