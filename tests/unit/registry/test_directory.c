@@ -1,0 +1,268 @@
+/* Merging what several registries say: who may, who is gone, and that silence erases nothing. */
+#include "check.h"
+#include "sample.h"
+#include "svcproto/directory_feed.h"
+
+#define KEYS "# serial 1\n" KEY_A " service example.org:client,server\n" KEY_B " service *:client,server\n" KEY_G " gateway\n"
+#define OLD REG_LEASE_MAX_MS
+
+static struct {
+	int gateways, gateways_gone, registrations, registrations_gone, keys;
+} told;
+
+static void on_gateway(void *arg, const struct directory_gateway *g, bool gone)
+{
+	(void)arg;
+	(void)g;
+	told.gateways += !gone;
+	told.gateways_gone += gone;
+}
+
+static void on_registration(void *arg, const struct directory_registration *r, bool gone)
+{
+	(void)arg;
+	(void)r;
+	told.registrations += !gone;
+	told.registrations_gone += gone;
+}
+
+static void on_keys(void *arg)
+{
+	(void)arg;
+	told.keys++;
+}
+
+static const struct directory_ops ops = { .gateway = on_gateway, .registration = on_registration, .keys = on_keys };
+
+static int feed_keys(struct directory *d, unsigned source, const char *text)
+{
+	static struct reg_frame f;
+	size_t half = strlen(text) / 2;
+	int rc;
+
+	memset(&f, 0, sizeof(f));
+	f.serial = 1;
+	f.parts = 2;
+	f.keys = text;
+	f.keys_n = half;
+	rc = directory_feed_keys(d, source, &f);
+	CHECK_EQ(rc, 0);
+	f.part = 1;
+	f.keys = text + half;
+	f.keys_n = strlen(text) - half;
+	return directory_feed_keys(d, source, &f);
+}
+
+static struct directory *directory(void)
+{
+	struct directory *d = directory_new(&ops, NULL);
+
+	memset(&told, 0, sizeof(told));
+	CHECK_EQ(feed_keys(d, 0, KEYS), 0);
+	CHECK_EQ(told.keys, 1);
+	return d;
+}
+
+static void feed(struct directory *d, unsigned source, struct entry e, uint64_t now)
+{
+	CHECK_EQ(directory_feed_entry(d, source, &e, now), 0);
+}
+
+static int counter(void *arg, const struct directory_registration *r)
+{
+	(void)r;
+	(*(int *)arg)++;
+	return 0;
+}
+
+static int registrations(struct directory *d, const char *domain, unsigned type)
+{
+	int nr = 0;
+
+	(void)directory_each_registration(d, domain, type, counter, &nr);
+	return nr;
+}
+
+static void test_permission_is_checked_again(void)
+{
+	struct directory *d = directory();
+
+	feed(d, 0, sample_registration(KEY_A, 1, "example.org", 3, 1), 0);
+	feed(d, 0, sample_registration(KEY_B, 2, "example.org", 3, 1), 0); /* a registry that lets everything pass */
+	feed(d, 0, sample_gateway(KEY_A, 1, "tcp://evil:1", 2), 0);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 1);
+	CHECK_EQ(told.registrations, 1);
+	CHECK_EQ(told.gateways, 0);
+	CHECK(directory_may(d, KEY_A, "example.org", SVCPROTO_CLIENT));
+	CHECK(!directory_may(d, KEY_B, "example.org", SVCPROTO_CLIENT));
+	CHECK_EQ(directory_role(d, KEY_G), DIR_ROLE_GATEWAY);
+	/* New keys: what is not authorised any more goes, what now is comes. */
+	CHECK_EQ(feed_keys(d, 0, "# serial 2\n" KEY_B " service example.org:client\n"), 0);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 1);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_SERVER), 0);
+	CHECK_EQ(told.registrations, 2);
+	CHECK_EQ(told.registrations_gone, 1);
+	CHECK_EQ(directory_role(d, KEY_G), DIR_ROLE_NONE);
+	directory_free(d);
+}
+
+static void test_nothing_without_keys(void)
+{
+	struct directory *d = directory_new(&ops, NULL);
+
+	memset(&told, 0, sizeof(told));
+	CHECK(!directory_has_keys(d));
+	feed(d, 0, sample_gateway(KEY_G, 1, "tcp://h:1", 1), 0);
+	CHECK_EQ(told.gateways, 0);
+	CHECK_EQ(feed_keys(d, 0, KEYS), 0);
+	CHECK_EQ(told.gateways, 1);
+	CHECK(directory_has_keys(d));
+	directory_free(d);
+}
+
+static void test_local(void)
+{
+	struct directory *d = directory();
+
+	CHECK(directory_is_local(d, "example.org"));
+	CHECK(!directory_is_local(d, "free.example")); /* a bare star makes nothing local */
+	feed(d, 0, sample_registration(KEY_B, 2, "free.example", 3, 1), 0);
+	CHECK(directory_is_local(d, "free.example"));
+	struct entry gone = sample_registration(KEY_B, 2, "free.example", 3, 2);
+	gone.gone = true;
+	feed(d, 0, gone, 0);
+	CHECK_EQ(registrations(d, "free.example", SVCPROTO_CLIENT), 0);
+	CHECK(directory_is_local(d, "free.example")); /* what was ever registered is */
+	CHECK(!directory_is_local(d, "other.example"));
+	directory_free(d);
+}
+
+static void test_an_empty_registry_erases_nothing(void)
+{
+	struct directory *d = directory();
+
+	directory_feed_begin(d, 0);
+	feed(d, 0, sample_gateway(KEY_G, 1, "tcp://h:1", 1), 100);
+	directory_feed_end(d, 0, 5 * OLD, 100);
+	directory_feed_lost(d, 0);
+	directory_feed_tick(d, 10 * OLD);
+	CHECK_EQ(told.gateways_gone, 0); /* silence says nothing */
+	directory_feed_begin(d, 0);       /* it restarted and is empty */
+	directory_feed_end(d, 0, 10, 10 * OLD);
+	CHECK_EQ(told.gateways_gone, 0);
+	CHECK_EQ(directory_feed_tick(d, 10 * OLD), 11 * OLD - 10);
+	directory_feed_tick(d, 11 * OLD - 11);
+	CHECK_EQ(told.gateways_gone, 0);
+	directory_feed_tick(d, 11 * OLD - 10);
+	CHECK_EQ(told.gateways_gone, 1); /* old enough to know */
+	directory_free(d);
+}
+
+static void test_two_registries(void)
+{
+	struct directory *d = directory();
+	struct entry g = sample_gateway(KEY_G, 1, "tcp://h:1", 1), expired = g;
+
+	expired.gone = expired.expired = true;
+	for (unsigned i = 0; i < 2; i++) {
+		directory_feed_begin(d, i);
+		feed(d, i, g, 0);
+		directory_feed_end(d, i, 5 * OLD, 0);
+	}
+	CHECK_EQ(told.gateways, 1);
+	feed(d, 0, expired, 10);
+	CHECK_EQ(told.gateways_gone, 0); /* the other still hears of it */
+	feed(d, 1, expired, 20);
+	CHECK_EQ(told.gateways_gone, 1);
+	/* It comes back; one registry has gone for good: the other's word is enough. */
+	feed(d, 0, g, 30);
+	feed(d, 1, g, 30);
+	CHECK_EQ(told.gateways, 2);
+	directory_feed_lost(d, 0);
+	feed(d, 1, expired, 40);
+	CHECK_EQ(told.gateways_gone, 2);
+	directory_free(d);
+}
+
+static void test_withdrawn_stays_withdrawn(void)
+{
+	struct directory *d = directory();
+	struct entry g = sample_gateway(KEY_G, 1, "tcp://h:1", 1), gone = g;
+
+	gone.gone = true;
+	gone.version = 2;
+	feed(d, 0, g, 0);
+	feed(d, 0, gone, 5);
+	CHECK_EQ(told.gateways_gone, 1);
+	feed(d, 1, g, 6); /* a registry that has not heard it yet */
+	CHECK_EQ(told.gateways, 1);
+	g.version = 3;
+	feed(d, 1, g, 7);
+	CHECK_EQ(told.gateways, 2);
+	directory_free(d);
+}
+
+static void test_a_live_link_keeps_its_entry(void)
+{
+	struct directory *d = directory();
+	struct entry g = sample_gateway(KEY_G, 1, "tcp://h:1", 1), expired = g;
+
+	expired.gone = expired.expired = true;
+	directory_feed_begin(d, 0);
+	feed(d, 0, g, 0);
+	directory_feed_end(d, 0, OLD, 0);
+	CHECK_EQ(directory_set_linked(d, &g.owner, true), 0);
+	feed(d, 0, expired, 10);
+	directory_feed_tick(d, 20);
+	CHECK_EQ(told.gateways_gone, 0);
+	CHECK_EQ(directory_set_linked(d, &g.owner, false), 0);
+	directory_feed_tick(d, 30);
+	CHECK_EQ(told.gateways_gone, 1);
+	directory_free(d);
+}
+
+static void test_changes_are_told_once(void)
+{
+	struct directory *d = directory();
+	struct entry r = sample_registration(KEY_A, 1, "example.org", 3, 1);
+
+	feed(d, 0, r, 0);
+	feed(d, 1, r, 0);
+	r.version = 2; /* nothing else changed */
+	feed(d, 0, r, 0);
+	CHECK_EQ(told.registrations, 1);
+	r.version = 3;
+	r.weight = 5;
+	feed(d, 0, r, 0);
+	feed(d, 1, r, 0);
+	CHECK_EQ(told.registrations, 2);
+	directory_free(d);
+}
+
+static void test_highest_serial_wins(void)
+{
+	struct directory *d = directory();
+
+	CHECK_EQ(feed_keys(d, 1, "# serial 9\n" KEY_A " admin\n"), 0);
+	CHECK_EQ(directory_role(d, KEY_A), DIR_ROLE_ADMIN);
+	CHECK_EQ(directory_role(d, KEY_G), DIR_ROLE_NONE);
+	CHECK_EQ(feed_keys(d, 0, "# serial 3\n" KEY_G " admin\n"), 0);
+	CHECK_EQ(directory_role(d, KEY_A), DIR_ROLE_ADMIN);
+	CHECK_EQ(feed_keys(d, 0, "broken\n"), SVCPROTO_E_INVALID);
+	CHECK_EQ(directory_role(d, KEY_A), DIR_ROLE_ADMIN);
+	directory_free(d);
+}
+
+int main(void)
+{
+	RUN(test_permission_is_checked_again);
+	RUN(test_nothing_without_keys);
+	RUN(test_local);
+	RUN(test_an_empty_registry_erases_nothing);
+	RUN(test_two_registries);
+	RUN(test_withdrawn_stays_withdrawn);
+	RUN(test_a_live_link_keeps_its_entry);
+	RUN(test_changes_are_told_once);
+	RUN(test_highest_serial_wins);
+	return check_done("registry.directory");
+}

@@ -1,0 +1,157 @@
+/* Golden bytes and round trips of the registry's frames; broken ones are refused. */
+#include "check.h"
+#include "sample.h"
+
+static struct reg_message m;
+static struct reg_frame f;
+
+static int parse(const uint8_t *p, size_t n)
+{
+	struct wire_batch b;
+	int rc = reg_header(&p, &n, &b);
+
+	while (rc == 0 && (rc = reg_next(&p, &n, &f)) > 0 && n > 0)
+		rc = 0;
+	return rc;
+}
+
+static void test_entry(void)
+{
+	struct entry e = sample_registration(KEY_A, 1, "example.org", SVCPROTO_SERVER, 5), g = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
+
+	e.draining = true;
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &e));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_EQ(f.type, REG_ENTRY);
+	CHECK_STR(f.e.name, "example.org");
+	CHECK_STR(f.e.key, KEY_A);
+	CHECK_STR(f.e.policy, "hash");
+	CHECK_EQ(f.e.types, SVCPROTO_SERVER);
+	CHECK_EQ(f.e.incarnation, 7);
+	CHECK_EQ(f.e.version, 5);
+	CHECK_EQ(f.e.lease_ms, REG_LEASE_MS);
+	CHECK(f.e.draining && !f.e.gone);
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &g));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_STR(f.e.name, "tcp://127.0.0.1:5320");
+	CHECK_STR(f.e.public_host, "gw.example");
+	CHECK_EQ(f.e.load, 3);
+	g.gone = g.expired = true;
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &g));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK(f.e.gone && f.e.expired);
+}
+
+/* PROTOCOL.md part II shows these bytes. */
+static void test_golden(void)
+{
+	static const uint8_t want[] = {
+		1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 9,             /* version, flags, reserved, epoch 2, number 9 */
+		0x47, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0,         /* BEAT, 18 bytes of body */
+		5, 'u', 'p', '-', 'm', 's', 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 4, 0xd2,
+	};
+
+	memset(&f, 0, sizeof(f));
+	f.type = REG_BEAT;
+	f.up_ms = 1234;
+	reg_begin(&m, 2, 9);
+	CHECK(reg_put(&m, &f));
+	CHECK_EQ(m.n, sizeof(want));
+	CHECK(memcmp(m.b, want, sizeof(want)) == 0);
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_EQ(f.up_ms, 1234);
+}
+
+static void test_answers(void)
+{
+	struct entry e = sample_registration(KEY_A, 1, "example.org", 3, 5);
+
+	memset(&f, 0, sizeof(f));
+	f.type = REG_NOTED;
+	f.e = e;
+	f.refused = "domain example.org is not authorised for this key";
+	reg_begin(&m, 1, 1);
+	CHECK(reg_put(&m, &f));
+	memset(&f, 0, sizeof(f));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_STR(f.refused, "domain example.org is not authorised for this key");
+	CHECK_EQ(f.e.version, 5);
+	f.type = REG_RENEWED;
+	f.refused = NULL;
+	f.count = 77;
+	reg_begin(&m, 1, 1);
+	CHECK(reg_put(&m, &f));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_EQ(f.count, 77);
+	CHECK(f.refused == NULL);
+	memset(&f, 0, sizeof(f));
+	f.type = REG_KEYS;
+	f.serial = 12;
+	f.part = 1;
+	f.parts = 3;
+	f.keys = "hello";
+	f.keys_n = 5;
+	reg_begin(&m, 1, 1);
+	CHECK(reg_put(&m, &f));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_EQ(f.serial, 12);
+	CHECK_EQ(f.parts, 3);
+	CHECK(f.keys_n == 5 && memcmp(f.keys, "hello", 5) == 0);
+}
+
+/* Every truncation and every single changed byte is either refused or read, never out of bounds (the sanitizers watch). */
+static void test_broken(void)
+{
+	struct entry e = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
+	uint8_t copy[2048];
+	size_t n;
+
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &e));
+	n = m.n;
+	for (size_t cut = 0; cut < n; cut++) {
+		memcpy(copy, m.b, cut);
+		CHECK(parse(copy, cut) <= 0);
+	}
+	for (size_t at = 0; at < n; at++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			memcpy(copy, m.b, n);
+			copy[at] ^= (uint8_t)(1u << bit);
+			CHECK(parse(copy, n) <= 1);
+		}
+	}
+	copy[16] = 0x13; /* a frame of part I */
+	CHECK(parse(copy, n) < 0);
+}
+
+static void test_full(void)
+{
+	struct entry e = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
+	int nr = 0, got = 0;
+	const uint8_t *p = m.b;
+	struct wire_batch b;
+	size_t n;
+
+	reg_begin(&m, 3, 4);
+	while (reg_put_entry(&m, &e))
+		nr++;
+	CHECK(nr > 200 && m.n <= SVC_BATCH_MAX);
+	n = m.n;
+	CHECK_EQ(reg_header(&p, &n, &b), 0);
+	while (reg_next(&p, &n, &f) > 0)
+		got++;
+	CHECK_EQ(got, nr);
+}
+
+int main(void)
+{
+	RUN(test_entry);
+	RUN(test_golden);
+	RUN(test_answers);
+	RUN(test_broken);
+	RUN(test_full);
+	return check_done("registry.regmsg");
+}

@@ -1,0 +1,154 @@
+/* Memory that runs out at any single allocation, or for good: nothing crashes, leaks or lies, and with memory back the link goes on. */
+#include "pair.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/check.h"
+
+static long countdown = -1; /* allocations until the one that fails; -1: none does */
+static bool for_good;       /* and all after it */
+static bool failed;
+
+static bool fails(void)
+{
+	if (countdown < 0)
+		return false;
+	if (countdown > 0) {
+		countdown--;
+		return false;
+	}
+	if (!for_good)
+		countdown = -1;
+	failed = true;
+	return true;
+}
+
+/* By the linker: --wrap. Only this program's own calls, which are the engine's and the bench's. */
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t nr, size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t nr, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+	return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t nr, size_t n)
+{
+	return fails() ? NULL : __real_calloc(nr, n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __real_realloc(p, n);
+}
+
+static struct pair p;
+static char big[100000];
+
+static void scenario(void)
+{
+	struct svc_open o = { .kind = SVC_KIND_CLIENT, .bare_jid = "a@b" };
+	struct svc_stream *s[20];
+
+	(void)svc_link_start(p.sv.l, p.now);
+	pair_pump(&p);
+	for (int i = 0; i < 20; i++)
+		if ((s[i] = svc_stream_open(p.gw.l, &o, NULL)) != NULL) {
+			(void)svc_stream_send(s[i], "<x/>", 4, 0, NULL);
+			(void)svc_stream_send_reject(s[i], big, sizeof(big), "cancel", "conflict", NULL);
+		}
+	pair_pump(&p);
+	if (p.sv.last != NULL) {
+		for (int i = 0; i < 100; i++)
+			(void)svc_stream_send(p.sv.last, "<y/>", 4, 0, NULL);
+		(void)svc_stream_send(p.sv.last, big, sizeof(big), 0, NULL);
+	}
+	p.gw.auto_ack = false;
+	pair_pump(&p);
+	if (p.gw.last != NULL)
+		for (uint32_t i = 101; i > 0; i--)
+			(void)svc_stream_ack(p.gw.last, i);
+	pair_pump(&p);
+	p.gw.auto_ack = true;
+	if (p.sv.last != NULL)
+		(void)svc_stream_close(p.sv.last, "conflict", "replaced");
+	pair_pump(&p);
+}
+
+/* With memory back: one stream, one stanza there, one back. */
+static void recovers(void)
+{
+	struct svc_stream *s;
+	int i;
+
+	countdown = -1;
+	for (i = 0; i < 40; i++) {
+		if (i == 20 && !svc_link_is_up(p.sv.l))
+			(void)svc_link_start(p.sv.l, p.now);
+		pair_tick(&p, 500);
+		pair_pump(&p);
+	}
+	CHECK(svc_link_is_up(p.gw.l) && svc_link_is_up(p.sv.l));
+	s = pair_open(&p, "z@z");
+	CHECK(s != NULL && p.sv.last != NULL);
+	if (s == NULL || p.sv.last == NULL)
+		return;
+	pair_log(&p.sv);
+	pair_log(&p.gw);
+	CHECK_EQ(svc_stream_send(s, "<a/>", 4, 0, NULL) + svc_stream_send(p.sv.last, "<b/>", 4, 0, NULL), 0);
+	pair_pump(&p);
+	CHECK(strstr(pair_log(&p.sv), "stanza 1 <a/>:4") != NULL);
+	CHECK(strstr(pair_log(&p.gw), "stanza 1 <b/>:4") != NULL);
+}
+
+static void one_after_another(void)
+{
+	long n = 0;
+
+	memset(big, 'x', sizeof(big));
+	do {
+		countdown = -1;
+		pair_init(&p, NULL, NULL);
+		failed = false;
+		countdown = n++;
+		scenario();
+		recovers();
+		if (check_bad_)
+			fprintf(stderr, "with allocation %ld failing (%d)\n", n - 1, for_good);
+		pair_clear(&p);
+	} while (failed && !check_bad_);
+	fprintf(stderr, "%ld allocations\n", n - 1);
+	CHECK(n > 100);
+}
+
+static void one_fails(void)
+{
+	for_good = false;
+	one_after_another();
+}
+
+static void all_fail_from_there(void)
+{
+	for_good = true;
+	one_after_another();
+}
+
+static void no_link(void)
+{
+	for_good = false;
+	countdown = 0;
+	CHECK(svc_link_new(SVC_GATEWAY, &(struct svc_hello){ .name = "x" }, NULL, NULL) == NULL);
+}
+
+int main(void)
+{
+	RUN(no_link);
+	RUN(one_fails);
+	RUN(all_fail_from_there);
+	return check_done("svcproto/oom");
+}
