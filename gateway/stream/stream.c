@@ -286,14 +286,6 @@ static size_t feed_once(struct stream *s, struct slice in)
 	return used;
 }
 
-static void settle_phase(struct stream *s, uint64_t now_ms)
-{
-	if (!s->phase_unset)
-		return;
-	s->phase_unset = false;
-	s->phase_at_ms = now_ms + (s->state == STREAM_TLS ? s->limits->tls_ms : s->limits->close_ms);
-}
-
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms)
 {
 	size_t done = 0;
@@ -307,7 +299,6 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 		ASSERT(n > 0 || s->state == STREAM_CLOSED);
 		done += n;
 	}
-	settle_phase(s, now_ms);
 	*used = s->state == STREAM_TLS || s->state == STREAM_CLOSED ? in.n : done;
 }
 
@@ -347,6 +338,15 @@ enum gate_result stream_take_error(struct stream *s, const struct xml_element *e
 }
 
 /* --- time -------------------------------------------------------------------- */
+
+/* Phases begin where the time is not known (an owner's close): they count from the first tick behind. */
+static void settle_phase(struct stream *s, uint64_t now_ms)
+{
+	if (!s->phase_unset)
+		return;
+	s->phase_unset = false;
+	s->phase_at_ms = now_ms + (s->state == STREAM_TLS ? s->limits->tls_ms : s->limits->close_ms);
+}
 
 static uint64_t sooner(uint64_t a, uint64_t b)
 {

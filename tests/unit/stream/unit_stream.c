@@ -148,6 +148,11 @@ static void op_mechanisms(void *arg, struct stream *s)
 	stream_offer_mechanism(s, "PLAIN");
 }
 
+static void op_start_tls(void *arg)
+{
+	stream_tls_done(*(struct stream **)arg, 1000);
+}
+
 static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 {
 	(void)mech;
@@ -174,7 +179,7 @@ static void op_closed(void *arg, enum close_reason r, const char *detail)
 }
 
 static const struct stream_ops ops = {
-	.send = op_send, .host_known = op_host_known, .mechanisms = op_mechanisms, .auth_start = op_auth_start, .bind = op_bind,
+	.send = op_send, .start_tls = op_start_tls, .host_known = op_host_known, .mechanisms = op_mechanisms, .auth_start = op_auth_start, .bind = op_bind,
 	.established = op_nothing, .closed = op_closed,
 };
 
@@ -204,6 +209,23 @@ static struct stream *bound_stream(struct stream **self)
 	feed(s, "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", 1000);
 	CHECK_EQ(stream_state(s), STREAM_ESTABLISHED);
 	return s;
+}
+
+/* RFC 6120 5.4.3.3, also when the handshake is over before start_tls() returns: bytes of the same read are no part of the secured stream. */
+static void nothing_survives_starttls(void)
+{
+	struct stream_params p = {.role = STREAM_C2S, .limits = &limits};
+	struct stream *s, *self;
+
+	s = self = stream_new(&p, &ops, &self, 1000);
+	feed(s, "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+		"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+		"<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", 1000);
+	CHECK(stream_secure(s));
+	CHECK_EQ(stream_state(s), STREAM_WAIT_STREAM);
+	CHECK(stream_local_domain(s) == NULL);
+	CHECK(stream_id(s).p == NULL);
+	stream_free(s);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -247,6 +269,7 @@ int main(void)
 	RUN(pairs_are_bounded);
 	RUN(reasons_have_conditions_of_the_rfc);
 	RUN(rules_name_roles_and_states);
+	RUN(nothing_survives_starttls);
 	RUN(idle_streams_are_small);
 	return check_done("unit.stream");
 }
