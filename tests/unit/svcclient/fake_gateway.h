@@ -1,0 +1,52 @@
+#ifndef TESTS_SVCCLIENT_FAKE_GATEWAY_H
+#define TESTS_SVCCLIENT_FAKE_GATEWAY_H
+
+/* A gateway worker with nothing behind it: ROUTER, engines, announcer, directory. Counts and keeps what the service sends. */
+
+#include "svcclient/cluster.h"
+#include "svcproto/announcer.h"
+#include "svcproto/link.h"
+
+#define PEERS 8
+
+struct fake_gateway;
+
+struct fake_peer {
+	struct fake_gateway *g;
+	struct svc_link *engine;
+	uint8_t id[64];
+	size_t id_n;
+	char key[41];
+	bool up;
+};
+
+struct fake_gateway {
+	struct cluster *c;
+	void *router;
+	char endpoint[256];
+	struct directory *directory;
+	struct announcer *announcer;
+	struct svc_hello hello;
+	struct fake_peer peers[PEERS];
+	struct svc_stream *stream;        /* the last that we opened */
+	char accepted_jid[256], refused[64], closed_condition[64];
+	unsigned accepted, closed, stanzas, acked, outs, registry_refusals;
+	char xml[NOTES][256];
+	unsigned flags[NOTES];
+	uint32_t acked_seq;
+	struct svc_stream *out;           /* the last SERVER_OUT that was opened to us */
+	char out_from[128], out_to[128], registry_refused[256];
+	bool ack;                         /* acknowledge what comes */
+	const char *refuse_out;           /* condition: SERVER_OUT is refused with it */
+};
+
+void fake_gateway_start(struct fake_gateway *g, struct cluster *c, const char *bind);
+void fake_gateway_stop(struct fake_gateway *g);
+void fake_gateway_turn(void *g);       /* for struct turn */
+/* Through the link that is up; NULL if none is. */
+struct svc_stream *fake_gateway_open_client(struct fake_gateway *g, const char *bare_jid, const char *resource);
+struct svc_stream *fake_gateway_open_server(struct fake_gateway *g, const char *from, const char *to);
+struct fake_peer *fake_gateway_peer(struct fake_gateway *g);
+unsigned fake_gateway_nr_up(const struct fake_gateway *g);
+
+#endif

@@ -1,0 +1,209 @@
+/* Stanzas to and from other domains, over one and over two gateways. */
+#include "check.h"
+#include "svcclient/fake_gateway.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct cluster c;
+static struct fake_gateway g[2];
+static struct service s;
+
+static void both(void *arg)
+{
+	(void)arg;
+	fake_gateway_turn(&g[0]);
+	fake_gateway_turn(&g[1]);
+}
+
+static const struct turn all = { .fn = both, .services = { &s } };
+
+static bool linked_to(void *nr)
+{
+	return s.nr_gateways == *(unsigned *)nr;
+}
+
+struct reach {
+	const unsigned *counter;
+	unsigned value;
+};
+
+static bool reached(void *arg)
+{
+	const struct reach *r = arg;
+
+	return *r->counter >= r->value;
+}
+
+static bool wait_for(const unsigned *counter, unsigned value)
+{
+	return turn_until(&all, reached, &(struct reach){ counter, value }, 10000);
+}
+
+static void start(unsigned nr)
+{
+	memset(g, 0, sizeof(g));
+	cluster_start(&c);
+	for (unsigned i = 0; i < nr; i++)
+		fake_gateway_start(&g[i], &c, "tcp://127.0.0.1:*");
+	CHECK_EQ(service_start(&s, &c, NULL), 0);
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT | SVCPROTO_SERVER), 0);
+	CHECK(turn_until(&all, linked_to, &nr, 15000));
+}
+
+static void stop(void)
+{
+	service_stop(&s);
+	fake_gateway_stop(&g[0]);
+	fake_gateway_stop(&g[1]);
+	cluster_stop(&c);
+}
+
+static int send_out(const char *to, const char *xml, uint64_t cookie)
+{
+	return svcproto_send_server(s.sp, "a.example", to, xml, strlen(xml), cookie);
+}
+
+static void test_out(void)
+{
+	start(1);
+	CHECK_EQ(svcproto_send_server(s.sp, "b.example", "far.example", "<a/>", 4, 1), SVCPROTO_E_DENIED);
+	CHECK_EQ(send_out("not a domain", "<a/>", 1), SVCPROTO_E_INVALID);
+	for (unsigned i = 1; i <= 20; i++) {
+		char xml[64];
+
+		snprintf(xml, sizeof(xml), "<message id='%u'/>", i);
+		CHECK_EQ(send_out("far.example", xml, i), 0);
+	}
+	CHECK(wait_for(&s.nr_delivered, 20));
+	CHECK_EQ(g[0].outs, 1); /* one stream for all */
+	CHECK_STR(g[0].out_from, "a.example");
+	CHECK_STR(g[0].out_to, "far.example");
+	for (unsigned i = 1; i <= 20; i++) {
+		char xml[64];
+
+		snprintf(xml, sizeof(xml), "<message id='%u'/>", i);
+		CHECK_STR(g[0].xml[i - 1], xml);
+		CHECK_EQ(s.delivered[i - 1], i);
+	}
+	CHECK_EQ(send_out("else.example", "<message/>", 21), 0);
+	CHECK(wait_for(&s.nr_delivered, 21));
+	CHECK_EQ(g[0].outs, 2);
+	CHECK_EQ(s.nr_undeliverable, 0);
+	stop();
+}
+
+static void test_refused(void)
+{
+	start(1);
+	g[0].refuse_out = "remote-server-not-found";
+	CHECK_EQ(send_out("no.example", "<message/>", 8), 0);
+	CHECK_EQ(send_out("no.example", "<message/>", 0), 0);
+	CHECK_EQ(send_out("no.example", "<message/>", 9), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 2));
+	CHECK_EQ(s.undeliverable[0], 8);
+	CHECK_EQ(s.undeliverable[1], 9);
+	CHECK_STR(s.conditions[0], "remote-server-not-found");
+	CHECK_EQ(s.nr_delivered, 0);
+	g[0].refuse_out = NULL; /* it is there now */
+	CHECK_EQ(send_out("no.example", "<message/>", 10), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(s.delivered[0], 10);
+	stop();
+}
+
+/* The gateway with the stream dies: the other repeats what was not acknowledged, in order, marked; each cookie comes once. */
+static void test_moves_to_the_other_gateway(void)
+{
+	unsigned first, other;
+
+	start(2);
+	g[0].ack = g[1].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK_EQ(send_out("far.example", "<message id='2'/>", 2), 0);
+	while (g[0].stanzas + g[1].stanzas < 2)
+		if (!turn_until(&all, linked_to, &(unsigned){ 9 }, 20) && s.nr_undeliverable > 0)
+			break;
+	first = g[0].stanzas == 2 ? 0 : 1;
+	other = 1 - first;
+	CHECK_EQ(g[first].stanzas, 2);
+	g[other].ack = true;
+	fake_gateway_stop(&g[first]);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	CHECK_EQ(send_out("far.example", "<message id='3'/>", 3), 0);
+	CHECK(wait_for(&s.nr_delivered, 3));
+	CHECK_STR(g[other].xml[0], "<message id='1'/>");
+	CHECK_STR(g[other].xml[2], "<message id='3'/>");
+	CHECK_EQ(g[other].flags[0] & SVC_REPEATED, SVC_REPEATED);
+	CHECK_EQ(g[other].flags[2] & SVC_REPEATED, 0);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(s.delivered[i], i + 1);
+	CHECK_EQ(s.nr_undeliverable, 0);
+	stop();
+}
+
+/* A remote server that closes its stream: opened anew, nothing is lost. */
+static void test_reopened(void)
+{
+	start(1);
+	g[0].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK(wait_for(&g[0].stanzas, 1));
+	CHECK(g[0].out != NULL);
+	CHECK_EQ(svc_stream_close(g[0].out, "connection-timeout", NULL), 0);
+	g[0].ack = true;
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(g[0].outs, 2);
+	stop();
+}
+
+static void test_bound(void)
+{
+	unsigned sent = 0;
+	int rc = 0;
+
+	start(1);
+	g[0].ack = false;
+	while (rc == 0 && sent < 1000) {
+		rc = send_out("far.example", "<message/>", sent + 1);
+		sent += rc == 0;
+	}
+	CHECK_EQ(rc, SVCPROTO_E_FULL);
+	CHECK_EQ(sent, 256);
+	CHECK_EQ(send_out("else.example", "<message/>", 999), 0); /* one pair that is full stops no other */
+	CHECK(wait_for(&g[0].stanzas, sent + 1));
+	stop();
+}
+
+static void test_in(void)
+{
+	const char *xml = "<message from='x@far.example' to='me@a.example'/>";
+
+	start(1);
+	CHECK(fake_gateway_open_server(&g[0], "far.example", "a.example") != NULL);
+	CHECK(wait_for(&g[0].accepted, 1));
+	CHECK_EQ(svc_stream_send(g[0].stream, xml, strlen(xml), 0, NULL), 0);
+	CHECK(wait_for(&s.stanzas, 1));
+	CHECK_STR(s.remote[0], "far.example");
+	CHECK_STR(s.local[0], "a.example");
+	CHECK_STR(s.xml[0], xml);
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0);
+	CHECK(wait_for(&g[0].acked, 1));
+	CHECK(fake_gateway_open_server(&g[0], "far.example", "b.example") != NULL);
+	for (int i = 0; i < 2000 && g[0].refused[0] == '\0'; i++)
+		both(NULL), svcproto_dispatch(s.sp), usleep(1000);
+	CHECK_STR(g[0].refused, "service-unavailable");
+	CHECK_EQ(s.opened, 0);
+	stop();
+}
+
+int main(void)
+{
+	RUN(test_out);
+	RUN(test_refused);
+	RUN(test_moves_to_the_other_gateway);
+	RUN(test_reopened);
+	RUN(test_bound);
+	RUN(test_in);
+	return check_done("svcclient.server");
+}
