@@ -21,12 +21,19 @@ const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
 struct auth_pool_options {
 	unsigned failure_ms;        /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
 	const unsigned char *salt_key; /* 32 bytes: salts of derived keys and of users who don't exist. Copied */
-	char *(*prep_local)(struct slice text);  /* xml/jid.h's jid_prep_local; auth is no sibling's caller */
 	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
+	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
+	char *(*prep_domain)(struct slice text); /* the same for a domainpart. NULL: ASCII lower case */
+	unsigned threads_per_domain; /* job threads that one domain's logins may occupy: half of what `jobs` has. 0: 4 */
+	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
+	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
+	                               doesn't show by its speed. 0: 10 */
+	unsigned key_life_ms;       /* how long a derived SCRAM key is kept. 0: 60000 */
 };
 
 /* Initialises Cyrus SASL (once for the process). NULL with a line in why. jobs is borrowed. */
 struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_options *o, char *why, size_t why_size);
+/* After jobs_free and after the loops have stopped. */
 void auth_pool_free(struct auth_pool *p);
 
 #define AUTH_CB_MAX 3

@@ -1,181 +1,233 @@
-#include "auth/auth_cyrus.h"
-
-#include <pthread.h>
-#include <stdio.h>
+/*
+ * One exchange on the job threads: a sasl_conn_t made for the first message and disposed of with the last, one thread at a time. Before the library sees a SCRAM message, its
+ * channel binding is read and held against what the stream has; after it is content, the name that it authenticated is held against the stream's domain.
+ */
+#include <sasl/sasl.h>
+/* needs sasl.h before it */
+#include <sasl/saslplug.h>
 #include <stdlib.h>
 
-#include "common/err.h"
-#include "common/log.h"
+#include "auth/auth_pool.h"
+#include "auth/gs2.h"
 
-/* Cyrus SASL, blocking as it may be. Its default mutexes do nothing, so they are replaced before anything else. */
+#define CALLBACK(fn) ((sasl_callback_ft)(void (*)(void))(fn))
+#define TEXT_NO_BINDING "Unsupported channel binding type"
 
-static void *mutex_new(void)
+static void fail(struct exchange *x, enum auth_failure f, const char *text)
 {
-	pthread_mutex_t *m = NEW(pthread_mutex_t);
-
-	pthread_mutex_init(m, NULL);
-	return m;
+	x->answer = EXCHANGE_FAILURE;
+	x->failure = f;
+	x->text = text;
 }
 
-static int mutex_lock(void *m)
+/* Every name that the library takes for a user passes here, whatever the mechanism: it comes out as prepared localpart@domain or not at all. */
+static int on_canon_user(sasl_conn_t *conn, void *ctx, const char *in, unsigned n, unsigned flags, const char *realm, char *out, unsigned room, unsigned *out_n)
 {
-	return pthread_mutex_lock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
+	struct exchange *x = ctx;
+	bool foreign;
+	char *name = auth_pool_name(x->pool, (struct slice){in, n}, x->domain, &foreign);
+	int bad = (flags & SASL_CU_AUTHID) ? SASL_BADAUTH : SASL_NOAUTHZ;
 
-static int mutex_unlock(void *m)
-{
-	return pthread_mutex_unlock(m) == 0 ? SASL_OK : SASL_FAIL;
-}
-
-static void mutex_free(void *m)
-{
-	pthread_mutex_destroy(m);
-	free(m);
-}
-
-static int on_log(void *context, int level, const char *message)
-{
-	(void)context;
-	log_debug("sasl", 0, "note", "level=%d text=%s", level, log_escape(slice_str(message)));
+	(void)conn;
+	(void)realm;
+	if (!name || foreign || strlen(name) >= room) {
+		free(name);
+		return bad;
+	}
+	*out_n = (unsigned)strlen(name);
+	memcpy(out, name, *out_n + 1);
+	free(name);
 	return SASL_OK;
 }
 
-/* Nobody may act for somebody else: an authzid is taken only when it names who authenticated. */
-static int on_proxy(sasl_conn_t *conn, void *context, const char *wanted, unsigned wanted_n, const char *is, unsigned is_n, const char *realm,
-		    unsigned realm_n, struct propctx *props)
+/* Nobody acts for somebody else. */
+static int on_proxy(sasl_conn_t *conn, void *ctx, const char *user, unsigned n, const char *authid, unsigned authid_n, const char *realm, unsigned realm_n, struct propctx *props)
 {
-	struct cyrus *c = context;
-
+	(void)conn;
+	(void)ctx;
 	(void)realm;
 	(void)realm_n;
 	(void)props;
-	if (slice_eq((struct slice){wanted, wanted_n}, (struct slice){is, is_n}))
-		return SASL_OK;
-	c->foreign = true;
-	sasl_seterror(conn, 0, "another identity was asked for");
-	return SASL_NOAUTHZ;
+	return slice_eq((struct slice){user, n}, (struct slice){authid, authid_n}) ? SASL_OK : SASL_NOAUTHZ;
 }
 
-int cyrus_init(char *why, size_t why_size)
+struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *params, const struct mech *m)
 {
-	static const sasl_callback_t callbacks[] = {
-		{SASL_CB_LOG, (int (*)(void))(void *)on_log, NULL},
-		{SASL_CB_LIST_END, NULL, NULL},
-	};
-	int r;
+	struct exchange *x = NEW(struct exchange);
 
-	sasl_set_mutex(mutex_new, mutex_lock, mutex_unlock, mutex_free);
-	r = sasl_server_init(callbacks, "xmpp");
-	if (r != SASL_OK)
-		snprintf(why, why_size, "Cyrus SASL does not start: %s; look at xmpp.conf", sasl_errstring(r, NULL, NULL));
-	return r == SASL_OK ? 0 : -ERR_SYSTEM;
+	x->pool = p;
+	x->domain = mem_strdup(params->domain);
+	x->mech = m;
+	x->tls = params->tls;
+	x->nr_cb = params->nr_cb < AUTH_CB_MAX ? params->nr_cb : AUTH_CB_MAX;
+	memcpy(x->cb, params->cb, x->nr_cb * sizeof x->cb[0]);
+	for (size_t i = 0; i < MECH_COUNT; i++)
+		if (auth_mechs[i].plus && auth_pool_offers(p, &auth_mechs[i], params))
+			x->plus_offered = true;
+	return x;
 }
 
-char *cyrus_mechanisms(void)
+static void wipe_input(struct exchange *x)
 {
-	static const unsigned char some[32];
-	sasl_channel_binding_t binding = {.name = "tls-exporter", .data = some, .len = sizeof some};
-	const char *list = NULL;
-	sasl_conn_t *conn = NULL;
-	char *copy = NULL;
-
-	if (sasl_server_new("xmpp", "localhost", "localhost", NULL, NULL, NULL, 0, &conn) == SASL_OK &&
-	    sasl_setprop(conn, SASL_CHANNEL_BINDING, &binding) == SASL_OK &&
-	    sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL) == SASL_OK)
-		copy = mem_strdup(list);
-	sasl_dispose(&conn);
-	return copy != NULL ? copy : mem_strdup("");
+	if (x->in)
+		mem_wipe(x->in, x->in_n);
+	free(x->in);
+	x->in = NULL;
+	x->in_n = 0;
 }
 
-static enum auth_failure failure_of(const struct cyrus *c, int r)
+static void wipe_output(struct exchange *x)
 {
-	if (c->foreign)
-		return AUTH_INVALID_AUTHZID;
-	switch (r) {
-	case SASL_NOMECH:
-		return AUTH_INVALID_MECHANISM;
-	case SASL_BADPROT:
-	case SASL_BADPARAM:
-		return AUTH_MALFORMED_REQUEST;
-	case SASL_ENCRYPT:
-		return AUTH_ENCRYPTION_REQUIRED;
-	case SASL_TOOWEAK:
-		return AUTH_MECHANISM_TOO_WEAK;
-	case SASL_EXPIRED:
-		return AUTH_CREDENTIALS_EXPIRED;
-	case SASL_DISABLED:
-		return AUTH_ACCOUNT_DISABLED;
-	case SASL_UNAVAIL:
-	case SASL_TRYAGAIN:
-	case SASL_NOMEM:
-		return AUTH_TEMPORARY_FAILURE;
-	default: /* SASL_NOUSER and SASL_BADAUTH alike: who exists is nobody's business */
-		return AUTH_NOT_AUTHORIZED;
+	if (x->out)
+		mem_wipe(x->out, x->out_n);
+	free(x->out);
+	x->out = NULL;
+	x->out_n = 0;
+}
+
+void exchange_input(struct exchange *x, struct slice in)
+{
+	wipe_input(x);
+	x->in = mem_slicedup(in);
+	x->in_n = in.n;
+}
+
+/* On the loop too, when an exchange is given up half way: the library frees memory then and asks nobody. */
+void exchange_free(struct exchange *x)
+{
+	if (!x)
+		return;
+	sasl_dispose(&x->conn);
+	wipe_input(x);
+	wipe_output(x);
+	mem_wipe(x->cb, sizeof x->cb);
+	free(x->header);
+	free(x->user);
+	free(x->domain);
+	free(x);
+}
+
+static const struct auth_cb *binding_of(const struct exchange *x, struct slice type)
+{
+	for (size_t i = 0; i < x->nr_cb; i++)
+		if (slice_is(type, x->cb[i].type))
+			return &x->cb[i];
+	return NULL;
+}
+
+/*
+ * RFC 5802 section 6: 'y' is a client that was shown no -PLUS, so somebody took it away if we offered it; a -PLUS name without 'p', or 'p' under the bare name,
+ * is a client that contradicts itself (the library would let the first pass).
+ */
+static bool scram_first(struct exchange *x)
+{
+	struct gs2 gs2;
+
+	if (gs2_parse((struct slice){x->in, x->in_n}, &gs2) < 0 || (gs2.flag == 'p') != x->mech->plus)
+		return fail(x, AUTH_MALFORMED_REQUEST, NULL), false;
+	if (gs2.flag == 'y' && x->plus_offered)
+		return fail(x, AUTH_NOT_AUTHORIZED, "Channel binding was offered"), false;
+	if (gs2.flag == 'p') {
+		x->bound = binding_of(x, gs2.type);
+		if (!x->bound)
+			return fail(x, AUTH_NOT_AUTHORIZED, TEXT_NO_BINDING), false;
 	}
+	x->header = mem_slicedup(gs2.header);
+	x->header_n = gs2.header.n;
+	return true;
 }
 
-/* "user@realm" as Cyrus names it, where realm must be the stream's domain: alice of one domain is nobody at another. */
-static char *local_user(sasl_conn_t *conn, const char *domain)
+static bool scram_final(struct exchange *x)
+{
+	struct slice binding = x->bound ? (struct slice){(const char *)x->bound->data, x->bound->n} : SLICE_NONE;
+
+	if (gs2_confirms((struct slice){x->in, x->in_n}, (struct slice){x->header, x->header_n}, binding))
+		return true;
+	return fail(x, AUTH_NOT_AUTHORIZED, NULL), false;
+}
+
+static int set_properties(struct exchange *x)
+{
+	/* TLS protects the stream: no security layer of SASL's. */
+	sasl_security_properties_t props = {.security_flags = SASL_SEC_NOANONYMOUS};
+	sasl_ssf_t ssf = 256;
+	int code = sasl_setprop(x->conn, SASL_SEC_PROPS, &props);
+
+	if (code == SASL_OK && x->tls)
+		code = sasl_setprop(x->conn, SASL_SSF_EXTERNAL, &ssf);
+	if (code == SASL_OK && x->bound) {
+		x->binding = (sasl_channel_binding_t){.name = x->bound->type, .critical = 1, .len = x->bound->n, .data = x->bound->data};
+		code = sasl_setprop(x->conn, SASL_CHANNEL_BINDING, &x->binding);
+	}
+	return code;
+}
+
+static int first_step(struct exchange *x, const char **out, unsigned *out_n)
+{
+	int code;
+
+	x->callbacks[0] = (sasl_callback_t){SASL_CB_CANON_USER, CALLBACK(on_canon_user), x};
+	x->callbacks[1] = (sasl_callback_t){SASL_CB_PROXY_POLICY, CALLBACK(on_proxy), x};
+	x->callbacks[2] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
+	/* The domain as host name too: given none, the library asks the DNS and waits. */
+	code = sasl_server_new("xmpp", x->domain, x->domain, NULL, NULL, x->callbacks, SASL_SUCCESS_DATA, &x->conn);
+	if (code == SASL_OK)
+		code = set_properties(x);
+	if (code == SASL_OK)
+		code = sasl_server_start(x->conn, x->mech->base, x->in, (unsigned)x->in_n, out, out_n);
+	return code;
+}
+
+/* The library's word for who it is, once more against ours: localpart@domain, and this domain. */
+static void succeed(struct exchange *x)
 {
 	const void *name = NULL;
 	const char *at;
 
-	if (sasl_getprop(conn, SASL_USERNAME, &name) != SASL_OK || name == NULL)
-		return NULL;
-	at = strrchr(name, '@');
-	if (at == NULL)
-		return mem_strdup(name);
-	return strcmp(at + 1, domain) == 0 ? mem_slicedup((struct slice){name, (size_t)(at - (const char *)name)}) : NULL;
-}
-
-static int begin(struct cyrus *c, const char *domain, const struct auth_cb *cb, const char *mech, const struct slice *in, const char **out,
-		 unsigned *out_n)
-{
-	sasl_callback_t callbacks[] = {
-		{SASL_CB_PROXY_POLICY, (int (*)(void))(void *)on_proxy, c},
-		{SASL_CB_LIST_END, NULL, NULL},
-	};
-	sasl_callback_t *kept = mem_alloc(sizeof callbacks);
-	int r;
-
-	memcpy(kept, callbacks, sizeof callbacks);
-	r = sasl_server_new("xmpp", domain, domain, NULL, NULL, kept, SASL_SUCCESS_DATA, &c->conn);
-	c->callbacks = kept;
-	if (r != SASL_OK)
-		return r;
-	if (cb != NULL) {
-		c->binding = (sasl_channel_binding_t){.name = cb->type, .data = cb->data, .len = cb->n, .critical = 0};
-		sasl_setprop(c->conn, SASL_CHANNEL_BINDING, &c->binding);
+	if (sasl_getprop(x->conn, SASL_USERNAME, &name) != SASL_OK || !name || !(at = strrchr(name, '@')) || at == (const char *)name ||
+	    strcmp(at + 1, x->domain) != 0) {
+		fail(x, AUTH_NOT_AUTHORIZED, NULL);
+		return;
 	}
-	return sasl_server_start(c->conn, mech, in->p, (unsigned)in->n, out, out_n);
+	x->user = mem_slicedup((struct slice){name, (size_t)(at - (const char *)name)});
+	x->answer = EXCHANGE_SUCCESS;
 }
 
-struct cyrus_answer cyrus_go(struct cyrus *c, const char *domain, const struct auth_cb *cb, const char *mech, const struct slice *in)
+static void answer(struct exchange *x, int code, const char *out, unsigned out_n)
 {
-	struct cyrus_answer a = {.step = CYRUS_CHALLENGE};
+	if (code != SASL_OK && code != SASL_CONTINUE) {
+		fail(x, exchange_failure(code), NULL);
+		return;
+	}
+	if (out || code == SASL_CONTINUE) {
+		x->out = mem_slicedup((struct slice){out, out ? out_n : 0});
+		x->out_n = out ? out_n : 0;
+	}
+	if (code == SASL_CONTINUE)
+		x->answer = EXCHANGE_CHALLENGE;
+	else
+		succeed(x);
+}
+
+static bool check(struct exchange *x)
+{
+	if (x->mech->kind != MECH_SCRAM)
+		return true;
+	return x->header ? scram_final(x) : scram_first(x);
+}
+
+void exchange_run(struct exchange *x)
+{
 	const char *out = NULL;
 	unsigned out_n = 0;
-	int r = c->conn == NULL ? begin(c, domain, cb, mech, in, &out, &out_n) : sasl_server_step(c->conn, in->p, (unsigned)in->n, &out, &out_n);
 
-	if (r == SASL_OK) {
-		a.step = CYRUS_SUCCESS;
-		a.user = local_user(c->conn, domain);
-	}
-	if ((r != SASL_OK && r != SASL_CONTINUE) || (r == SASL_OK && a.user == NULL)) {
-		a.step = CYRUS_FAILURE;
-		a.failure = failure_of(c, r);
-		return a;
-	}
-	if (out != NULL) {
-		a.data = mem_slicedup((struct slice){out, out_n});
-		a.n = out_n;
-	}
-	return a;
-}
+	wipe_output(x);
+	if (check(x)) {
+		int code = x->conn ? sasl_server_step(x->conn, x->in, (unsigned)x->in_n, &out, &out_n) : first_step(x, &out, &out_n);
 
-void cyrus_clear(struct cyrus *c)
-{
-	sasl_dispose(&c->conn);
-	free(c->callbacks);
-	c->callbacks = NULL;
+		answer(x, code, out, out_n);
+	}
+	wipe_input(x);
+	if (x->answer != EXCHANGE_CHALLENGE)
+		sasl_dispose(&x->conn);
 }

@@ -1,332 +1,286 @@
+/*
+ * The pool: Cyrus SASL initialised once, what it can do under its configuration, and what we offer of that. It reads its configuration here and never again. After
+ * auth_pool_new everything is read only but the lanes, the failure counters and the key cache, which look after themselves.
+ */
+#include "auth/auth_pool.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <sasl/sasl.h>
+/* needs sasl.h before it */
+#include <sasl/saslplug.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "auth/auth.h"
-#include "auth/auth_cyrus.h"
-#include "common/err.h"
+#include "common/log.h"
+
+#define WAITING_MAX 256         /* logins of one domain that may wait for a job thread */
+#define KEYS_MAX 10000
+
+/* Never CRAM-MD5, DIGEST-MD5, NTLM (broken), LOGIN (not a standard), ANONYMOUS (nobody's account), GSS-SPNEGO and GS2-* (no client has them). */
+const struct mech auth_mechs[MECH_COUNT] = {
+	{"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", MECH_SCRAM, true},
+	{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", MECH_SCRAM, true},
+	{"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", MECH_SCRAM, true},
+	{"SCRAM-SHA-512", "SCRAM-SHA-512", MECH_SCRAM, false},
+	{"SCRAM-SHA-256", "SCRAM-SHA-256", MECH_SCRAM, false},
+	{"SCRAM-SHA-1", "SCRAM-SHA-1", MECH_SCRAM, false},
+	{"GSSAPI", "GSSAPI", MECH_GSSAPI, false},
+	{"EXTERNAL", "EXTERNAL", MECH_EXTERNAL, false},
+	{"PLAIN", "PLAIN", MECH_PLAIN, false},
+};
+
+static atomic_bool started_;    /* until then the library's grumbling about plugins without configuration is not for everybody */
+
+static void *sasl_mutex_new(void)
+{
+	pthread_mutex_t *m = NEW(pthread_mutex_t);
+
+	pthread_mutex_init(m, NULL);
+	return m;
+}
+
+static int sasl_mutex_lock(void *m)
+{
+	return pthread_mutex_lock(m) ? SASL_FAIL : SASL_OK;
+}
+
+static int sasl_mutex_unlock(void *m)
+{
+	return pthread_mutex_unlock(m) ? SASL_FAIL : SASL_OK;
+}
+
+static void sasl_mutex_delete(void *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_destroy(m);
+	free(m);
+}
+
+/* Passwords and keys pass through the library's memory, and it does not wipe all of them: we do, whatever it frees. */
+static void wiping_free(void *p)
+{
+	if (p)
+		mem_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *wiping_realloc(void *p, size_t n)
+{
+	size_t old = p ? malloc_usable_size(p) : 0;
+	void *q = malloc(n ? n : 1);
+
+	if (q && p) {
+		memcpy(q, p, old < n ? old : n);
+		wiping_free(p);
+	}
+	return q;
+}
+
+static int on_getopt(void *ctx, const char *plugin, const char *option, const char **result, unsigned *len)
+{
+	const char *ours = auxprop_option();
+
+	(void)ctx;
+	(void)plugin;
+	if (!ours || strcmp(option, "auxprop_plugin") != 0)
+		return SASL_FAIL;
+	*result = ours;
+	if (len)
+		*len = (unsigned)strlen(ours);
+	return SASL_OK;
+}
+
+/* Its errors are the operator's concern. The rest names users, and is dropped. */
+static int on_log(void *ctx, int level, const char *message)
+{
+	static _Atomic uint64_t last;
+	uint64_t seen = atomic_load(&last);
+
+	(void)ctx;
+	if (level > SASL_LOG_ERR || level == SASL_LOG_NONE || !message)
+		return SASL_OK;
+	if (!atomic_load(&started_))
+		log_debug("auth", 0, "sasl", "message=%s", log_escape(slice_str(message)));
+	else if (log_once_a_second(&seen))
+		log_warn("auth", 0, "sasl", "message=%s", log_escape(slice_str(message)));
+	atomic_store(&last, seen);
+	return SASL_OK;
+}
+
+#define CALLBACK(fn) ((sasl_callback_ft)(void (*)(void))(fn))
+
+static int init_library(void)
+{
+	static sasl_callback_t callbacks[3];    /* the library keeps the pointer */
+
+	callbacks[0] = (sasl_callback_t){SASL_CB_GETOPT, CALLBACK(on_getopt), NULL};
+	callbacks[1] = (sasl_callback_t){SASL_CB_LOG, CALLBACK(on_log), NULL};
+	callbacks[2] = (sasl_callback_t){SASL_CB_LIST_END, NULL, NULL};
+	sasl_set_mutex(sasl_mutex_new, sasl_mutex_lock, sasl_mutex_unlock, sasl_mutex_delete);
+	sasl_set_alloc(malloc, calloc, wiping_realloc, wiping_free);
+	return sasl_server_init(callbacks, "xmpp");
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; p && *p;) {
+		size_t len = strcspn(p, " \t,");
+
+		if (len == n && strncasecmp(p, word, n) == 0)
+			return true;
+		p += len + strspn(p + len, " \t,");
+	}
+	return false;
+}
 
 /*
- * Exchanges and their answers. An exchange is one object that either the loop or a job thread holds, never both: while a job runs the loop only marks it.
- * A failure is told at a fixed time after the start, or the next multiple of it, so that how long a look-up took does not show.
+ * What the library lists is what has a plugin, not what can work. GSSAPI is listed without a keytab too, and clients that find a ticket then fail; SCRAM is
+ * listed though passwords are only ever checked by saslauthd, which has no secret to show. So GSSAPI, and without auxprop SCRAM, are offered when mech_list names them.
  */
-
-#define FAILURE_MS 1000
-#define RESPONSE_MAX 16384
-
-static const char *const failure_names[] = {
-	"aborted", "account-disabled", "credentials-expired", "encryption-required", "incorrect-encoding", "invalid-authzid",
-	"invalid-mechanism", "malformed-request", "mechanism-too-weak", "not-authorized", "temporary-auth-failure",
-};
-
-/* What we offer, best first. Never what lets a password be guessed from the wire or proves nothing. */
-static const char *const allowed[] = {
-	"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "EXTERNAL", "PLAIN",
-};
-
-struct auth_pool {
-	struct jobs *jobs;
-	unsigned failure_ms;
-	char *(*prep_local)(struct slice text);
-	char *mechanisms;
-};
-
-struct auth {
-	struct job job;
-	struct auth_pool *pool;
-	struct loop *loop;
-	const struct auth_ops *ops;
-	void *arg;
-	char *domain, *mech;
-	struct auth_cb cb;
-	bool has_cb, running, freed, begun;
-	struct cyrus cyrus;
-	char *in;                       /* what the running step takes; NULL: no initial response */
-	size_t in_n;
-	struct cyrus_answer answer;
-	enum auth_failure failure;
-	struct loop_timer deadline;
-	uint64_t started_ms;
-};
-
-const char *auth_failure_name(enum auth_failure f)
+static bool wanted(const struct mech *m, const char *mech_list, const char *pwcheck)
 {
-	return failure_names[f];
+	if (mech_list)
+		return has_word(mech_list, m->base);
+	if (m->kind == MECH_GSSAPI)
+		return false;
+	return m->kind != MECH_SCRAM || !pwcheck || has_word(pwcheck, "auxprop");
+}
+
+static int look_at_mechanisms(struct auth_pool *p)
+{
+	sasl_security_properties_t props = {.security_flags = SASL_SEC_NOANONYMOUS};
+	sasl_ssf_t ssf = 256;
+	sasl_conn_t *conn = NULL;
+	const char *list = NULL;
+	int code = sasl_server_new("xmpp", "localhost", "localhost", NULL, NULL, NULL, SASL_SUCCESS_DATA, &conn);
+
+	if (code == SASL_OK)
+		code = sasl_setprop(conn, SASL_SSF_EXTERNAL, &ssf);
+	if (code == SASL_OK)
+		code = sasl_setprop(conn, SASL_SEC_PROPS, &props);
+	if (code == SASL_OK && sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL) != SASL_OK)
+		list = "";      /* no mechanism at all: EXTERNAL is still ours */
+	for (size_t i = 0; code == SASL_OK && i < MECH_COUNT; i++) {
+		const struct mech *m = &auth_mechs[i];
+
+		/* EXTERNAL is done here, with the certificate's names: the library needs no plugin for it. */
+		p->has[i] = (m->kind == MECH_EXTERNAL || has_word(list, m->base)) &&
+			    wanted(m, p->mech_list, p->pwcheck);
+	}
+	sasl_dispose(&conn);
+	return code;
+}
+
+static char *lower_case(struct slice text)
+{
+	char *copy = mem_slicedup(text);
+
+	for (size_t i = 0; i < text.n; i++)
+		if (copy[i] >= 'A' && copy[i] <= 'Z')
+			copy[i] = (char)(copy[i] | 0x20);
+	return copy;
+}
+
+static void set_defaults(struct auth_pool *p, const struct auth_pool_options *o)
+{
+	ASSERT(o->salt_key && o->prep_local);
+	p->o = *o;
+	p->o.prep_domain = o->prep_domain ? o->prep_domain : lower_case;
+	memcpy(p->salt_key, o->salt_key, sizeof p->salt_key);
+	p->o.salt_key = p->salt_key;
+	p->o.failure_ms = o->failure_ms ? o->failure_ms : 1000;
+	p->o.per_address_failures_max = o->per_address_failures_max ? o->per_address_failures_max : 30;
+	p->o.threads_per_domain = o->threads_per_domain ? o->threads_per_domain : 4;
+	p->o.job_ms = o->job_ms ? o->job_ms : 10000;
+	p->o.challenge_ms = o->challenge_ms ? o->challenge_ms : 10;
+	p->o.key_life_ms = o->key_life_ms ? o->key_life_ms : 60000;
 }
 
 struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_options *o, char *why, size_t why_size)
 {
-	struct auth_pool *p;
+	struct auth_pool *p = NEW(struct auth_pool);
+	int code;
 
-	if (cyrus_init(why, why_size) != 0)
+	set_defaults(p, o);
+	p->lanes = lanes_new(jobs, p->o.threads_per_domain, WAITING_MAX);
+	p->failures = failures_new();
+	p->keys = keycache_new(KEYS_MAX, p->o.key_life_ms);
+	code = init_library();
+	if (code == SASL_OK)
+		code = auxprop_add(p);
+	if (code == SASL_OK)
+		code = look_at_mechanisms(p);
+	if (code != SASL_OK) {
+		snprintf(why, why_size, "Cyrus SASL cannot start: %s; see xmpp.conf in /etc/sasl2 or SASL_CONF_PATH", sasl_errstring(code, NULL, NULL));
+		auth_pool_free(p);
 		return NULL;
-	p = NEW(struct auth_pool);
-	p->jobs = jobs;
-	p->failure_ms = o->failure_ms ? o->failure_ms : FAILURE_MS;
-	p->prep_local = o->prep_local;
-	p->mechanisms = cyrus_mechanisms();
+	}
+	atomic_store(&started_, true);
 	return p;
 }
 
 void auth_pool_free(struct auth_pool *p)
 {
-	if (p == NULL)
+	if (!p)
 		return;
-	free(p->mechanisms);
+	lanes_free(p->lanes);
+	auxprop_remove();
+	/* No sasl_server_done: it unloads the plugins, nothing follows but the process's end, and a second pool may be made. */
+	atomic_store(&started_, false);
+	failures_free(p->failures);
+	keycache_free(p->keys);
+	free(p->mech_list);
+	free(p->pwcheck);
+	mem_wipe(p->salt_key, sizeof p->salt_key);
 	free(p);
-	/* No sasl_done(): it unloads plugins whose memory is theirs to the end, and the process ends with the pool. */
 }
 
-static bool in_list(const char *list, struct slice name)
+bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const struct auth_params *params)
 {
-	while (*list != '\0') {
-		size_t n = strcspn(list, " ");
-
-		if (slice_eq((struct slice){list, n}, name))
-			return true;
-		list += n + (list[n] == ' ');
+	if (!p->has[m - auth_mechs])
+		return false;
+	switch (m->kind) {
+	case MECH_SCRAM: return !m->plus || params->nr_cb > 0;
+	case MECH_EXTERNAL: return params->external && params->external[0];
+	case MECH_PLAIN: return params->tls;
+	case MECH_GSSAPI: return true;
 	}
 	return false;
 }
 
-static bool is_plus(struct slice mech)
-{
-	return mech.n > 5 && memcmp(mech.p + mech.n - 5, "-PLUS", 5) == 0;
-}
-
-static bool offered(const struct auth_pool *p, const struct auth_params *params, struct slice mech)
-{
-	if (slice_is(mech, "EXTERNAL"))
-		return params->external != NULL;
-	if (!in_list(p->mechanisms, mech) || (is_plus(mech) && params->nr_cb == 0))
-		return false;
-	return params->tls || !slice_is(mech, "PLAIN");
-}
-
 void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg)
 {
-	for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
-		if (offered(p, params, slice_str(allowed[i])))
-			fn(arg, allowed[i]);
+	for (size_t i = 0; i < MECH_COUNT; i++)
+		if (auth_pool_offers(p, &auth_mechs[i], params))
+			fn(arg, auth_mechs[i].name);
+}
+
+char *auth_pool_name(const struct auth_pool *p, struct slice text, const char *domain, bool *foreign)
+{
+	const char *at = text.n ? memrchr(text.p, '@', text.n) : NULL;
+	struct slice local = {text.p, at ? (size_t)(at - text.p) : text.n};
+	char *prepared, *realm = NULL, *name = NULL;
+
+	*foreign = false;
+	if (at) {
+		realm = p->o.prep_domain((struct slice){at + 1, text.n - local.n - 1});
+		*foreign = !realm || strcmp(realm, domain) != 0;
+		free(realm);
 	}
-}
+	prepared = local.n ? p->o.prep_local(local) : NULL;
+	if (prepared && *prepared) {
+		size_t n = strlen(prepared), d = strlen(domain);
 
-/* --- answers ------------------------------------------------------------- */
-
-static void wipe_in(struct auth *a)
-{
-	if (a->in != NULL)
-		mem_wipe(a->in, a->in_n);
-	free(a->in);
-	a->in = NULL;
-}
-
-static void destroy(struct auth *a)
-{
-	cyrus_clear(&a->cyrus);
-	wipe_in(a);
-	free(a->answer.data);
-	free(a->answer.user);
-	free(a->domain);
-	free(a->mech);
-	free(a);
-}
-
-static void on_deadline(void *arg)
-{
-	struct auth *a = arg;
-
-	a->ops->failure(a->arg, a->failure, NULL);
-}
-
-static void fail(struct auth *a, enum auth_failure f)
-{
-	uint64_t gone = loop_now_ms(a->loop) - a->started_ms;
-	unsigned step = a->pool->failure_ms;
-
-	a->failure = f;
-	loop_timer_set(&a->deadline, step - gone % step);
-}
-
-static void succeed(struct auth *a)
-{
-	char *user = a->pool->prep_local(slice_str(a->answer.user));
-	struct slice data = {a->answer.data, a->answer.n};
-
-	if (user == NULL)
-		fail(a, AUTH_NOT_AUTHORIZED);
-	else
-		a->ops->success(a->arg, user, data); /* may free a */
-	free(user);
-}
-
-static void run(struct job *j)
-{
-	struct auth *a = container_of(j, struct auth, job);
-	struct slice in = {a->in, a->in_n};
-
-	a->answer = cyrus_go(&a->cyrus, a->domain, a->has_cb ? &a->cb : NULL, a->mech, &in);
-}
-
-static void done(struct job *j)
-{
-	struct auth *a = container_of(j, struct auth, job);
-
-	a->running = false;
-	wipe_in(a);
-	if (a->freed) {
-		destroy(a);
-		return;
+		name = mem_alloc(n + d + 2);
+		memcpy(name, prepared, n);
+		name[n] = '@';
+		memcpy(name + n + 1, domain, d);
 	}
-	if (a->failure == AUTH_ABORTED && a->begun) {
-		/* The client gave up while we worked. */
-		on_deadline(a);
-		return;
-	}
-	switch (a->answer.step) {
-	case CYRUS_CHALLENGE:
-		a->ops->challenge(a->arg, (struct slice){a->answer.data ? a->answer.data : "", a->answer.n});
-		break;
-	case CYRUS_SUCCESS:
-		succeed(a);
-		break;
-	case CYRUS_FAILURE:
-		fail(a, a->answer.failure);
-		break;
-	}
-}
-
-static int submit(struct auth *a, struct slice in)
-{
-	free(a->answer.data);
-	free(a->answer.user);
-	a->answer = (struct cyrus_answer){0};
-	a->in = in.p != NULL ? mem_slicedup(in) : NULL;
-	a->in_n = in.n;
-	if (jobs_submit(a->pool->jobs, a->loop, &a->job) != 0)
-		return -ERR_LIMIT;
-	a->running = true;
-	return 0;
-}
-
-/* --- beginning ----------------------------------------------------------- */
-
-/* The GS2 header says what the client believes of channel bindings (RFC 5802 section 6); Cyrus takes `n` under a -PLUS name, we don't. */
-static bool choose_binding(struct auth *a, const struct auth_params *params, struct slice initial)
-{
-	bool plus = is_plus(slice_str(a->mech));
-	size_t n;
-
-	if (strncmp(a->mech, "SCRAM-", 6) != 0 || initial.n < 2)
-		return true;
-	if (!plus)
-		return !(initial.p[0] == 'p' || (initial.p[0] == 'y' && offered(a->pool, params, SLICE("SCRAM-SHA-1-PLUS"))));
-	if (initial.p[0] != 'p' || initial.p[1] != '=')
-		return false;
-	for (n = 2; n < initial.n && initial.p[n] != ','; n++)
-		;
-	for (size_t i = 0; i < params->nr_cb; i++) {
-		if (slice_eq((struct slice){initial.p + 2, n - 2}, slice_str(params->cb[i].type))) {
-			a->cb = params->cb[i];
-			a->has_cb = true;
-		}
-	}
-	return a->has_cb;
-}
-
-/* EXTERNAL is ours: the certificate's addresses in this domain, one of which the client may name. */
-static void external(struct auth *a, const struct auth_params *params, struct slice initial)
-{
-	const char *found = NULL;
-	unsigned nr = 0;
-
-	for (size_t i = 0; params->external[i] != NULL; i++) {
-		const char *at = strchr(params->external[i], '@');
-
-		if (at == NULL || strcmp(at + 1, a->domain) != 0 || (initial.n > 0 && !slice_is(initial, params->external[i])))
-			continue;
-		found = params->external[i];
-		nr++;
-	}
-	if (nr == 1) {
-		a->answer.user = mem_slicedup((struct slice){found, (size_t)(strchr(found, '@') - found)});
-		a->answer.step = CYRUS_SUCCESS;
-	} else {
-		a->answer.step = CYRUS_FAILURE;
-		a->answer.failure = AUTH_INVALID_AUTHZID;
-	}
-}
-
-static void on_external(void *arg)
-{
-	struct auth *a = arg;
-
-	if (a->answer.step == CYRUS_SUCCESS)
-		succeed(a);
-	else
-		a->ops->failure(a->arg, a->answer.failure, NULL);
-}
-
-struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
-			const struct auth_ops *ops, void *arg, enum auth_failure *failure)
-{
-	struct auth *a;
-
-	*failure = AUTH_INVALID_MECHANISM;
-	if (!offered(p, params, mech))
-		return NULL;
-	*failure = AUTH_MALFORMED_REQUEST;
-	if (initial.n > RESPONSE_MAX)
-		return NULL;
-	a = NEW(struct auth);
-	a->pool = p;
-	a->loop = l;
-	a->ops = ops;
-	a->arg = arg;
-	a->domain = mem_strdup(params->domain);
-	a->mech = mem_slicedup(mech);
-	a->started_ms = loop_now_ms(l);
-	a->job.run = run;
-	a->job.done = done;
-	a->failure = AUTH_NOT_AUTHORIZED;
-	a->begun = true;
-	if (slice_is(mech, "EXTERNAL")) {
-		external(a, params, initial);
-		loop_timer_init(l, &a->deadline, on_external, a);
-		loop_timer_set(&a->deadline, 0);
-		return a;
-	}
-	loop_timer_init(l, &a->deadline, on_deadline, a);
-	if (!choose_binding(a, params, initial)) {
-		fail(a, AUTH_NOT_AUTHORIZED);
-	} else if (submit(a, initial) != 0) {
-		*failure = AUTH_TEMPORARY_FAILURE;
-		destroy(a);
-		return NULL;
-	}
-	return a;
-}
-
-void auth_step(struct auth *a, struct slice response)
-{
-	if (response.n > RESPONSE_MAX)
-		fail(a, AUTH_MALFORMED_REQUEST);
-	else if (submit(a, response.p != NULL ? response : SLICE("")) != 0)
-		fail(a, AUTH_TEMPORARY_FAILURE);
-}
-
-void auth_abort(struct auth *a)
-{
-	a->failure = AUTH_ABORTED;
-	if (!a->running)
-		loop_timer_set(&a->deadline, 0);
-}
-
-void auth_free(struct auth *a)
-{
-	if (a == NULL)
-		return;
-	loop_timer_cancel(&a->deadline);
-	a->freed = true;
-	if (!a->running)
-		destroy(a);
+	free(prepared);
+	return name;
 }

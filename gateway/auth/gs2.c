@@ -34,7 +34,7 @@ int gs2_parse(struct slice in, struct gs2 *out)
 	}
 	if (at >= in.n || in.p[at++] != ',')
 		return -ERR_INVALID;
-	if (at < in.n && in.p[at] != ',' && (in.n - at < 3 || memcmp(in.p + at, "a=", 2) != 0))
+	if (at < in.n && in.p[at] != ',' && (in.n - at < 3 || memcmp(in.p + at, "a=", 2) != 0 || in.p[at + 2] == ','))
 		return -ERR_INVALID;
 	while (at < in.n && in.p[at] != ',')
 		at++;

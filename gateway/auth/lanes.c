@@ -169,13 +169,26 @@ static void runner_done(struct job *j)
 	free(r);
 }
 
+/* Its loop or the job threads are gone: what waits in the lane is left to lanes_free. */
+static void runner_drop(struct job *j)
+{
+	struct runner *r = container_of(j, struct runner, job);
+	struct lanes *ls = r->lanes;
+
+	pthread_mutex_lock(&ls->mutex);
+	if (r->lane)
+		r->lane->runners--;
+	pthread_mutex_unlock(&ls->mutex);
+	runner_done(j);
+}
+
 static int add_runner(struct lane *lane, struct loop *l)
 {
 	struct lanes *ls = lane->lanes;
 	struct runner *r = NEW(struct runner);
 	int err;
 
-	r->job = (struct job){.run = runner_run, .done = runner_done};
+	r->job = (struct job){.run = runner_run, .done = runner_done, .drop = runner_drop};
 	r->lane = lane;
 	r->lanes = ls;
 	err = jobs_submit(ls->jobs, l, &r->job);   /* it cannot begin before the mutex is free */

@@ -1,0 +1,356 @@
+/*
+ * One exchange on its loop: steps go to the lanes, answers come back here. A failure, whatever its reason, leaves at a multiple of one fixed time after the beginning, so that
+ * neither text nor time tells an unknown user from a wrong password. A step that takes too long is answered and forgotten: its exchange ends behind, owned by nobody.
+ */
+#include "auth/auth.h"
+
+#include <stdlib.h>
+
+#include "auth/auth_pool.h"
+#include "common/log.h"
+
+#define MAGIC 0x41757468u
+#define MESSAGE_MAX 65536       /* the stream's own limit is far lower */
+
+enum waiting {
+	WAITING_CLIENT,         /* for its next message */
+	WAITING_STEP,           /* for a job thread, at most job_ms */
+	WAITING_CHALLENGE,      /* a challenge is at hand, and its time has not come */
+	WAITING_FAILURE,
+	WAITING_SUCCESS,        /* of EXTERNAL, which asks nobody */
+};
+
+struct auth {
+	unsigned magic;
+	struct auth_pool *pool;
+	struct loop *loop;
+	struct exchange *x;
+	const struct auth_ops *ops;
+	void *arg;
+	char *address;
+	char **external;
+	uint64_t started_ms, asked_ms;
+	struct loop_timer timer;
+	enum waiting waiting;
+	enum auth_failure failure;
+	const char *text;
+};
+
+static void wait_for(struct auth *a, enum waiting what, uint64_t in_ms)
+{
+	a->waiting = what;
+	loop_timer_set(&a->timer, in_ms);
+}
+
+/* Nobody waits for this exchange any more; if a job thread has it, it ends when that is done. */
+static void let_go(struct auth *a)
+{
+	struct exchange *x = a->x;
+
+	a->x = NULL;
+	if (!x)
+		return;
+	x->owner = NULL;
+	if (a->waiting != WAITING_STEP)
+		exchange_free(x);
+}
+
+static bool counts_against_address(enum auth_failure f)
+{
+	return f != AUTH_ABORTED && f != AUTH_TEMPORARY_FAILURE;
+}
+
+static void fail_at_deadline(struct auth *a, enum auth_failure f, const char *text)
+{
+	uint64_t every = a->pool->o.failure_ms, now = loop_now_ms(a->loop);
+
+	let_go(a);
+	a->failure = f;
+	a->text = text;
+	if (counts_against_address(f))
+		failures_add(a->pool->failures, a->address, now);
+	wait_for(a, WAITING_FAILURE, every - (now - a->started_ms) % every);
+}
+
+/* What the callback is given must outlive it, and the callback may call auth_free: so the answer is taken out of the exchange first, and `a` not touched after. */
+static void deliver_challenge(struct auth *a)
+{
+	struct exchange *x = a->x;
+	char *out = x->out;
+	size_t n = x->out_n;
+
+	x->out = NULL;
+	x->out_n = 0;
+	a->waiting = WAITING_CLIENT;
+	a->ops->challenge(a->arg, (struct slice){out ? out : "", n});
+	if (out)
+		mem_wipe(out, n);
+	free(out);
+}
+
+static void deliver_success(struct auth *a)
+{
+	struct exchange *x = a->x;
+
+	a->x = NULL;
+	a->waiting = WAITING_CLIENT;
+	a->ops->success(a->arg, x->user, x->out ? (struct slice){x->out, x->out_n} : SLICE_NONE);
+	exchange_free(x);
+}
+
+static void deliver_failure(struct auth *a)
+{
+	a->waiting = WAITING_CLIENT;
+	a->ops->failure(a->arg, a->failure, a->text);
+}
+
+static void on_timer(void *arg)
+{
+	struct auth *a = arg;
+
+	OBJ_CHECK(a, MAGIC);
+	switch (a->waiting) {
+	case WAITING_STEP:
+		log_warn("auth", 0, "slow", "domain=%s mech=%s: a login waits too long for its database", log_escape(slice_str(a->x->domain)), a->x->mech->name);
+		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, NULL);
+		break;
+	case WAITING_CHALLENGE:
+		deliver_challenge(a);
+		break;
+	case WAITING_FAILURE:
+		deliver_failure(a);
+		break;
+	case WAITING_SUCCESS:
+		deliver_success(a);
+		break;
+	case WAITING_CLIENT:
+		break;
+	}
+}
+
+static void step_run(struct lane_work *w)
+{
+	exchange_run(container_of(w, struct exchange, work));
+}
+
+static void step_done(struct lane_work *w)
+{
+	struct exchange *x = container_of(w, struct exchange, work);
+	struct auth *a = x->owner;
+	uint64_t held;
+
+	if (!a) {
+		exchange_free(x);
+		return;
+	}
+	OBJ_CHECK(a, MAGIC);
+	loop_timer_cancel(&a->timer);
+	a->waiting = WAITING_CLIENT;
+	if (x->answer == EXCHANGE_FAILURE) {
+		fail_at_deadline(a, x->failure, x->text);
+		return;
+	}
+	held = loop_now_ms(a->loop) - a->asked_ms;
+	if (x->answer == EXCHANGE_SUCCESS)
+		deliver_success(a);
+	else if (x->mech->kind == MECH_SCRAM && held < a->pool->o.challenge_ms)
+		wait_for(a, WAITING_CHALLENGE, a->pool->o.challenge_ms - held);
+	else
+		deliver_challenge(a);
+}
+
+/* The loop has stopped; its auths are gone or will never be looked at again. */
+static void step_drop(struct lane_work *w)
+{
+	exchange_free(container_of(w, struct exchange, work));
+}
+
+static int submit(struct auth *a, struct slice in)
+{
+	struct exchange *x = a->x;
+	int err;
+
+	exchange_input(x, in);
+	x->owner = a;
+	x->work.run = step_run;
+	x->work.done = step_done;
+	x->work.drop = step_drop;
+	a->asked_ms = loop_now_ms(a->loop);
+	err = lanes_submit(a->pool->lanes, x->domain, a->loop, &x->work);
+	if (err == 0)
+		wait_for(a, WAITING_STEP, a->pool->o.job_ms);
+	return err;
+}
+
+/* Prepared bare JID of a certificate, or NULL when it is none of this domain's. */
+static char *external_name(struct auth *a, const char *jid)
+{
+	bool foreign;
+	char *name = strchr(jid, '@') ? auth_pool_name(a->pool, slice_str(jid), a->x->domain, &foreign) : NULL;
+
+	if (name && foreign) {
+		free(name);
+		name = NULL;
+	}
+	return name;
+}
+
+/* RFC 6120 section 6.3.8, XEP-0178: no authzid means the certificate's only name here; one that is given must be among its names. */
+static char *external_pick(struct auth *a, const char *wanted)
+{
+	char *picked = NULL;
+
+	for (char **jid = a->external; *jid; jid++) {
+		char *name = external_name(a, *jid);
+
+		if (name && picked && !wanted && strcmp(name, picked) != 0) {
+			free(name);
+			free(picked);
+			return NULL;
+		}
+		if (name && !picked && (!wanted || strcmp(name, wanted) == 0))
+			picked = name;
+		else
+			free(name);
+	}
+	return picked;
+}
+
+static void external_step(struct auth *a, struct slice authzid)
+{
+	char *wanted = NULL, *name = NULL;
+
+	if (authzid.n && memchr(authzid.p, '\0', authzid.n)) {
+		fail_at_deadline(a, AUTH_MALFORMED_REQUEST, NULL);
+		return;
+	}
+	if (authzid.n) {
+		char *text = mem_slicedup(authzid);
+
+		wanted = external_name(a, text);
+		free(text);
+	}
+	if (!authzid.n || wanted)
+		name = external_pick(a, wanted);
+	free(wanted);
+	if (!name) {
+		fail_at_deadline(a, AUTH_INVALID_AUTHZID, NULL);
+		return;
+	}
+	*strrchr(name, '@') = '\0';
+	a->x->user = name;
+	wait_for(a, WAITING_SUCCESS, 0);
+}
+
+/* Every mechanism of ours lets the client speak first: without an initial response it is asked for one. */
+static int begin(struct auth *a, struct slice initial)
+{
+	if (failures_count(a->pool->failures, a->address, a->started_ms) >= a->pool->o.per_address_failures_max) {
+		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, "Too many failed logins");
+		return 0;
+	}
+	if (!initial.p) {
+		a->x->answer = EXCHANGE_CHALLENGE;
+		wait_for(a, WAITING_CHALLENGE, 0);
+		return 0;
+	}
+	if (a->x->mech->kind == MECH_EXTERNAL) {
+		external_step(a, initial);
+		return 0;
+	}
+	return submit(a, initial);
+}
+
+static char **copy_jids(const char *const *jids)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (jids && jids[n])
+		n++;
+	copy = mem_alloc((n + 1) * sizeof *copy);
+	for (size_t i = 0; i < n; i++)
+		copy[i] = mem_strdup(jids[i]);
+	return copy;
+}
+
+static const struct mech *choose(struct auth_pool *p, const struct auth_params *params, struct slice name, enum auth_failure *failure)
+{
+	*failure = AUTH_INVALID_MECHANISM;
+	for (size_t i = 0; i < MECH_COUNT; i++) {
+		const struct mech *m = &auth_mechs[i];
+
+		if (!slice_is(name, m->name))
+			continue;
+		if (auth_pool_offers(p, m, params))
+			return m;
+		if (m->kind == MECH_PLAIN && p->has[i])
+			*failure = AUTH_ENCRYPTION_REQUIRED;
+	}
+	return NULL;
+}
+
+struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
+			const struct auth_ops *ops, void *arg, enum auth_failure *failure)
+{
+	const struct mech *m = choose(p, params, mech, failure);
+	struct auth *a;
+
+	if (!m)
+		return NULL;
+	if (initial.n > MESSAGE_MAX) {
+		*failure = AUTH_MALFORMED_REQUEST;
+		return NULL;
+	}
+	a = NEW(struct auth);
+	*a = (struct auth){.magic = MAGIC, .pool = p, .loop = l, .ops = ops, .arg = arg, .started_ms = loop_now_ms(l)};
+	a->address = mem_strdup(params->address ? params->address : "");
+	a->external = copy_jids(params->external);
+	a->x = exchange_new(p, params, m);
+	loop_timer_init(l, &a->timer, on_timer, a);
+	if (begin(a, initial) < 0) {
+		auth_free(a);
+		*failure = AUTH_TEMPORARY_FAILURE;
+		return NULL;
+	}
+	return a;
+}
+
+void auth_step(struct auth *a, struct slice response)
+{
+	OBJ_CHECK(a, MAGIC);
+	if (a->waiting == WAITING_FAILURE)
+		return;
+	if (a->waiting != WAITING_CLIENT || !a->x || response.n > MESSAGE_MAX)
+		fail_at_deadline(a, AUTH_MALFORMED_REQUEST, NULL);
+	else if (a->x->mech->kind == MECH_EXTERNAL)
+		external_step(a, response);
+	else if (submit(a, response) < 0)
+		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, NULL);
+}
+
+void auth_abort(struct auth *a)
+{
+	OBJ_CHECK(a, MAGIC);
+	if (a->waiting == WAITING_FAILURE)      /* it has failed already, and is told so when it is time */
+		return;
+	let_go(a);
+	a->failure = AUTH_ABORTED;
+	a->text = NULL;
+	wait_for(a, WAITING_FAILURE, 0);
+}
+
+void auth_free(struct auth *a)
+{
+	if (!a)
+		return;
+	OBJ_CHECK(a, MAGIC);
+	loop_timer_cancel(&a->timer);
+	let_go(a);
+	for (char **jid = a->external; *jid; jid++)
+		free(*jid);
+	free(a->external);
+	free(a->address);
+	a->magic = 0;
+	free(a);
+}

@@ -1,0 +1,82 @@
+#ifndef GATEWAY_AUTH_AUTH_POOL_H
+#define GATEWAY_AUTH_AUTH_POOL_H
+
+/* What the files of this folder share: the pool, the mechanisms, and one exchange as the job threads see it. */
+
+#include <sasl/sasl.h>
+
+#include "auth/auth.h"
+#include "auth/failures.h"
+#include "auth/keycache.h"
+#include "auth/lanes.h"
+#include "common/obj.h"
+
+enum mech_kind { MECH_SCRAM, MECH_PLAIN, MECH_GSSAPI, MECH_EXTERNAL };
+
+struct mech {
+	const char *name;       /* as offered */
+	const char *base;       /* as Cyrus SASL knows it: without -PLUS */
+	enum mech_kind kind;
+	bool plus;
+};
+
+#define MECH_COUNT 9
+extern const struct mech auth_mechs[MECH_COUNT];   /* best first */
+
+struct auth_pool {
+	struct auth_pool_options o;
+	unsigned char salt_key[32];
+	bool has[MECH_COUNT];
+	char *mech_list, *pwcheck;   /* of the configuration; NULL: not given */
+	struct lanes *lanes;
+	struct failures *failures;
+	struct keycache *keys;
+};
+
+bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const struct auth_params *params);
+/* "local" or "local@realm" as prepared "local@domain", owned. NULL: not a name. *foreign: its realm is not `domain`. */
+char *auth_pool_name(const struct auth_pool *p, struct slice text, const char *domain, bool *foreign);
+
+/* The auxprop plugin (auxprop.c): registers it before the configured ones and keeps their names. A SASL code. */
+MUST_CHECK int auxprop_add(struct auth_pool *p);
+void auxprop_remove(void);
+/* What getopt must answer for "auxprop_plugin", or NULL: the configured value. */
+const char *auxprop_option(void);
+
+struct exchange {
+	struct lane_work work;
+	struct auth_pool *pool;
+	struct auth *owner;     /* the loop's; NULL when nobody waits any more */
+	char *domain;
+	const struct mech *mech;
+	bool tls, plus_offered;
+	struct auth_cb cb[AUTH_CB_MAX];
+	size_t nr_cb;
+
+	char *in;               /* of this step, owned, NUL after it */
+	size_t in_n;
+
+	/* Of the job thread while a step runs. */
+	sasl_conn_t *conn;
+	sasl_callback_t callbacks[4];
+	const struct auth_cb *bound;
+	sasl_channel_binding_t binding;
+	char *header;           /* GS2 header of the first message, owned */
+	size_t header_n;
+
+	/* The answer. */
+	enum { EXCHANGE_CHALLENGE, EXCHANGE_SUCCESS, EXCHANGE_FAILURE } answer;
+	enum auth_failure failure;
+	const char *text;
+	char *out;              /* owned; NULL: none */
+	size_t out_n;
+	char *user;             /* owned: prepared localpart */
+};
+
+struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *params, const struct mech *m);
+void exchange_free(struct exchange *x);
+void exchange_input(struct exchange *x, struct slice in);
+void exchange_run(struct exchange *x);   /* on a job thread */
+enum auth_failure exchange_failure(int sasl_code);
+
+#endif

@@ -1,0 +1,39 @@
+/* An auxprop plugin for the tests: who asks about hang.example waits, about down.example gets an error, about anybody else hears that there is no such user. */
+#include <sasl/sasl.h>
+/* needs sasl.h before it */
+#include <sasl/saslplug.h>
+#include <string.h>
+#include <unistd.h>
+
+static int ends_with(const char *user, unsigned n, const char *end)
+{
+	size_t len = strlen(end);
+
+	return n >= len && memcmp(user + n - len, end, len) == 0;
+}
+
+static int lookup(void *ctx, sasl_server_params_t *sparams, unsigned flags, const char *user, unsigned n)
+{
+	(void)ctx;
+	(void)sparams;
+	(void)flags;
+	if (ends_with(user, n, "@hang.example"))
+		usleep(6000 * 1000);
+	return ends_with(user, n, "@down.example") ? SASL_UNAVAIL : ends_with(user, n, "@off.example") ? SASL_DISABLED : SASL_NOUSER;
+}
+
+__attribute__((visibility("default"))) int sasl_auxprop_plug_init(const sasl_utils_t *utils, int max, int *version, sasl_auxprop_plug_t **plug,
+								     const char *name);
+
+int sasl_auxprop_plug_init(const sasl_utils_t *utils, int max, int *version, sasl_auxprop_plug_t **plug, const char *name)
+{
+	static char ours[] = "faultydb";
+	static sasl_auxprop_plug_t p = {.auxprop_lookup = lookup, .name = ours};
+
+	(void)utils;
+	(void)max;
+	(void)name;
+	*version = SASL_AUXPROP_PLUG_VERSION;
+	*plug = &p;
+	return SASL_OK;
+}

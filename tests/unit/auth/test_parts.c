@@ -1,0 +1,254 @@
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "auth/failures.h"
+#include "auth/keycache.h"
+#include "auth/lanes.h"
+#include "auth/scram_key.h"
+#include "check.h"
+#include "common/err.h"
+
+/* --- stored keys --- */
+
+/* The keys of RFC 7677 section 3's example, computed apart: password "pencil", 4096 rounds, a salt of sixteen bytes. */
+static void test_derive(void)
+{
+	unsigned char salt[16] = {0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81};
+	char out[SCRAM_KEY_MAX];
+
+	CHECK_EQ(scram_key_derive("SCRAM-SHA-256", SLICE("pencil"), salt, 4096, out), 0);
+	CHECK_STR(out, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+	CHECK(scram_key_derive("CRAM-MD5", SLICE("pencil"), salt, 4096, out) < 0);
+}
+
+static void test_salts(void)
+{
+	unsigned char key[32] = {1}, other_key[32] = {2}, a[16], b[16];
+
+	scram_key_salt(key, "SCRAM-SHA-1", SLICE("alice"), SLICE("a.example"), a);
+	scram_key_salt(key, "SCRAM-SHA-1", SLICE("alice"), SLICE("a.example"), b);
+	CHECK(memcmp(a, b, 16) == 0);
+	scram_key_salt(key, "SCRAM-SHA-1", SLICE("alice"), SLICE("b.example"), b);
+	CHECK(memcmp(a, b, 16) != 0);
+	scram_key_salt(key, "SCRAM-SHA-1", SLICE("alicea"), SLICE(".example"), b);
+	CHECK(memcmp(a, b, 16) != 0);
+	scram_key_salt(key, "SCRAM-SHA-256", SLICE("alice"), SLICE("a.example"), b);
+	CHECK(memcmp(a, b, 16) != 0);
+	scram_key_salt(other_key, "SCRAM-SHA-1", SLICE("alice"), SLICE("a.example"), b);
+	CHECK(memcmp(a, b, 16) != 0);
+}
+
+/* --- the cache --- */
+
+static void test_cache_life(void)
+{
+	struct keycache *k = keycache_new(10, 100);
+	char out[KEYCACHE_VALUE_MAX];
+
+	keycache_put(k, SLICE("a"), 1000, "one");
+	CHECK(keycache_get(k, SLICE("a"), 1099, out));
+	CHECK_STR(out, "one");
+	CHECK(!keycache_get(k, SLICE("a"), 1100, out));     /* being used has not made it younger */
+	CHECK_EQ(keycache_count(k), 0);
+	keycache_put(k, SLICE("a"), 2000, "two");
+	keycache_put(k, SLICE("a"), 2050, "three");
+	CHECK_EQ(keycache_count(k), 1);
+	CHECK(keycache_get(k, SLICE("a"), 2149, out));
+	CHECK_STR(out, "three");
+	keycache_free(k);
+}
+
+static void test_cache_bound(void)
+{
+	struct keycache *k = keycache_new(3, 1000);
+	char out[KEYCACHE_VALUE_MAX];
+
+	for (int i = 0; i < 5; i++)
+		keycache_put(k, (struct slice){&"abcde"[i], 1}, (uint64_t)i, "v");
+	CHECK_EQ(keycache_count(k), 3);
+	CHECK(!keycache_get(k, SLICE("b"), 5, out));
+	CHECK(keycache_get(k, SLICE("c"), 5, out));
+	keycache_free(k);
+}
+
+/* --- failures by address --- */
+
+static void test_failures(void)
+{
+	struct failures *f = failures_new();
+
+	failures_add(f, "192.0.2.1", 1000);
+	failures_add(f, "::ffff:192.0.2.1", 1000);
+	CHECK_EQ(failures_count(f, "192.0.2.1", 2000), 2);
+	CHECK_EQ(failures_count(f, "192.0.2.2", 2000), 0);
+	CHECK_EQ(failures_count(f, "192.0.2.1", 61000), 0);
+	failures_add(f, "2001:db8:0:1::1", 1000);
+	CHECK_EQ(failures_count(f, "2001:db8:0:1:ffff::9", 1000), 1);
+	CHECK_EQ(failures_count(f, "2001:db8:0:2::1", 1000), 0);
+	failures_free(f);
+}
+
+static void test_failures_crowded(void)
+{
+	struct failures *f = failures_new();
+	char address[64];
+
+	for (int i = 0; i < 100; i++)
+		failures_add(f, "192.0.2.1", 1000);
+	for (unsigned i = 0; i < 200000; i++) {
+		snprintf(address, sizeof address, "10.%u.%u.%u", i >> 16, i >> 8 & 255, i & 255);
+		failures_add(f, address, 1000);
+	}
+	CHECK_EQ(failures_count(f, "192.0.2.1", 1000), 100);    /* who failed once is forgotten first */
+	failures_free(f);
+}
+
+/* --- lanes --- */
+
+struct piece {
+	struct lane_work work;
+	struct loop *loop;
+	unsigned ms;
+	bool *ended;
+};
+
+static atomic_int running_, most_, dropped_;
+static int left_;
+
+static void piece_run(struct lane_work *w)
+{
+	struct piece *p = container_of(w, struct piece, work);
+	int now = atomic_fetch_add(&running_, 1) + 1, most = atomic_load(&most_);
+
+	while (now > most && !atomic_compare_exchange_weak(&most_, &most, now))
+		;
+	usleep(p->ms * 1000);
+	atomic_fetch_sub(&running_, 1);
+}
+
+static void piece_done(struct lane_work *w)
+{
+	struct piece *p = container_of(w, struct piece, work);
+
+	if (p->ended)
+		*p->ended = true;
+	if (--left_ == 0)
+		loop_stop(p->loop);
+	free(p);
+}
+
+static void piece_drop(struct lane_work *w)
+{
+	atomic_fetch_add(&dropped_, 1);
+	free(container_of(w, struct piece, work));
+}
+
+static int submit(struct lanes *ls, struct loop *l, const char *domain, unsigned ms, bool *ended)
+{
+	struct piece *p = NEW(struct piece);
+	int err;
+
+	*p = (struct piece){.work = {.run = piece_run, .done = piece_done, .drop = piece_drop}, .loop = l, .ms = ms, .ended = ended};
+	err = lanes_submit(ls, domain, l, &p->work);
+	if (err < 0)
+		free(p);
+	else
+		left_++;
+	return err;
+}
+
+static void test_lane_holds_its_share(void)
+{
+	struct jobs *js = jobs_new(4, 100);
+	struct lanes *ls = lanes_new(js, 2, 100);
+	struct loop *l = loop_new();
+
+	atomic_store(&most_, 0);
+	left_ = 0;
+	for (int i = 0; i < 30; i++)
+		CHECK_EQ(submit(ls, l, "slow.example", 5, NULL), 0);
+	loop_run(l);
+	CHECK_EQ(left_, 0);
+	CHECK_EQ(atomic_load(&most_), 2);
+	jobs_free(js);
+	lanes_free(ls);
+	loop_free(l);
+}
+
+static void test_lanes_dont_wait_for_each_other(void)
+{
+	struct jobs *js = jobs_new(4, 100);
+	struct lanes *ls = lanes_new(js, 2, 100);
+	struct loop *l = loop_new();
+	bool ended = false;
+
+	left_ = 0;
+	for (int i = 0; i < 6; i++)
+		CHECK_EQ(submit(ls, l, "slow.example", 300, NULL), 0);
+	CHECK_EQ(submit(ls, l, "fast.example", 1, &ended), 0);
+	left_ = 1;      /* the first to come back stops the loop */
+	loop_run(l);
+	CHECK(ended);
+	jobs_free(js);
+	atomic_store(&dropped_, 0);
+	lanes_free(ls);
+	CHECK_EQ(atomic_load(&dropped_), 6);    /* run or not, they were handed back */
+	loop_free(l);
+}
+
+static void test_lane_bound(void)
+{
+	struct jobs *js = jobs_new(1, 100);
+	struct lanes *ls = lanes_new(js, 1, 3);
+	struct loop *l = loop_new();
+	int ok = 0;
+
+	left_ = 0;
+	for (int i = 0; i < 10; i++)
+		ok += submit(ls, l, "a.example", 50, NULL) == 0;
+	CHECK(ok == 3 || ok == 4);      /* one may be running already */
+	CHECK_EQ(submit(ls, l, "b.example", 1, NULL), 0);
+	loop_run(l);
+	CHECK_EQ(left_, 0);
+	jobs_free(js);
+	lanes_free(ls);
+	loop_free(l);
+}
+
+static void test_lane_without_threads(void)
+{
+	struct jobs *js = jobs_new(1, 1);
+	struct lanes *ls = lanes_new(js, 1, 10);
+	struct loop *l = loop_new();
+	int refused = 0;
+
+	left_ = 0;
+	for (int i = 0; i < 5; i++) {
+		char domain[32];
+
+		snprintf(domain, sizeof domain, "d%d.example", i);
+		refused += submit(ls, l, domain, 30, NULL) == -ERR_LIMIT;
+	}
+	CHECK(refused >= 3);
+	loop_run(l);
+	CHECK_EQ(left_, 0);
+	jobs_free(js);
+	lanes_free(ls);
+	loop_free(l);
+}
+
+int main(void)
+{
+	RUN(test_derive);
+	RUN(test_salts);
+	RUN(test_cache_life);
+	RUN(test_cache_bound);
+	RUN(test_failures);
+	RUN(test_failures_crowded);
+	RUN(test_lane_holds_its_share);
+	RUN(test_lanes_dont_wait_for_each_other);
+	RUN(test_lane_bound);
+	RUN(test_lane_without_threads);
+	return check_done("unit.auth.parts");
+}

@@ -1,0 +1,622 @@
+/*
+ * Whole logins against Cyrus SASL with a user database in a temporary folder: a small SCRAM client plays the other side. Every failure must come at a multiple of
+ * FAILURE_MS, whatever its reason.
+ */
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/auth.h"
+#include "check.h"
+#include "common/log.h"
+
+#define FAILURE_MS 500
+#define JOB_MS 4000
+#define LIFE_MS 1500
+#define LOOPS_MAX 400
+
+static char folder_[] = "/tmp/test_auth.XXXXXX";
+static struct jobs *jobs_;
+static struct auth_pool *pool_;
+static struct loop *loops_[LOOPS_MAX];
+static size_t nr_loops_;
+
+enum quirk { STRAIGHT, WRONG_C, LATE_INITIAL, ABORT, GARBAGE_FINAL, FREE_EARLY, STEP_TWICE };
+
+struct login {
+	const char *mech, *domain, *user, *password, *authzid, *cb, *address;
+	enum quirk quirk;
+	char flag;              /* GS2 flag; 0: by the mechanism */
+	const char *raw;        /* instead of the first message */
+	size_t raw_n;
+	bool no_tls, no_cb;
+	const char *const *external;
+	/* what came of it */
+	bool ended, ok, refused;
+	enum auth_failure failure;
+	unsigned challenges;
+	uint64_t ms;
+	char name[64], salt[64], text[64];
+	bool server_proved;
+	/* in between */
+	struct auth *auth;
+	uint64_t began;
+	char first[512], header[64], nonce[32];
+	unsigned char server_key[64], auth_message_mac[64];
+};
+
+static int left_;
+static struct loop *loop_;
+
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void end(struct login *l)
+{
+	l->ended = true;
+	l->ms = clock_ms() - l->began;
+	auth_free(l->auth);
+	l->auth = NULL;
+	if (--left_ == 0)
+		loop_stop(loop_);
+}
+
+static const EVP_MD *digest(const struct login *l)
+{
+	return strstr(l->mech, "512") ? EVP_sha512() : strstr(l->mech, "256") ? EVP_sha256() : EVP_sha1();
+}
+
+static void client_first(struct login *l, char *out, size_t size)
+{
+	bool plus = strstr(l->mech, "-PLUS") != NULL;
+	char flag = l->flag ? l->flag : plus ? 'p' : 'n', cb[40] = "";
+
+	if (flag == 'p')
+		snprintf(cb, sizeof cb, "=%s", l->cb ? l->cb : "tls-exporter");
+	snprintf(l->header, sizeof l->header, "%c%s,%s%s,", flag, cb, l->authzid ? "a=" : "", l->authzid ? l->authzid : "");
+	snprintf(l->nonce, sizeof l->nonce, "c%lx", (unsigned long)random());
+	snprintf(l->first, sizeof l->first, "n=%s,r=%s", l->user, l->nonce);
+	snprintf(out, size, "%s%s", l->header, l->first);
+}
+
+static size_t c_value(const struct login *l, char *out)
+{
+	unsigned char bytes[128];
+	size_t n = strlen(l->header);
+
+	memcpy(bytes, l->header, n);
+	if (l->header[0] == 'p') {
+		memset(bytes + n, 'B', 32);
+		n += 32;
+	}
+	if (l->quirk == WRONG_C)
+		bytes[n++] = 'x';
+	return (size_t)EVP_EncodeBlock((unsigned char *)out, bytes, (int)n);
+}
+
+static void client_final(struct login *l, const char *challenge, char *out, size_t size)
+{
+	const EVP_MD *md = digest(l);
+	int n = EVP_MD_get_size(md), salt_n;
+	unsigned char salt[64], salted[64], key[64], stored[64], sig[64];
+	char nonce[128] = "", c[256], without[512], message[2400], proof[128];
+	unsigned rounds = 0;
+
+	CHECK_EQ(sscanf(challenge, "r=%127[^,],s=%63[^,],i=%u", nonce, l->salt, &rounds), 3);
+	CHECK(strncmp(nonce, l->nonce, strlen(l->nonce)) == 0 && strlen(nonce) > strlen(l->nonce));
+	CHECK(rounds >= 4096);
+	salt_n = EVP_DecodeBlock(salt, (const unsigned char *)l->salt, (int)strlen(l->salt)) - (strstr(l->salt, "==") ? 2 : strchr(l->salt, '=') ? 1 : 0);
+	CHECK_EQ(salt_n, 16);
+	PKCS5_PBKDF2_HMAC(l->password, -1, salt, salt_n, (int)rounds, md, n, salted);
+	HMAC(md, salted, n, (const unsigned char *)"Client Key", 10, key, NULL);
+	HMAC(md, salted, n, (const unsigned char *)"Server Key", 10, l->server_key, NULL);
+	EVP_Digest(key, (size_t)n, stored, NULL, md, NULL);
+	c_value(l, c);
+	snprintf(without, sizeof without, "c=%s,r=%s", c, nonce);
+	snprintf(message, sizeof message, "%s,%s,%s", l->first, challenge, without);
+	HMAC(md, stored, n, (const unsigned char *)message, strlen(message), sig, NULL);
+	HMAC(md, l->server_key, n, (const unsigned char *)message, strlen(message), l->auth_message_mac, NULL);
+	for (int i = 0; i < n; i++)
+		key[i] ^= sig[i];
+	EVP_EncodeBlock((unsigned char *)proof, key, n);
+	snprintf(out, size, "%s,p=%s", without, proof);
+}
+
+static void on_challenge(void *arg, struct slice data)
+{
+	struct login *l = arg;
+	char text[1024], out[1024];
+
+	l->challenges++;
+	snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(data));
+	if (l->quirk == ABORT) {
+		auth_abort(l->auth);
+	} else if (l->quirk == FREE_EARLY) {
+		end(l);
+	} else if (l->quirk == GARBAGE_FINAL) {
+		auth_step(l->auth, SLICE("c=biws"));
+	} else if (l->quirk == LATE_INITIAL && l->challenges == 1) {
+		CHECK_EQ(data.n, 0);
+		CHECK(data.p != NULL);
+		if (strncmp(l->mech, "SCRAM", 5) == 0) {
+			client_first(l, out, sizeof out);
+			auth_step(l->auth, slice_str(out));
+		} else {
+			auth_step(l->auth, (struct slice){l->raw, l->raw_n});
+		}
+	} else {
+		client_final(l, text, out, sizeof out);
+		auth_step(l->auth, slice_str(out));
+		if (l->quirk == STEP_TWICE)
+			auth_step(l->auth, slice_str(out));
+	}
+}
+
+static void on_success(void *arg, const char *user, struct slice data)
+{
+	struct login *l = arg;
+	char want[128] = "v=";
+
+	l->ok = true;
+	snprintf(l->name, sizeof l->name, "%s", user);
+	if (strncmp(l->mech, "SCRAM", 5) == 0) {
+		EVP_EncodeBlock((unsigned char *)want + 2, l->auth_message_mac, EVP_MD_get_size(digest(l)));
+		l->server_proved = slice_is(data, want);
+	}
+	end(l);
+}
+
+static void on_failure(void *arg, enum auth_failure f, const char *text)
+{
+	struct login *l = arg;
+
+	l->failure = f;
+	snprintf(l->text, sizeof l->text, "%s", text ? text : "");
+	end(l);
+}
+
+static void begin(struct login *l)
+{
+	static const struct auth_ops ops = {on_challenge, on_success, on_failure};
+	l->mech = l->mech ? l->mech : "SCRAM-SHA-256";
+	l->domain = l->domain ? l->domain : "a.example";
+	l->user = l->user ? l->user : "alice";
+	l->password = l->password ? l->password : "sesame";
+	struct auth_params p = {.domain = l->domain, .address = l->address ? l->address : "192.0.2.1", .tls = !l->no_tls, .external = l->external};
+	char out[1024];
+	size_t n;
+
+	if (!l->no_cb) {
+		p.cb[0] = (struct auth_cb){.type = "tls-exporter", .n = 32};
+		memset(p.cb[0].data, 'B', 32);
+		p.cb[1] = (struct auth_cb){.type = "tls-server-end-point", .n = 32};
+		p.nr_cb = 2;
+	}
+	l->began = clock_ms();
+	if (l->raw) {
+		memcpy(out, l->raw, n = l->raw_n);
+	} else if (strncmp(l->mech, "SCRAM", 5) == 0) {
+		client_first(l, out, sizeof out);
+		n = strlen(out);
+	} else {        /* PLAIN */
+		n = (size_t)snprintf(out, sizeof out, "%s%c%s%c%s", l->authzid ? l->authzid : "", 0, l->user, 0, l->password);
+	}
+	l->auth = auth_start(pool_, loop_, &p, slice_str(l->mech), l->quirk == LATE_INITIAL ? SLICE_NONE : (struct slice){out, n}, &ops, l, &l->failure);
+	if (!l->auth) {
+		l->refused = l->ended = true;
+		left_--;
+	}
+}
+
+/* All at once, in one loop, until each has ended. */
+static void play(struct login *v, size_t n)
+{
+	ASSERT(nr_loops_ < LOOPS_MAX);
+	loop_ = loops_[nr_loops_++] = loop_new();
+	left_ = (int)n;
+	for (size_t i = 0; i < n; i++)
+		begin(&v[i]);
+	if (left_ > 0)
+		loop_run(loop_);
+}
+
+#define LOGIN(...) (struct login){__VA_ARGS__}    /* what is not said is alice's own, by SCRAM-SHA-256 */
+
+static struct login try(struct login l)
+{
+	play(&l, 1);
+	return l;
+}
+
+static void check_ok(struct login l, const char *name)
+{
+	CHECK(l.ok);
+	CHECK_STR(l.name, name);
+	CHECK(strncmp(l.mech, "SCRAM", 5) != 0 || l.server_proved);
+	if (!l.ok)
+		fprintf(stderr, "  %s %s@%s: %s\n", l.mech, l.user, l.domain, auth_failure_name(l.failure));
+}
+
+static void check_fails(struct login l, enum auth_failure f)
+{
+	CHECK(l.ended && !l.ok && !l.refused);
+	CHECK_STR(auth_failure_name(l.failure), auth_failure_name(f));
+	CHECK(l.ms + 5 >= FAILURE_MS && l.ms % FAILURE_MS < FAILURE_MS * 3 / 5);
+}
+
+/* --- what is offered --- */
+
+static void collect(void *arg, const char *mech)
+{
+	char *out = arg;
+	size_t n = strlen(out);
+
+	snprintf(out + n, 512 - n, "%s ", mech);
+}
+
+static void check_offer(const struct auth_params *p, const char *want)
+{
+	char out[512] = "";
+
+	auth_each_mechanism(pool_, p, collect, out);
+	CHECK_STR(out, want);
+}
+
+static void test_offer(void)
+{
+	static const char *const jids[] = {"alice@a.example", NULL};
+
+	check_offer(&(struct auth_params){.domain = "a.example"}, "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 ");
+	check_offer(&(struct auth_params){.domain = "a.example", .tls = true}, "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN ");
+	check_offer(&(struct auth_params){.domain = "a.example", .tls = true, .nr_cb = 1, .external = jids},
+		    "SCRAM-SHA-512-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-1-PLUS SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 EXTERNAL PLAIN ");
+}
+
+static void test_not_offered(void)
+{
+	static const char *const never[] = {"CRAM-MD5", "DIGEST-MD5", "LOGIN", "NTLM", "ANONYMOUS", "GSSAPI", "EXTERNAL", "", "scram-sha-1", "SCRAM"};
+
+	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+		struct login l = try(LOGIN(.mech = never[i], .raw = "x", .raw_n = 1));
+
+		CHECK(l.refused);
+		CHECK_EQ(l.failure, AUTH_INVALID_MECHANISM);
+	}
+	CHECK_EQ(try(LOGIN(.mech = "PLAIN", .no_tls = true)).failure, AUTH_ENCRYPTION_REQUIRED);
+	CHECK(try(LOGIN(.mech = "SCRAM-SHA-1-PLUS", .no_cb = true)).refused);
+}
+
+/* --- good logins --- */
+
+static void test_each_mechanism(void)
+{
+	static const char *const mech[] = {"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"};
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
+		check_ok(try(LOGIN(.mech = mech[i])), "alice");
+		check_ok(try(LOGIN(.mech = mech[i])), "alice");     /* from the cache */
+		check_ok(try(LOGIN(.mech = mech[i], .user = "alice@a.example")), "alice");
+		check_ok(try(LOGIN(.mech = mech[i], .user = "ALICE")), "alice");
+		check_ok(try(LOGIN(.mech = mech[i], .authzid = "alice@a.example")), "alice");
+		check_ok(try(LOGIN(.mech = mech[i], .authzid = "Alice@A.example")), "alice");
+	}
+	check_ok(try(LOGIN(.mech = "PLAIN", .quirk = LATE_INITIAL, .raw = "\0alice\0sesame", .raw_n = 13)), "alice");
+	check_ok(try(LOGIN(.quirk = LATE_INITIAL)), "alice");
+	check_ok(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .quirk = LATE_INITIAL)), "alice");
+}
+
+static void test_many_at_once(void)
+{
+	struct login v[60];
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = LOGIN(.mech = i % 3 == 0 ? "PLAIN" : i % 3 == 1 ? "SCRAM-SHA-1" : "SCRAM-SHA-256-PLUS", .password = i % 5 == 0 ? "wrong" : "sesame",
+			     .address = i % 2 ? "192.0.2.7" : "192.0.2.8");
+	play(v, ARRAY_LEN(v));
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		CHECK(v[i].ended);
+		CHECK_EQ(v[i].ok, i % 5 != 0);
+	}
+}
+
+/* --- bad ones --- */
+
+static void test_wrong_and_unknown_look_alike(void)
+{
+	static const char *const mech[] = {"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS"};
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
+		struct login v[] = {
+			LOGIN(.mech = mech[i], .password = "wrong", .address = "192.0.2.20"),
+			LOGIN(.mech = mech[i], .user = "nobody", .address = "192.0.2.21"),
+		};
+
+		play(v, 2);
+		check_fails(v[0], AUTH_NOT_AUTHORIZED);
+		check_fails(v[1], AUTH_NOT_AUTHORIZED);
+		CHECK_EQ(v[0].challenges, v[1].challenges);
+		CHECK_STR(v[0].text, v[1].text);
+		CHECK(v[0].ms / FAILURE_MS == v[1].ms / FAILURE_MS);
+	}
+}
+
+static void test_salt_of_nobody_is_stable(void)
+{
+	struct login a = try(LOGIN(.user = "nobody", .address = "192.0.2.22")), b, c, d;
+
+	usleep(LIFE_MS * 1000);     /* forgotten in between */
+	b = try(LOGIN(.user = "nobody", .address = "192.0.2.22"));
+	c = try(LOGIN(.user = "nobody", .address = "192.0.2.22", .domain = "b.example"));
+	d = try(LOGIN(.user = "nobody", .address = "192.0.2.22", .mech = "SCRAM-SHA-1"));
+	CHECK_STR(a.salt, b.salt);
+	CHECK(strcmp(a.salt, c.salt) != 0);
+	CHECK(strcmp(a.salt, d.salt) != 0);
+	CHECK(a.salt[0] != '\0');
+}
+
+static void test_domains_are_apart(void)
+{
+	static const char *const mech[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"};
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
+		check_ok(try(LOGIN(.mech = mech[i], .domain = "b.example", .password = "other")), "alice");
+		check_fails(try(LOGIN(.mech = mech[i], .domain = "b.example", .address = "192.0.2.30")), AUTH_NOT_AUTHORIZED);
+		check_fails(try(LOGIN(.mech = mech[i], .domain = "b.example", .user = "alice@a.example", .address = "192.0.2.30")), AUTH_NOT_AUTHORIZED);
+		check_fails(try(LOGIN(.mech = mech[i], .user = "alice@", .address = "192.0.2.31")), AUTH_NOT_AUTHORIZED);
+	}
+}
+
+static void test_foreign_authzid(void)
+{
+	static const char *const mech[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS"};
+	static const char *const whose[] = {"bob@a.example", "alice@b.example", "bob", "a.example", "nobody@a.example"};
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++)
+		for (size_t k = 0; k < ARRAY_LEN(whose); k++)
+			check_fails(try(LOGIN(.mech = mech[i], .authzid = whose[k], .address = k % 2 ? "192.0.2.40" : "192.0.2.41")), AUTH_INVALID_AUTHZID);
+}
+
+static void test_bindings(void)
+{
+	const char *at = "192.0.2.50";
+
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .cb = "tls-server-end-point", .address = at)), AUTH_NOT_AUTHORIZED);  /* other data */
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .cb = "tls-unique", .address = at)), AUTH_NOT_AUTHORIZED);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .flag = 'n', .address = at)), AUTH_MALFORMED_REQUEST);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .flag = 'y', .address = at)), AUTH_MALFORMED_REQUEST);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256", .flag = 'p', .address = at)), AUTH_MALFORMED_REQUEST);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256", .flag = 'y', .address = at)), AUTH_NOT_AUTHORIZED);   /* -PLUS was offered */
+	check_ok(try(LOGIN(.mech = "SCRAM-SHA-256", .flag = 'y', .no_cb = true)), "alice");
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256", .quirk = WRONG_C, .address = at)), AUTH_NOT_AUTHORIZED);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .quirk = WRONG_C, .address = at)), AUTH_NOT_AUTHORIZED);
+}
+
+static void test_malformed(void)
+{
+	static const struct {
+		const char *mech, *raw;
+		size_t n;
+	} bad[] = {
+		{"PLAIN", "", 0}, {"PLAIN", "alice", 5}, {"PLAIN", "\0alice", 6}, {"PLAIN", "\0alice\0sesame\0", 14}, {"SCRAM-SHA-1", "", 0},
+		{"SCRAM-SHA-1", "n,,", 3}, {"SCRAM-SHA-1", "n,,n=alice", 10}, {"SCRAM-SHA-1", "n,,n=al\0ce,r=1", 14}, {"SCRAM-SHA-1", "q,,n=alice,r=1", 14},
+		{"SCRAM-SHA-1", "n,,n=al=ce,r=1", 14}, {"SCRAM-SHA-1", "n,,m=x,n=alice,r=1", 18},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct login l = try(LOGIN(.mech = bad[i].mech, .raw = bad[i].raw, .raw_n = bad[i].n, .address = "192.0.2.60"));
+
+		CHECK(!l.ok && l.ended);
+		CHECK(l.failure == AUTH_MALFORMED_REQUEST || l.failure == AUTH_NOT_AUTHORIZED);
+		CHECK(l.ms + 5 >= FAILURE_MS);
+	}
+	check_fails(try(LOGIN(.quirk = GARBAGE_FINAL, .address = "192.0.2.60")), AUTH_NOT_AUTHORIZED);
+	check_fails(try(LOGIN(.quirk = STEP_TWICE, .address = "192.0.2.60")), AUTH_MALFORMED_REQUEST);
+}
+
+static void test_abort_and_free(void)
+{
+	struct login l = try(LOGIN(.quirk = ABORT));
+
+	CHECK(l.ended && !l.ok);
+	CHECK_EQ(l.failure, AUTH_ABORTED);
+	l = try(LOGIN(.quirk = FREE_EARLY));
+	CHECK(l.ended && !l.ok);
+}
+
+static void free_now(void *arg)
+{
+	end(arg);
+}
+
+static void test_free_while_a_job_runs(void)
+{
+	struct login l = LOGIN(.mech = "PLAIN", .domain = "hang.example");
+	struct loop_timer t;
+
+	loop_ = loops_[nr_loops_++] = loop_new();
+	loop_timer_init(loop_, &t, free_now, &l);
+	loop_timer_set(&t, 50);
+	left_ = 1;
+	begin(&l);
+	loop_run(loop_);
+	CHECK(l.ended && !l.ok);
+}
+
+/* --- external --- */
+
+static void test_external(void)
+{
+	static const char *const one[] = {"Alice@a.example", "alice@b.example", NULL}, *const two[] = {"alice@a.example", "bob@a.example", NULL};
+	static const char *const other[] = {"alice@b.example", NULL};
+	const char *at = "192.0.2.70";
+
+	check_ok(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = one)), "alice");
+	check_ok(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = one, .quirk = LATE_INITIAL)), "alice");
+	check_ok(try(LOGIN(.mech = "EXTERNAL", .raw = "bob@a.example", .raw_n = 13, .external = two)), "bob");
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = two, .address = at)), AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = other, .address = at)), AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "eve@a.example", .raw_n = 13, .external = two, .address = at)), AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "alice@b.example", .raw_n = 15, .external = one, .address = at)), AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "a\0b", .raw_n = 3, .external = one, .address = at)), AUTH_MALFORMED_REQUEST);
+}
+
+/* --- trouble on our side --- */
+
+static void test_hung_database_delays_only_its_own(void)
+{
+	struct login v[8];
+
+	for (size_t i = 0; i < 6; i++)
+		v[i] = LOGIN(.mech = i % 2 ? "PLAIN" : "SCRAM-SHA-1", .domain = "hang.example", .address = "192.0.2.80");
+	v[6] = LOGIN(.mech = "PLAIN");
+	v[7] = LOGIN(.mech = "SCRAM-SHA-256");
+	play(v, ARRAY_LEN(v));
+	for (size_t i = 0; i < 6; i++)
+		check_fails(v[i], AUTH_TEMPORARY_FAILURE);
+	check_ok(v[6], "alice");
+	check_ok(v[7], "alice");
+	CHECK(v[6].ms < 300 && v[7].ms < 300);
+}
+
+static void test_database_down(void)
+{
+	check_fails(try(LOGIN(.mech = "PLAIN", .domain = "down.example", .address = "192.0.2.81")), AUTH_TEMPORARY_FAILURE);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-1", .domain = "down.example", .address = "192.0.2.81")), AUTH_TEMPORARY_FAILURE);
+}
+
+static void test_disabled_looks_unknown(void)
+{
+	check_fails(try(LOGIN(.mech = "PLAIN", .domain = "off.example", .address = "192.0.2.82")), AUTH_NOT_AUTHORIZED);
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-1", .domain = "off.example", .address = "192.0.2.82")), AUTH_NOT_AUTHORIZED);
+}
+
+static void test_address_limit(void)
+{
+	struct login v[25];
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = LOGIN(.mech = "PLAIN", .password = "wrong", .address = "2001:db8::1");
+	play(v, ARRAY_LEN(v));
+	check_fails(try(LOGIN(.mech = "PLAIN", .address = "2001:db8::2")), AUTH_TEMPORARY_FAILURE);     /* the right password, from the same /64 */
+	check_ok(try(LOGIN(.mech = "PLAIN", .address = "2001:db8:0:1::1")), "alice");
+}
+
+static void set_password(const char *user, const char *domain, const char *password)
+{
+	char command[512];
+
+	snprintf(command, sizeof command, "printf %%s '%s' | saslpasswd2 -p -c -f %s/sasldb2 -u %s %s", password, folder_, domain, user);
+	CHECK_EQ(system(command), 0);
+}
+
+static void test_password_change(void)
+{
+	set_password("carol", "a.example", "old");
+	check_ok(try(LOGIN(.user = "carol", .password = "old")), "carol");
+	set_password("carol", "a.example", "new");
+	check_ok(try(LOGIN(.user = "carol", .password = "new", .mech = "PLAIN")), "carol");     /* PLAIN asks every time */
+	usleep(LIFE_MS * 1000);
+	check_ok(try(LOGIN(.user = "carol", .password = "new")), "carol");
+	check_fails(try(LOGIN(.user = "carol", .password = "old", .address = "192.0.2.90")), AUTH_NOT_AUTHORIZED);
+}
+
+static void test_challenge_is_never_early(void)
+{
+	uint64_t quick = 1000;
+
+	for (int i = 0; i < 3; i++) {
+		struct login l = try(LOGIN(.user = "alice", .quirk = FREE_EARLY));
+
+		if (l.ms < quick)
+			quick = l.ms;
+	}
+	CHECK(quick >= 9);      /* though the key is at hand */
+}
+
+/* --- the frame --- */
+
+static char *prep_local(struct slice text)
+{
+	char *copy;
+
+	if (text.n == 0 || memchr(text.p, '@', text.n) || memchr(text.p, ' ', text.n))
+		return NULL;
+	copy = mem_slicedup(text);
+	for (char *p = copy; *p; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p | 0x20);
+	return copy;
+}
+
+static void set_up(void)
+{
+	static const unsigned char salt_key[32] = "a salt key for the tests";
+	struct auth_pool_options o = {.failure_ms = FAILURE_MS, .salt_key = salt_key, .prep_local = prep_local, .job_ms = JOB_MS, .key_life_ms = LIFE_MS,
+				      .threads_per_domain = 2, .per_address_failures_max = 25};
+	char path[128], why[200] = "";
+	FILE *f;
+
+	ASSERT(mkdtemp(folder_));
+	snprintf(path, sizeof path, "%s/xmpp.conf", folder_);
+	f = fopen(path, "w");
+	ASSERT(f);
+	fprintf(f, "pwcheck_method: auxprop\nauxprop_plugin: sasldb faultydb\nsasldb_path: %s/sasldb2\n", folder_);
+	fclose(f);
+	setenv("SASL_CONF_PATH", folder_, 1);
+	setenv("SASL_PATH", PLUGINS ":/usr/lib/x86_64-linux-gnu/sasl2:/usr/lib/aarch64-linux-gnu/sasl2:/usr/lib/sasl2", 1);
+	set_password("alice", "a.example", "sesame");
+	set_password("bob", "a.example", "bobs");
+	set_password("alice", "b.example", "other");
+	jobs_ = jobs_new(4, 100);
+	pool_ = auth_pool_new(jobs_, &o, why, sizeof why);
+	if (!pool_)
+		fprintf(stderr, "%s\n", why);
+	ASSERT(pool_);
+}
+
+static void tear_down(void)
+{
+	char command[128];
+
+	jobs_free(jobs_);
+	auth_pool_free(pool_);
+	for (size_t i = 0; i < nr_loops_; i++)
+		loop_free(loops_[i]);
+	snprintf(command, sizeof command, "rm -r %s", folder_);
+	CHECK_EQ(system(command), 0);
+}
+
+int main(void)
+{
+	log_set_level(LOG_ERROR);
+	set_up();
+	RUN(test_offer);
+	RUN(test_not_offered);
+	RUN(test_each_mechanism);
+	RUN(test_many_at_once);
+	RUN(test_wrong_and_unknown_look_alike);
+	RUN(test_salt_of_nobody_is_stable);
+	RUN(test_domains_are_apart);
+	RUN(test_foreign_authzid);
+	RUN(test_bindings);
+	RUN(test_malformed);
+	RUN(test_abort_and_free);
+	RUN(test_external);
+	RUN(test_database_down);
+	RUN(test_disabled_looks_unknown);
+	RUN(test_hung_database_delays_only_its_own);
+	RUN(test_address_limit);
+	RUN(test_password_change);
+	RUN(test_challenge_is_never_early);
+	RUN(test_free_while_a_job_runs);
+	tear_down();
+	return check_done("unit.auth.sasl");
+}
