@@ -71,7 +71,9 @@ static const char *denied(const struct registry_table *t, const struct entry *e,
 		snprintf(why, size, "role %s may not announce a %s", role_name(role), e->kind == DIR_GATEWAY ? "gateway" : "registration");
 		return why;
 	}
-	if (e->kind == DIR_GATEWAY || keyset_may(t->keys, e->key, e->name, e->types))
+	/* A tombstone names no types: whoever may hold the domain for any of them may let go of it. */
+	if (e->kind == DIR_GATEWAY || (!e->gone && keyset_may(t->keys, e->key, e->name, e->types)) ||
+	    (e->gone && (keyset_may(t->keys, e->key, e->name, SVCPROTO_CLIENT) || keyset_may(t->keys, e->key, e->name, SVCPROTO_SERVER))))
 		return NULL;
 	if (!keyset_may(t->keys, e->key, e->name, SVCPROTO_CLIENT) && !keyset_may(t->keys, e->key, e->name, SVCPROTO_SERVER))
 		snprintf(why, size, "domain %.180s is not authorised for this key", e->name);

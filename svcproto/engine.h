@@ -13,6 +13,7 @@
 #define LINK_CONTROL_MAX (UINT32_C(8) << 20)   /* unsent control frames: beyond it the peer does not read, and the link ends */
 #define LINK_FLOOR_BYTES 4096u                 /* a sender waits for this much credit, or a quarter of the window */
 #define LINK_TURN_BYTES 4096u                  /* of small stanzas that a stream may send before it is another's turn */
+#define LINK_BULK_CHUNKS 2u                    /* large chunks in a batch: whoever comes next is not far behind them */
 #define LINK_SPLIT_BYTES 2048u                 /* no smaller piece of a chunk at the end of a batch */
 
 enum link_state {

@@ -10,7 +10,8 @@
 struct batch {
 	uint8_t *p;
 	uint32_t n;
-	bool matters; /* holds more than PINGs */
+	uint32_t bulk; /* large chunks in it */
+	bool matters;  /* holds more than PINGs */
 };
 
 static uint32_t outbox_left(const struct outbox *o)
@@ -173,8 +174,9 @@ static bool fill_turn(struct svc_link *l, struct svc_stream *s, struct batch *b)
 			stream_wake(s); /* to the end of the line */
 			return true;
 		}
-		if (!room_for(b, least))
+		if (!room_for(b, least) || (want > LINK_TURN_BYTES && b->bulk >= LINK_BULK_CHUNKS))
 			return false;
+		b->bulk += want > LINK_TURN_BYTES;
 		chunk_take(&s->out, SVC_BATCH_MAX - b->n - WIRE_FRAME_HEADER, &c);
 		l->unsent -= c.n;
 		put(b, &(struct wire_frame){ .type = WIRE_DATA, .flags = c.flags, .stream = s->handle, .sequence = c.seq,

@@ -103,11 +103,13 @@ void cluster_write_keys(struct cluster *c, const char *text)
 
 	if (f == NULL || svc_key_load(cluster_path(c, "service.key"), &service) != 0)
 		die("authorized_keys");
-	for (; *text != '\0'; text++) {
-		if (*text != '%')
+	/* At the start of a line only: a key may hold a '%', but none begins with it. */
+	for (bool start = true; *text != '\0'; text++) {
+		if (!start || *text != '%')
 			fputc(*text, f);
 		else
 			fputs(*++text == 'G' ? c->gateway_key.public_z85 : service.public_z85, f);
+		start = *text == '\n';
 	}
 	fclose(f);
 	registry_server_reload(c->registry);

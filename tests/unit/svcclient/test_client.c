@@ -1,0 +1,243 @@
+/* Client sessions through the service library and a fake gateway worker. */
+#include "check.h"
+#include "svcclient/fake_gateway.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct cluster c;
+static struct fake_gateway g;
+static struct service s;
+
+static const struct turn all = { .fn = fake_gateway_turn, .arg = &g, .services = { &s } };
+
+static bool linked(void *arg)
+{
+	(void)arg;
+	return s.nr_gateways > 0 && fake_gateway_nr_up(&g) > 0;
+}
+
+/* A counter has reached a value. */
+struct reach {
+	const unsigned *counter;
+	unsigned value;
+};
+
+static bool reached(void *arg)
+{
+	const struct reach *r = arg;
+
+	return *r->counter >= r->value;
+}
+
+static bool wait_for(const unsigned *counter, unsigned value)
+{
+	return turn_until(&all, reached, &(struct reach){ counter, value }, 10000);
+}
+
+static void start(void)
+{
+	cluster_start(&c);
+	fake_gateway_start(&g, &c, "tcp://127.0.0.1:*");
+	CHECK_EQ(service_start(&s, &c, NULL), 0);
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+}
+
+static void stop(void)
+{
+	service_stop(&s);
+	fake_gateway_stop(&g);
+	cluster_stop(&c);
+}
+
+static int send_text(struct svc_stream *stream, const char *xml)
+{
+	return svc_stream_send(stream, xml, strlen(xml), 0, NULL);
+}
+
+static int reply(const char *xml, uint64_t cookie)
+{
+	return svcproto_send(s.session, xml, strlen(xml), cookie);
+}
+
+static void open_session(void)
+{
+	CHECK(fake_gateway_open_client(&g, "me@a.example", "here") != NULL);
+	CHECK(wait_for(&g.accepted, g.accepted + 1));
+}
+
+static void test_round_trip(void)
+{
+	start();
+	open_session();
+	CHECK_STR(g.accepted_jid, "me@a.example/here");
+	CHECK_STR(s.bare_jid, "me@a.example");
+	CHECK_STR(svcproto_jid(s.session), "me@a.example/here");
+	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
+	CHECK_EQ(send_text(g.stream, "<message>2</message>"), 0);
+	CHECK(wait_for(&s.stanzas, 2));
+	CHECK_STR(s.xml[0], "<message>1</message>");
+	CHECK_STR(s.remote[0], "");
+	CHECK_EQ(g.acked, 0);
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[1]), 0); /* out of order: nothing to say yet */
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0);
+	CHECK(wait_for(&g.acked, 1));
+	CHECK_EQ(g.acked_seq, 2);
+	CHECK_EQ(reply("<message>a</message>", 71), 0);
+	CHECK_EQ(reply("<message>b</message>", 0), 0);
+	CHECK_EQ(reply("<message>c</message>", 73), 0);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	CHECK_EQ(g.stanzas, 3);
+	CHECK_STR(g.xml[0], "<message>a</message>");
+	CHECK_EQ(s.delivered[0], 71);
+	CHECK_EQ(s.delivered[1], 73);
+	CHECK_EQ(svcproto_close(s.session, NULL, NULL), 0);
+	CHECK(wait_for(&s.closed, 1));
+	CHECK(wait_for(&g.closed, 1));
+	CHECK_EQ(s.nr_undeliverable, 0);
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0); /* long gone: harmless */
+	CHECK_EQ(svcproto_ack(s.sp, 12345), 0);
+	stop();
+}
+
+static void test_refusals(void)
+{
+	start();
+	s.refuse = true;
+	CHECK(fake_gateway_open_client(&g, "me@a.example", NULL) != NULL);
+	CHECK(wait_for(&s.opened, 1));
+	for (int i = 0; i < 2000 && g.refused[0] == '\0'; i++)
+		(void)turn_until(&all, linked, NULL, 1), fake_gateway_turn(&g), usleep(1000);
+	CHECK_STR(g.refused, "not-allowed");
+	CHECK_EQ(s.closed, 0); /* no session_closed after a refusal */
+	g.refused[0] = '\0';
+	CHECK(fake_gateway_open_client(&g, "me@other.example", NULL) != NULL); /* not ours */
+	for (int i = 0; i < 2000 && g.refused[0] == '\0'; i++)
+		fake_gateway_turn(&g), svcproto_dispatch(s.sp), usleep(1000);
+	CHECK_STR(g.refused, "service-unavailable");
+	g.refused[0] = '\0';
+	CHECK(fake_gateway_open_server(&g, "far.example", "a.example") != NULL); /* registered for clients only */
+	for (int i = 0; i < 2000 && g.refused[0] == '\0'; i++)
+		fake_gateway_turn(&g), svcproto_dispatch(s.sp), usleep(1000);
+	CHECK_STR(g.refused, "service-unavailable");
+	CHECK_EQ(s.opened, 1);
+	stop();
+}
+
+static void test_rejected_stanza(void)
+{
+	const char *xml = "<message from='me@a.example/here' to='@bad' id='7'><body/></message>";
+
+	start();
+	open_session();
+	CHECK_EQ(svc_stream_send_reject(g.stream, xml, strlen(xml), "modify", "jid-malformed", NULL), 0);
+	CHECK(wait_for(&g.stanzas, 1));
+	CHECK_STR(g.xml[0], "<message xmlns='jabber:client' type='error' to='me@a.example/here' from='@bad' id='7'><error type='modify'>"
+			    "<jid-malformed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>");
+	CHECK(wait_for(&g.acked, 1));
+	CHECK_EQ(s.stanzas, 0); /* the application does not see it */
+	stop();
+}
+
+/* Unacknowledged stanzas come back before the session ends. */
+static void test_gateway_dies(void)
+{
+	start();
+	g.ack = false;
+	open_session();
+	CHECK_EQ(reply("<message>a</message>", 1), 0);
+	CHECK_EQ(reply("<message>b</message>", 0), 0);
+	CHECK_EQ(reply("<message>c</message>", 3), 0);
+	CHECK(wait_for(&g.stanzas, 3));
+	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
+	CHECK(wait_for(&s.stanzas, 1));
+	fake_gateway_stop(&g);
+	CHECK(wait_for(&s.closed, 1));
+	CHECK_EQ(s.nr_undeliverable, 2);
+	CHECK_EQ(s.undeliverable[0], 1);
+	CHECK_EQ(s.undeliverable[1], 3);
+	CHECK_STR(s.conditions[0], "recipient-unavailable");
+	CHECK_STR(s.order, "suuc");
+	CHECK_STR(s.closed_condition, SVC_LINK_LOST);
+	CHECK_EQ(s.nr_gateways, 0);
+	CHECK_EQ(s.nr_delivered, 0);
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0);
+	/* Another one starts: the service finds it. */
+	fake_gateway_start(&g, &c, "tcp://127.0.0.1:*");
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	open_session();
+	stop();
+}
+
+static void test_bound(void)
+{
+	int rc = 0;
+	unsigned sent = 0;
+
+	start();
+	g.ack = false;
+	open_session();
+	while (rc == 0 && sent < 1000) {
+		rc = reply("<message/>", sent + 1);
+		sent += rc == 0;
+	}
+	CHECK_EQ(rc, SVCPROTO_E_FULL);
+	CHECK_EQ(sent, 256);
+	CHECK(wait_for(&g.stanzas, sent));
+	CHECK_EQ(svc_stream_ack_through(g.stream, sent), 0);
+	CHECK(wait_for(&s.nr_delivered, sent));
+	CHECK_EQ(reply("<message/>", 0), 0);
+	stop();
+}
+
+/* A large stanza passes, and what the descriptor says is enough to move it. */
+static void test_large(void)
+{
+	size_t n = 3u << 20;
+	char *big = malloc(n);
+
+	start();
+	open_session();
+	memset(big, 'x', n);
+	memcpy(big, "<message>", 9);
+	memcpy(big + n - 10, "</message>", 10);
+	CHECK_EQ(svcproto_send(s.session, big, n, 5), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(svc_stream_send(g.stream, big, n, 0, NULL), 0);
+	CHECK(wait_for(&s.stanzas, 1));
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0);
+	CHECK(wait_for(&g.acked, 1));
+	free(big);
+	stop();
+}
+
+static void test_close_with_pending_open(void)
+{
+	start();
+	s.hold = true;
+	CHECK(fake_gateway_open_client(&g, "me@a.example", NULL) != NULL);
+	CHECK(wait_for(&s.opened, 1));
+	CHECK_EQ(svc_stream_close(g.stream, NULL, NULL), 0); /* the client left before the answer */
+	CHECK(wait_for(&s.closed, 1));
+	CHECK(s.session == NULL);
+	/* A service that ends says so to its clients. */
+	s.hold = false;
+	open_session();
+	service_stop(&s);
+	CHECK(wait_for(&g.closed, 2));
+	CHECK_STR(g.closed_condition, "system-shutdown");
+	stop();
+}
+
+int main(void)
+{
+	RUN(test_round_trip);
+	RUN(test_refusals);
+	RUN(test_rejected_stanza);
+	RUN(test_gateway_dies);
+	RUN(test_bound);
+	RUN(test_large);
+	RUN(test_close_with_pending_open);
+	return check_done("svcclient.client");
+}

@@ -1,0 +1,273 @@
+/* The registry over real sockets: who gets in, what is refused by name, reloads, restarts. */
+#include "check.h"
+#include "svcclient/fake_gateway.h"
+#include "svcproto/directory_feed.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct cluster c;
+static struct fake_gateway g;
+static struct service s;
+
+static const struct turn all = { .fn = fake_gateway_turn, .arg = &g, .services = { &s } };
+
+static bool linked(void *arg)
+{
+	(void)arg;
+	return s.nr_gateways > 0 && fake_gateway_nr_up(&g) > 0;
+}
+
+static int count(void *arg, const struct directory_registration *r)
+{
+	(void)r;
+	(*(int *)arg)++;
+	return 0;
+}
+
+static int registrations(const char *domain, unsigned type)
+{
+	int nr = 0;
+
+	(void)directory_each_registration(g.directory, domain, type, count, &nr);
+	return nr;
+}
+
+static bool registered(void *domain)
+{
+	return registrations(domain, SVCPROTO_CLIENT) > 0;
+}
+
+static bool not_registered(void *domain)
+{
+	return registrations(domain, SVCPROTO_CLIENT) == 0;
+}
+
+static bool refused(void *arg)
+{
+	(void)arg;
+	return s.refusals > 0;
+}
+
+static void start(void)
+{
+	cluster_start(&c);
+	fake_gateway_start(&g, &c, "tcp://127.0.0.1:*");
+	CHECK_EQ(service_start(&s, &c, NULL), 0);
+}
+
+static void stop(void)
+{
+	service_stop(&s);
+	fake_gateway_stop(&g);
+	cluster_stop(&c);
+}
+
+static void test_register(void)
+{
+	start();
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK_EQ(service_register(&s, "not a domain", SVCPROTO_CLIENT), SVCPROTO_E_INVALID);
+	CHECK_EQ(service_register(&s, "b.example", 0), SVCPROTO_E_INVALID);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	CHECK(turn_until(&all, registered, (void *)"a.example", 5000));
+	CHECK_EQ(registrations("a.example", SVCPROTO_SERVER), 0);
+	CHECK(directory_is_local(g.directory, "a.example"));
+	CHECK(!directory_is_local(g.directory, "b.example"));
+	CHECK_EQ(service_register(&s, "b.example", SVCPROTO_CLIENT | SVCPROTO_SERVER), 0);
+	CHECK(turn_until(&all, registered, (void *)"b.example", 5000));
+	CHECK_EQ(svcproto_unregister(s.sp, "a.example"), 0);
+	CHECK(turn_until(&all, not_registered, (void *)"a.example", 5000));
+	CHECK_EQ(s.refusals, 0);
+	/* A service that ends withdraws at once. */
+	service_stop(&s);
+	CHECK(turn_until(&all, not_registered, (void *)"b.example", 3000));
+	stop();
+}
+
+static void test_unknown_key(void)
+{
+	char key[128];
+
+	start();
+	service_stop(&s);
+	snprintf(key, sizeof(key), "%s", cluster_path(&c, "strange.key"));
+	CHECK_EQ(svcproto_keygen(key, NULL), 0);
+	CHECK_EQ(service_start(&s, &c, key), 0);
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, refused, NULL, 5000));
+	CHECK_STR(s.refused, "the registry does not know this key");
+	CHECK_EQ(s.nr_gateways, 0);
+	/* The operator adds it: no restart is needed. */
+	struct svc_key k;
+	char text[400];
+
+	CHECK_EQ(svc_key_load(key, &k), 0);
+	snprintf(text, sizeof(text), "# serial 2\n%%G gateway\n%s service a.example:client\n", k.public_z85);
+	cluster_write_keys(&c, text);
+	CHECK(turn_until(&all, registered, (void *)"a.example", 15000));
+	CHECK(turn_until(&all, linked, NULL, 15000));
+	stop();
+}
+
+static void test_unauthorised_domain(void)
+{
+	start();
+	cluster_write_keys(&c, "# serial 2\n%G gateway\n%S service a.example:client,server *.c.example:server\n");
+	CHECK_EQ(service_register(&s, "example.org", SVCPROTO_CLIENT | SVCPROTO_SERVER), 0);
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT | SVCPROTO_SERVER), 0);
+	CHECK(turn_until(&all, refused, NULL, 10000));
+	CHECK_STR(s.refused, "domain example.org is not authorised for this key");
+	CHECK(turn_until(&all, registered, (void *)"a.example", 5000)); /* one refusal does not harm the other */
+	CHECK_EQ(registrations("example.org", SVCPROTO_CLIENT), 0);
+	CHECK(directory_is_local(g.directory, "x.c.example")); /* written down, though nobody has registered it */
+	s.refusals = 0;
+	CHECK_EQ(service_register(&s, "x.c.example", SVCPROTO_CLIENT | SVCPROTO_SERVER), 0);
+	CHECK(turn_until(&all, refused, NULL, 10000));
+	CHECK_STR(s.refused, "domain x.c.example is not authorised for this key as type client");
+	stop();
+}
+
+static void test_wrong_role(void)
+{
+	char text[300];
+	struct svc_key k;
+
+	start();
+	service_stop(&s);
+	/* The admin's key may talk to the registry, but registers nothing. */
+	CHECK_EQ(svc_key_load(cluster_path(&c, "admin.key"), &k), 0);
+	CHECK_EQ(service_start(&s, &c, cluster_path(&c, "admin.key")), 0);
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, refused, NULL, 10000));
+	CHECK_STR(s.refused, "role admin may not announce a registration");
+	CHECK_EQ(registrations("a.example", SVCPROTO_CLIENT), 0);
+	/* A gateway's key that is one no more: its entry goes, and the gateway hears why. */
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	snprintf(text, sizeof(text), "# serial 2\n%%S service *:client\n%s admin\n%%G service *:client\n", k.public_z85);
+	cluster_write_keys(&c, text);
+	uint64_t end = test_now_ms() + 10000;
+	while (g.registry_refusals == 0 && test_now_ms() < end)
+		(void)turn_until(&all, linked, NULL, 1), usleep(1000), fake_gateway_turn(&g);
+	CHECK_STR(g.registry_refused, "role service may not announce a gateway");
+	CHECK_EQ(directory_role(g.directory, c.gateway_key.public_z85), DIR_ROLE_SERVICE);
+	stop();
+}
+
+static bool key_gone(void *arg)
+{
+	return directory_role(g.directory, arg) == DIR_ROLE_NONE;
+}
+
+static bool no_gateway(void *arg)
+{
+	(void)arg;
+	return s.nr_gateways == 0;
+}
+
+static void test_removed_key(void)
+{
+	struct svc_key k;
+
+	start();
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"a.example", 10000));
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	CHECK_EQ(svc_key_load(cluster_path(&c, "service.key"), &k), 0);
+	CHECK_EQ(directory_role(g.directory, k.public_z85), DIR_ROLE_SERVICE);
+	cluster_write_keys(&c, "# serial 2\n%G gateway\n");
+	CHECK(turn_until(&all, key_gone, k.public_z85, 5000));
+	CHECK_EQ(registrations("a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, refused, NULL, 10000));
+	CHECK_STR(s.refused, "the registry does not know this key");
+	/* A broken file changes nothing. */
+	cluster_write_keys(&c, "# serial 3\nnonsense\n");
+	CHECK(!turn_until(&all, no_gateway, NULL, 300));
+	CHECK_EQ(directory_role(g.directory, c.gateway_key.public_z85), DIR_ROLE_GATEWAY);
+	stop();
+}
+
+static bool noted_again(void *arg)
+{
+	(void)arg;
+	return s.refusals > 0 || g.registry_refusals > 0;
+}
+
+static void test_registry_restart(void)
+{
+	start();
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"a.example", 10000));
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	unsigned links = s.linked_calls;
+
+	cluster_stop_registry(&c);
+	CHECK(!turn_until(&all, noted_again, NULL, 5500)); /* longer than the silence that is noticed */
+	CHECK_EQ(registrations("a.example", SVCPROTO_CLIENT), 1);
+	CHECK_EQ(s.linked_calls, links);                   /* traffic flows on */
+	cluster_start_registry(&c);
+	CHECK_EQ(service_register(&s, "b.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"b.example", 10000));
+	CHECK(turn_until(&all, registered, (void *)"a.example", 10000));
+	CHECK_EQ(s.linked_calls, links);
+	/* A newcomer finds everybody: all have announced themselves again. */
+	service_stop(&s);
+	CHECK_EQ(service_start(&s, &c, NULL), 0);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	stop();
+}
+
+static void test_one_registry_for_each_folder(void)
+{
+	struct registry_server_options o = { .zmq_context = NULL, .bind = "tcp://127.0.0.1:*" };
+	struct stat st;
+	char why[400] = "";
+
+	cluster_start(&c);
+	o.zmq_context = c.zmq;
+	o.zap = c.zap;
+	o.state_dir = c.dir;
+	CHECK(registry_server_start(&o, why, sizeof(why)) == NULL);
+	CHECK(strstr(why, "in use by another") != NULL && strchr(why, '\n') == NULL);
+	CHECK(stat(cluster_path(&c, "registry"), &st) == 0 && (st.st_mode & 0777) == 0600);
+	cluster_stop_registry(&c);
+	o.bind = "tcp://127.0.0.1:99999";
+	CHECK(registry_server_start(&o, why, sizeof(why)) == NULL);
+	CHECK(strstr(why, "cannot bind") != NULL);
+	cluster_start_registry(&c);
+	cluster_stop(&c);
+}
+
+static void test_no_registry(void)
+{
+	struct svcproto_callbacks cb = { 0 };
+	struct svcproto_options o = { .state_dir = "/nonexistent" };
+	int rc = 0;
+
+	CHECK(svcproto_new(&o, &cb, NULL, &rc) == NULL);
+	CHECK_EQ(rc, SVCPROTO_E_NOREGISTRY);
+	cluster_start(&c);
+	o.state_dir = c.dir;
+	o.registry = "tcp://127.0.0.1:1=short";
+	CHECK(svcproto_new(&o, &cb, NULL, &rc) == NULL);
+	CHECK_EQ(rc, SVCPROTO_E_KEY);
+	o.registry = NULL;
+	o.key_file = "/nonexistent";
+	CHECK(svcproto_new(&o, &cb, NULL, &rc) == NULL);
+	CHECK_EQ(rc, SVCPROTO_E_KEY);
+	cluster_stop(&c);
+}
+
+int main(void)
+{
+	RUN(test_register);
+	RUN(test_unknown_key);
+	RUN(test_unauthorised_domain);
+	RUN(test_wrong_role);
+	RUN(test_removed_key);
+	RUN(test_registry_restart);
+	RUN(test_one_registry_for_each_folder);
+	RUN(test_no_registry);
+	return check_done("svcclient.registry");
+}
