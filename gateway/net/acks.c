@@ -2,8 +2,9 @@
  * Which plaintext the peer's TCP has acknowledged. The kernel tells how many bytes of the wire are not (SIOCOUTQ); TLS makes wire bytes of
  * plaintext as it likes, so after each flush a mark joins a position in the one with a position in the other. Nothing tells when an
  * acknowledgement comes, so it is asked for after a flush, when the peer's own bytes come (they carry it), and by a timer that
- * doubles: every wait is at most as long as the time that passed already. One timer serves a loop: connections wait in lists, one for
- * each interval, which are therefore in the order of their times. Idle connections are in none and cost nothing.
+ * doubles. To ask is a system call, as dear as to send: a connection that is busy is asked every few milliseconds, for several stanzas
+ * at once. One timer serves a loop: connections wait in lists, one for each interval, which are therefore in the order of their times.
+ * Idle connections are in none and cost nothing.
  */
 #include <linux/sockios.h>
 #include <stdlib.h>
@@ -16,6 +17,8 @@ enum {
 	STEPS = 7,             /* 1, 2, 4 … 64 ms */
 	PATIENT_POLLS = 24,    /* after about a second of 64 ms polls without progress … */
 	SLOW_MS = 512,         /* … a dead peer is not worth more */
+	EAGER_MS = 16,         /* not asked for so long: asked at once */
+	BUSY_STEP = 2,         /* else in 4 ms */
 };
 
 struct ack_mark {
@@ -148,6 +151,7 @@ static uint64_t take_acked(struct ack_watch *w)
 	uint64_t pos = 0;
 	size_t nr = 0;
 
+	w->conn->looked_at_ms = (uint32_t)loop_now_ms(w->conn->loop);
 	if (ioctl(ch->fd, SIOCOUTQ, &unacked) != 0)
 		return 0;
 	uint64_t acked = ch->ops->wire_out(ch) - (uint64_t)unacked;
@@ -158,7 +162,7 @@ static uint64_t take_acked(struct ack_watch *w)
 	return pos;
 }
 
-void acks_look(struct conn *c)
+static void look(struct conn *c)
 {
 	struct ack_watch *w = c->watch;
 
@@ -169,12 +173,23 @@ void acks_look(struct conn *c)
 		return;
 	w->polls = 0;
 	if (w->nr_marks != 0)
-		list(w, 0);
+		list(w, BUSY_STEP);
 	else if (pos >= w->wanted)
 		acks_drop(c);
 	else
 		unlist(w); /* more is to be flushed first */
 	c->ops->acked(c->arg, pos);
+}
+
+static uint32_t since_look_ms(const struct conn *c)
+{
+	return (uint32_t)loop_now_ms(c->loop) - c->looked_at_ms;
+}
+
+void acks_came(struct conn *c)
+{
+	if (c->watch && since_look_ms(c) >= 1u << BUSY_STEP)
+		look(c);
 }
 
 static void on_poll(void *arg)
@@ -194,14 +209,31 @@ static void on_poll(void *arg)
 				step = STEPS;
 			}
 			list(w, step);
-			acks_look(w->conn);
+			look(w->conn);
 		}
 	}
 	arm(s);
 	net_shared_put(s);
 }
 
-/* When all marks are in use the newest moves on: the older ones still show progress. */
+/* All marks are in use: lets go of the one between whose neighbours the least lies. The oldest stays, so that there is always progress to see. */
+static void thin_out(struct ack_watch *w)
+{
+	uint64_t least = UINT64_MAX;
+	size_t victim = 1;
+
+	for (size_t i = 1; i + 1 < MARKS; i++) {
+		uint64_t gap = w->marks[i + 1].wire - w->marks[i - 1].wire;
+
+		if (gap <= least) {
+			least = gap;
+			victim = i;
+		}
+	}
+	memmove(&w->marks[victim], &w->marks[victim + 1], (MARKS - 1 - victim) * sizeof w->marks[0]);
+	w->nr_marks--;
+}
+
 void acks_flushed(struct conn *c)
 {
 	struct ack_watch *w = c->watch;
@@ -209,11 +241,17 @@ void acks_flushed(struct conn *c)
 	if (w == NULL || (w->nr_marks != 0 && w->marks[w->nr_marks - 1].plain >= c->sent))
 		return;
 	if (w->nr_marks == MARKS)
-		w->nr_marks--;
+		thin_out(w);
 	w->marks[w->nr_marks++] = (struct ack_mark){.plain = c->sent, .wire = c->ch.ops->wire_out(&c->ch)};
-	if (!w->listed)
+	if (since_look_ms(c) < EAGER_MS) {
+		if (!w->listed)
+			list(w, BUSY_STEP);
+		return;
+	}
+	look(c); /* near peers answer before the timer is worth its setting */
+	w = c->watch;
+	if (w && w->nr_marks != 0 && !w->listed)
 		list(w, 0);
-	acks_look(c);
 }
 
 void conn_watch_acks(struct conn *c)

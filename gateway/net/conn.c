@@ -84,7 +84,7 @@ static void read_turn(struct conn *c)
 	c->read_blocked = got == TRANSPORT_WANT_WRITE;
 	if (got > 0) {
 		c->bytes_in += (uint64_t)got;
-		acks_look(c); /* they carried the acknowledgement of ours */
+		acks_came(c);
 		if (c->state == CONN_OPEN)
 			c->ops->data(c->arg, (struct slice){scratch, (size_t)got});
 		if (reads(c) && c->ch.ops->more(&c->ch))
@@ -140,7 +140,7 @@ static void sent(struct conn *c, size_t n)
 	buf_drain(&c->out, n);
 	c->sent += n;
 	if (c->state == CONN_LAST_PLAIN)
-		c->plain_left -= n;
+		c->plain_left -= (uint32_t)n;
 }
 
 /* At most CONN_WRITE_MAX bytes. False when the connection broke. */
@@ -264,7 +264,7 @@ void conn_start_tls(struct conn *c, SSL *ssl)
 {
 	ASSERT(c->ch.ssl == NULL);
 	c->ch.ssl = ssl; /* the reaper frees it, whatever comes */
-	c->plain_left = buf_len(&c->out);
+	c->plain_left = (uint32_t)buf_len(&c->out);
 	if (c->state == CONN_OPEN)
 		begin_tls(c);
 	conn_update_interest(c);
@@ -350,7 +350,7 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 {
 	char text[INET6_ADDRSTRLEN] = "";
 	uint16_t port = 0;
-	int on = 1;
+	int on = 1, unsent_max = CONN_UNSENT_MAX;
 
 	(void)text_of(peer, text, sizeof text, &port);
 	struct conn *c = mem_alloc(sizeof *c + strlen(text) + 1);
@@ -363,13 +363,16 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 	c->arg = arg;
 	c->shared = net_shared_get(l);
 	c->ch = (struct channel){.ops = &transport_tcp, .fd = fd};
+	ASSERT(limits->out_max <= UINT32_MAX && limits->out_high <= limits->out_max && limits->out_low <= limits->out_high);
 	buf_init(&c->out, limits->out_max);
-	c->out_high = limits->out_high;
-	c->out_low = limits->out_low;
+	c->out_high = (uint32_t)limits->out_high;
+	c->out_low = (uint32_t)limits->out_low;
 	loop_task_init(&c->turn, on_turn, c);
 	loop_task_init(&c->again, on_again, c);
-	/* refused only for what is no TCP socket, such as a test's pair */
+	/* refused only for what is no TCP socket, such as a test's pair. What a slow reader does not take should wait in `out`, where limits see it,
+	 * not in megabytes of the kernel's */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
 	conn_update_interest(c);
 	return c;
 }

@@ -12,6 +12,7 @@
 #define CONN_MAGIC 0x434f4e4eu
 #define CONN_READ_MAX 16384      /* bytes read a turn */
 #define CONN_WRITE_MAX 65536     /* bytes written a turn */
+#define CONN_UNSENT_MAX 131072   /* bytes in the kernel's queue beyond what is on its way */
 
 enum conn_state {
 	CONN_CONNECTING,
@@ -47,8 +48,9 @@ struct conn {
 	struct net_shared *shared;
 	struct channel ch;
 	struct buf out;
-	size_t out_high, out_low;
-	size_t plain_left;              /* bytes of out that belong before the handshake */
+	uint32_t out_high, out_low;
+	uint32_t plain_left;            /* bytes of out that belong before the handshake */
+	uint32_t looked_at_ms;          /* acks.c, the clock's lower half */
 	uint64_t sent, bytes_in;        /* plaintext */
 	struct loop_task turn;          /* this turn's end: flush, or report the end */
 	struct loop_task again;         /* the next turn's end: input that is inside TLS */
@@ -79,7 +81,7 @@ void conn_report_end(struct conn *c);
 
 /* acks.c: what the peer's TCP has. */
 void acks_flushed(struct conn *c);                /* bytes went to the kernel */
-void acks_look(struct conn *c);                   /* may call acked() */
+void acks_came(struct conn *c);                   /* bytes of the peer's, which carry acknowledgements. Both may call acked() */
 void acks_drop(struct conn *c);
 
 static inline bool conn_is_closing(const struct conn *c)

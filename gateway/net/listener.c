@@ -1,3 +1,7 @@
+/*
+ * Listening sockets. Accepts a bounded number a turn, so that a storm of newcomers does not starve those who are in. Out of descriptors it
+ * stops looking for a while: the kernel's queue keeps who knocks, and a level-triggered event would only spin.
+ */
 #include "net/listener.h"
 
 #include <arpa/inet.h>
@@ -10,84 +14,109 @@
 
 #include "common/log.h"
 
-/* Listening sockets. Accepts a bounded number a turn, so that a storm of connections does not starve those that stand. */
-
-#define ACCEPTS_A_TURN 16
-#define BACKLOG 4096
-#define BACK_OFF_MS 100
+enum {
+	ACCEPTS_A_TURN = 16,
+	BACKLOG = 4096,
+	BACK_OFF_MS = 100,
+};
 
 struct listener {
 	struct loop *loop;
 	struct event ev;
 	struct loop_timer back_off;
 	int fd;
-	bool paused;
+	bool paused, ended;
 	uint64_t warned;
 	void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len);
 	void *arg;
 };
 
-static socklen_t parse_address(const char *host, uint16_t port, struct sockaddr_storage *out)
-{
-	struct sockaddr_in6 *six = (void *)out;
-	struct sockaddr_in *four = (void *)out;
+struct address {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} u;
+	socklen_t len;
+};
 
-	*out = (struct sockaddr_storage){0};
-	if (inet_pton(AF_INET6, host, &six->sin6_addr) == 1) {
-		six->sin6_family = AF_INET6;
-		six->sin6_port = htons(port);
-		return sizeof *six;
+static bool parse_address(const char *host, uint16_t port, struct address *out)
+{
+	*out = (struct address){0};
+	if (inet_pton(AF_INET6, host, &out->u.six.sin6_addr) == 1) {
+		out->u.six.sin6_family = AF_INET6;
+		out->u.six.sin6_port = htons(port);
+		out->len = sizeof out->u.six;
+	} else if (inet_pton(AF_INET, host, &out->u.four.sin_addr) == 1) {
+		out->u.four.sin_family = AF_INET;
+		out->u.four.sin_port = htons(port);
+		out->len = sizeof out->u.four;
 	}
-	if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
-		four->sin_family = AF_INET;
-		four->sin_port = htons(port);
-		return sizeof *four;
-	}
-	return 0;
+	return out->len != 0;
 }
 
-static int try_bind(const struct sockaddr_storage *a, socklen_t len)
+static bool set(int fd, int level, int option, int value)
 {
-	int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, off = 0, err;
+	return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+/* A descriptor or a negative errno. */
+static int try_bind(const struct address *a, bool shared)
+{
+	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 &&
-	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
-	    (a->ss_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0) &&
-	    bind(fd, (const struct sockaddr *)a, len) == 0 && listen(fd, BACKLOG) == 0)
+	/* TCP_NODELAY is inherited by what is accepted: a system call less for each */
+	if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) && (!shared || set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+	    (a->u.any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) && bind(fd, &a->u.any, a->len) == 0 &&
+	    (!shared || listen(fd, BACKLOG) == 0))
 		return fd;
-	err = errno;
+	int err = -errno;
 	close(fd);
-	return -err;
+	return err;
 }
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage a;
-	socklen_t len = sizeof a;
+	struct address a = {.len = sizeof a.u};
 
-	if (getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+	if (getsockname(fd, &a.u.any, &a.len) != 0)
 		return 0;
-	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
+	return ntohs(a.u.any.sa_family == AF_INET6 ? a.u.six.sin6_port : a.u.four.sin_port);
+}
+
+static int bind_any(const char *host, uint16_t port, bool shared, char *why, size_t why_size)
+{
+	bool colon = strchr(host, ':') != NULL;
+	struct address a;
+	int fd = parse_address(host, port, &a) ? try_bind(&a, shared) : -EINVAL;
+
+	/* a system without IPv6: the wildcard means every address that there is */
+	if (strcmp(host, "::") == 0 && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) && parse_address("0.0.0.0", port, &a))
+		fd = try_bind(&a, shared);
+	if (fd < 0)
+		snprintf(why, why_size, "cannot listen on %s%s%s:%u: %s", colon ? "[" : "", host, colon ? "]" : "", port, strerror(-fd));
+	return fd;
 }
 
 int listener_bind(const char *host, uint16_t port, uint16_t *port_out, char *why, size_t why_size)
 {
-	struct sockaddr_storage a;
-	socklen_t len = parse_address(host, port, &a);
-	int fd = len == 0 ? -EINVAL : try_bind(&a, len);
+	int fd = bind_any(host, port, true, why, why_size);
 
-	/* A system without IPv6: the wildcard means every address that there is. */
-	if (strcmp(host, "::") == 0 && (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)) {
-		len = parse_address("0.0.0.0", port, &a);
-		fd = try_bind(&a, len);
-	}
-	if (fd < 0)
-		snprintf(why, why_size, "cannot listen on %s port %u: %s", host, port, strerror(-fd));
-	else
+	if (fd >= 0)
 		*port_out = bound_port(fd);
 	return fd;
+}
+
+int listener_probe(const char *host, uint16_t port, char *why, size_t why_size)
+{
+	int fd = bind_any(host, port, false, why, why_size);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
 }
 
 static void on_back_off(void *arg)
@@ -98,30 +127,38 @@ static void on_back_off(void *arg)
 		event_add(&ln->ev, NULL);
 }
 
+static bool is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+static void back_off(struct listener *ln, int err)
+{
+	if (log_once_a_second(&ln->warned))
+		log_warn("listener", 0, "shortage", "why=\"%s\"", strerror(err));
+	event_del(&ln->ev);
+	loop_timer_set(&ln->back_off, BACK_OFF_MS);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *ln = arg;
 
 	(void)what;
-	for (int i = 0; i < ACCEPTS_A_TURN && !ln->paused; i++) {
+	for (int i = 0; i < ACCEPTS_A_TURN && !ln->paused && !ln->ended; i++) {
 		struct sockaddr_storage peer;
 		socklen_t len = sizeof peer;
 		int got = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (got >= 0) {
 			ln->accepted(ln->arg, got, (const struct sockaddr *)&peer, len);
-			continue;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			if (log_once_a_second(&ln->warned))
-				log_warn("listener", 0, "shortage", "why=\"%s\"", strerror(errno));
-			event_del(&ln->ev);
-			loop_timer_set(&ln->back_off, BACK_OFF_MS);
+		} else if (is_shortage(errno)) {
+			back_off(ln, errno);
+			return;
+		} else if (errno == EAGAIN) {
 			return;
 		}
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
-			return;
-		/* The connection died in the queue, or a signal came: the next one. */
+		/* else it died in the queue: the next one */
 	}
 }
 
@@ -134,8 +171,10 @@ struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg
 	ln->accepted = accepted;
 	ln->arg = arg;
 	loop_timer_init(l, &ln->back_off, on_back_off, ln);
-	ASSERT(event_assign(&ln->ev, loop_base(l), fd, EV_READ | EV_PERSIST, on_readable, ln) == 0);
-	ASSERT(event_add(&ln->ev, NULL) == 0);
+	int err = event_assign(&ln->ev, loop_base(l), fd, EV_READ | EV_PERSIST, on_readable, ln);
+	ASSERT(err == 0);
+	err = event_add(&ln->ev, NULL);
+	ASSERT(err == 0);
 	return ln;
 }
 
@@ -146,7 +185,7 @@ void listener_pause(struct listener *ln, bool paused)
 	ln->paused = paused;
 	if (paused)
 		event_del(&ln->ev);
-	else
+	else if (!loop_timer_pending(&ln->back_off))
 		event_add(&ln->ev, NULL);
 }
 
@@ -157,5 +196,6 @@ void listener_free(struct listener *ln)
 	event_del(&ln->ev);
 	loop_timer_cancel(&ln->back_off);
 	close(ln->fd);
-	free(ln);
+	ln->ended = true;
+	loop_reap(ln->loop, free, ln); /* this may be inside accepted() */
 }

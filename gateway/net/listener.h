@@ -13,6 +13,10 @@ struct listener;
  * the descriptor, or a negative errno. why gets a line that names the address. */
 int listener_bind(const char *host, uint16_t port, uint16_t *port_out, char *why, size_t why_size);
 
+/* 0 if nobody else listens there, else a negative errno and why: to be asked once before the first listener_bind of an address, because SO_REUSEPORT lets two
+ * gateways of one user share a port without either knowing. Port 0 is always free. */
+int listener_probe(const char *host, uint16_t port, char *why, size_t why_size);
+
 /* Takes fd. accepted() takes the new descriptor (non-blocking, close-on-exec). Out of descriptors: backs off, warns once a second. */
 struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len), void *arg);
 void listener_pause(struct listener *ln, bool paused);

@@ -1,55 +1,52 @@
+/*
+ * The servers of a domain: SRV, put in order, then AAAA and A of each target, all at once and under one deadline of ours. Each step only
+ * notes what came; what follows from it is decided in a task at the turn's end, since answers may come inside the call that asks.
+ */
 #include "net/resolve.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unbound.h>
-#include <unbound-event.h>
-#include <unistd.h>
 
-#include "common/log.h"
+#include "net/resolver_int.h"
 #include "net/srv.h"
 
-/*
- * SRV, then AAAA and A of each target, all under one timer of our own. Always forwards: without a forwarder libunbound would go to the root servers. Its
- * callback may run inside ub_resolve_event, so a finished resolve is reported by the timer, never inside a call.
- */
-
-#define TYPE_A 1
-#define TYPE_AAAA 28
-#define TYPE_SRV 33
-#define TIMEOUT_MS 10000
-
-struct resolver {
-	struct loop *loop;
-	struct ub_ctx *ctx;
-	unsigned timeout_ms;
-	bool forwards;
-	struct resolve *all;
+enum {
+	SRV_MAX = 32,            /* looked at; RESOLVE_TARGETS_MAX of them are tried */
+	FAMILY_MAX = 4,          /* addresses of each family and target */
+	GRACE_MS = 2000,         /* once there is an address, the others may take this long */
+	NAME_BYTES = 253,
+	TAG_SRV = 1000,
 };
 
-struct query {                           /* one question to libunbound */
-	struct resolve *q;
-	int type, id;
-	unsigned target;
-	bool running;
+enum stage { ASKING_SRV, ASKING_ADDRESSES, SETTLED };
+
+struct target {
+	struct resolve_target t;
+	struct sockaddr_storage v4[FAMILY_MAX];
+	unsigned nr_v4;
+	bool bogus;
 };
 
 struct resolve {
 	struct resolver *r;
 	resolve_fn *fn;
 	void *arg;
-	struct loop_timer timer;
-	struct query queries[1 + 2 * RESOLVE_TARGETS_MAX];
-	unsigned nr_queries, nr_running;
-	struct resolve_target targets[RESOLVE_TARGETS_MAX];
-	size_t nr_targets;
+	struct loop_timer deadline;
+	struct loop_task step;
+	enum stage stage;
 	enum resolve_status status;
-	const char *why;
-	bool over, failed;
+	unsigned nr_asked;               /* and not answered */
+	bool failed, bogus, secure, timed_out, in_grace;
 	uint16_t default_port;
-	char domain[256];
+	char domain[DNS_NAME_MAX];
+	char why[200];
+	struct dns_srv srv[SRV_MAX];
+	size_t nr_srv;
+	bool no_service;                 /* the target "." */
+	struct target targets[RESOLVE_TARGETS_MAX];
+	size_t nr_targets;
 	struct resolve *next, **prev;
 };
 
@@ -59,371 +56,344 @@ static uint32_t draw_random(void *arg, uint32_t below)
 
 	(void)arg;
 	mem_random(&v, sizeof v);
-	return v % below;
+	return (uint32_t)((uint64_t)v * below >> 32);
 }
 
-/* Reports from the timer, so that no caller meets its callback inside its own call. */
 static void settle(struct resolve *q, enum resolve_status status, const char *why)
 {
-	if (q->over)
-		return;
-	q->over = true;
+	q->stage = SETTLED;
 	q->status = status;
-	q->why = why;
-	loop_timer_set(&q->timer, 0);
+	if (why)
+		snprintf(q->why, sizeof q->why, "%s", why);
+	loop_task_queue(resolver_loop(q->r), &q->step);
 }
 
-static void free_resolve(struct resolve *q)
+/* --- answers ------------------------------------------------------------- */
+
+static void add_address(struct target *t, int family, const void *bytes)
 {
-	for (unsigned i = 0; i < q->nr_queries; i++) {
-		if (q->queries[i].running)
-			ub_cancel(q->r->ctx, q->queries[i].id);
+	if (family == AF_INET6 && t->t.nr_addrs < FAMILY_MAX) {
+		struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(t->t.port)};
+
+		memcpy(&six.sin6_addr, bytes, sizeof six.sin6_addr);
+		memcpy(&t->t.addrs[t->t.nr_addrs++], &six, sizeof six);
+	} else if (family == AF_INET && t->nr_v4 < FAMILY_MAX) {
+		struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(t->t.port)};
+
+		memcpy(&four.sin_addr, bytes, sizeof four.sin_addr);
+		memcpy(&t->v4[t->nr_v4++], &four, sizeof four);
 	}
-	loop_timer_cancel(&q->timer);
-	*q->prev = q->next;
-	if (q->next != NULL)
-		q->next->prev = q->prev;
-	free(q);
 }
 
-static void on_timer(void *arg)
+static void take_aaaa(void *arg, struct slice packet, size_t at, size_t n)
+{
+	if (n == sizeof(struct in6_addr))
+		add_address(arg, AF_INET6, packet.p + at);
+}
+
+static void take_a(void *arg, struct slice packet, size_t at, size_t n)
+{
+	if (n == sizeof(struct in_addr))
+		add_address(arg, AF_INET, packet.p + at);
+}
+
+static void take_srv(void *arg, struct slice packet, size_t at, size_t n)
+{
+	struct resolve *q = arg;
+	struct dns_srv *srv = &q->srv[q->nr_srv];
+
+	if (q->nr_srv == SRV_MAX || !dns_answer_srv(packet, at, n, srv))
+		return;
+	if (srv->host[0] == '\0')
+		q->no_service = true;
+	else if (srv->port != 0)
+		q->nr_srv++;
+}
+
+static void note_bogus(struct resolve *q, const struct dns_answer *a)
+{
+	q->bogus = true;
+	snprintf(q->why, sizeof q->why, "DNSSEC: %s", a->why ? a->why : "the answer is bogus");
+}
+
+/* True if there may be records in the packet. */
+static bool is_answer(struct resolve *q, const struct dns_answer *a)
+{
+	int rcode = a->rcode ? a->rcode : dns_answer_rcode(a->packet);
+
+	if (rcode == DNS_NOERROR || rcode == DNS_NXDOMAIN)
+		return a->packet.n != 0 && rcode == DNS_NOERROR;
+	q->failed = true;
+	if (q->why[0] == '\0')
+		snprintf(q->why, sizeof q->why, "the DNS servers failed (%s)", rcode == DNS_SERVFAIL ? "SERVFAIL" : "no usable answer");
+	return false;
+}
+
+static void take_address(struct resolve *q, unsigned tag, const struct dns_answer *a)
+{
+	struct target *t = &q->targets[tag / 2];
+	unsigned before = t->t.nr_addrs + t->nr_v4;
+
+	if (a->security == DNS_BOGUS) {
+		note_bogus(q, a);
+		t->bogus = true;
+	} else if (is_answer(q, a) && !(tag % 2 ? dns_answer_each(a->packet, DNS_A, take_a, t) : dns_answer_each(a->packet, DNS_AAAA, take_aaaa, t))) {
+		q->failed = true;
+	}
+	if (t->t.nr_addrs + t->nr_v4 > before)
+		t->t.secure &= a->security == DNS_SECURE;
+}
+
+static void on_answer(void *arg, unsigned tag, const struct dns_answer *a)
 {
 	struct resolve *q = arg;
 
-	if (!q->over) {
-		q->status = RESOLVE_TIMEOUT;
-		q->why = "DNS did not answer in time";
-	}
-	q->over = true;
-	q->fn(q->arg, q->status, q->targets, q->status == RESOLVE_OK ? q->nr_targets : 0, q->why);
-	free_resolve(q);
-}
-
-static void on_answer(void *arg, int rcode, void *packet, int packet_n, int secure, char *why_bogus, int was_ratelimited);
-
-static void ask(struct resolve *q, const char *name, int type, unsigned target)
-{
-	struct query *u = &q->queries[q->nr_queries++];
-
-	*u = (struct query){.q = q, .type = type, .target = target, .running = true};
-	q->nr_running++;
-	if (ub_resolve_event(q->r->ctx, name, type, 1, u, on_answer, &u->id) != 0) {
-		u->running = false;
-		q->nr_running--;
-		q->failed = true;
-	}
-}
-
-static void add_address(struct resolve_target *t, int family, const unsigned char *bytes)
-{
-	struct sockaddr_in6 *six;
-	struct sockaddr_in *four;
-
-	if (t->nr_addrs == ARRAY_LEN(t->addrs))
+	q->nr_asked--;
+	if (q->stage == SETTLED)
 		return;
-	if (family == AF_INET6) {
-		/* IPv6 first: an earlier IPv4 makes room. */
-		unsigned at = 0;
-
-		while (at < t->nr_addrs && t->addrs[at].ss_family == AF_INET6)
-			at++;
-		memmove(&t->addrs[at + 1], &t->addrs[at], (t->nr_addrs - at) * sizeof t->addrs[0]);
-		six = (void *)&t->addrs[at];
-		*six = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(t->port)};
-		memcpy(&six->sin6_addr, bytes, 16);
+	if (tag != TAG_SRV) {
+		take_address(q, tag, a);
 	} else {
-		four = (void *)&t->addrs[t->nr_addrs];
-		*four = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(t->port)};
-		memcpy(&four->sin_addr, bytes, 4);
+		q->secure = a->security == DNS_SECURE;
+		if (a->security == DNS_BOGUS)
+			note_bogus(q, a);
+		else if (is_answer(q, a) && !dns_answer_each(a->packet, DNS_SRV, take_srv, q))
+			q->failed = true;
 	}
-	t->nr_addrs++;
+	loop_task_queue(resolver_loop(q->r), &q->step);
+}
+
+static void ask(struct resolve *q, const char *name, unsigned type, unsigned tag)
+{
+	const char *why;
+
+	q->nr_asked++;
+	if (resolver_ask(q->r, name, type, on_answer, q, tag, &why))
+		return;
+	q->nr_asked--;
+	q->failed = true;
+	snprintf(q->why, sizeof q->why, "DNS: %s", why);
+}
+
+/* --- steps --------------------------------------------------------------- */
+
+static struct target *add_target(struct resolve *q, const char *host, uint16_t port)
+{
+	struct target *t = &q->targets[q->nr_targets++];
+
+	t->t.port = port;
+	t->t.secure = q->secure;
+	snprintf(t->t.host, sizeof t->t.host, "%s", host);
+	return t;
 }
 
 static void ask_addresses(struct resolve *q)
 {
-	size_t nr = q->nr_targets;
-
-	srv_order(q->targets, nr, draw_random, NULL);
-	/* An answer may come inside ask(): it must not take itself for the last one. */
-	q->nr_running++;
-	for (unsigned i = 0; i < nr; i++) {
-		ask(q, q->targets[i].host, TYPE_AAAA, i);
-		ask(q, q->targets[i].host, TYPE_A, i);
+	q->stage = ASKING_ADDRESSES;
+	for (unsigned i = 0; i < q->nr_targets; i++) {
+		ask(q, q->targets[i].t.host, DNS_AAAA, 2 * i);
+		ask(q, q->targets[i].t.host, DNS_A, 2 * i + 1);
 	}
-	q->nr_running--;
-}
-
-/* No SRV records: the domain's own addresses (RFC 6120 section 3.2.2). */
-static void fall_back(struct resolve *q)
-{
-	q->targets[0] = (struct resolve_target){.port = q->default_port};
-	snprintf(q->targets[0].host, sizeof q->targets[0].host, "%s", q->domain);
-	q->nr_targets = 1;
-	ask_addresses(q);
-}
-
-static bool wanted(const struct query *u, size_t n)
-{
-	return u->type == TYPE_SRV || n == (u->type == TYPE_AAAA ? 16u : 4u);
-}
-
-static void take_srv(struct resolve *q, struct slice rdata, bool secure)
-{
-	struct resolve_target t;
-
-	if (q->nr_targets < RESOLVE_TARGETS_MAX && srv_parse(rdata, &t)) {
-		t.secure = secure;
-		q->targets[q->nr_targets++] = t;
-	}
-}
-
-/* --- the wire answer (RFC 1035 section 4) -------------------------------- */
-
-/* Past a name at `at`; 0 when it runs out of the packet. */
-static size_t skip_name(const unsigned char *p, size_t n, size_t at)
-{
-	while (at < n) {
-		if (p[at] == 0)
-			return at + 1;
-		if (p[at] >= 0xc0)
-			return at + 2 <= n ? at + 2 : 0;
-		at += p[at] + 1u;
-	}
-	return 0;
-}
-
-static unsigned be16(const unsigned char *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
-
-/* An SRV target may be compressed by a careless server: copied out label by label, jumps bounded. */
-static size_t expand(const unsigned char *p, size_t n, size_t at, char *out, size_t size)
-{
-	size_t len = 0;
-
-	for (int jumps = 0; at < n && jumps < 16;) {
-		size_t label = p[at];
-
-		if (label >= 0xc0) {
-			if (at + 1 >= n)
-				return 0;
-			at = (label & 0x3f) << 8 | p[at + 1];
-			jumps++;
-			continue;
-		}
-		if (label > 63 || at + 1 + label > n || len + 1 + label > size)
-			return 0;
-		memcpy(out + len, p + at, 1 + label);
-		len += 1 + label;
-		if (label == 0)
-			return len;
-		at += 1 + label;
-	}
-	return 0;
-}
-
-static void take_record(struct query *u, const unsigned char *p, size_t n, size_t at, size_t rdata_n, bool secure)
-{
-	char srv[6 + 256];
-	size_t name_n;
-
-	if (u->type != TYPE_SRV) {
-		add_address(&u->q->targets[u->target], u->type == TYPE_AAAA ? AF_INET6 : AF_INET, p + at);
-		return;
-	}
-	if (rdata_n < 7)
-		return;
-	memcpy(srv, p + at, 6);
-	name_n = expand(p, n, at + 6, srv + 6, 256);
-	if (name_n > 0)
-		take_srv(u->q, (struct slice){srv, 6 + name_n}, secure);
-}
-
-static void parse(struct query *u, const unsigned char *p, size_t n, bool secure)
-{
-	size_t at = 12;
-
-	if (n < 12)
-		return;
-	for (unsigned i = be16(p + 4); i > 0 && at != 0; i--) {
-		at = skip_name(p, n, at);
-		at = at != 0 && at + 4 <= n ? at + 4 : 0;
-	}
-	for (unsigned i = be16(p + 6); i > 0 && at != 0; i--) {
-		unsigned type, rdata_n;
-
-		at = skip_name(p, n, at);
-		if (at == 0 || at + 10 > n)
-			return;
-		type = be16(p + at);
-		rdata_n = be16(p + at + 8);
-		at += 10;
-		if (at + rdata_n > n)
-			return;
-		if (type == (unsigned)u->type && wanted(u, rdata_n))
-			take_record(u, p, n, at, rdata_n, secure);
-		at += rdata_n;
-	}
-}
-
-static void after_addresses(struct resolve *q)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < q->nr_targets; i++) {
-		if (q->targets[i].nr_addrs > 0)
-			q->targets[kept++] = q->targets[i];
-	}
-	q->nr_targets = kept;
-	if (kept > 0)
-		settle(q, RESOLVE_OK, NULL);
-	else if (q->failed)
-		settle(q, RESOLVE_TIMEOUT, "the DNS servers failed");
-	else
-		settle(q, RESOLVE_NO_DOMAIN, "the domain has no address");
+	loop_task_queue(resolver_loop(q->r), &q->step);
 }
 
 static void after_srv(struct resolve *q)
 {
-	if (q->nr_targets == 1 && q->targets[0].host[0] == '\0')
+	if (q->bogus) {
+		settle(q, RESOLVE_BOGUS, NULL);
+	} else if (q->failed && q->nr_srv == 0) {
+		settle(q, RESOLVE_TIMEOUT, NULL);
+	} else if (q->nr_srv == 0 && q->no_service) {
 		settle(q, RESOLVE_NO_SERVICE, "the domain says that it has no such service");
-	else if (q->nr_targets > 0)
+	} else if (q->nr_srv == 0) {
+		/* RFC 6120 section 3.2.2 */
+		add_target(q, q->domain, q->default_port);
 		ask_addresses(q);
-	else if (q->failed)
-		settle(q, RESOLVE_TIMEOUT, "the DNS servers failed");
-	else
-		fall_back(q);
-}
-
-static void on_answer(void *arg, int rcode, void *packet, int packet_n, int secure, char *why_bogus, int was_ratelimited)
-{
-	struct query *u = arg;
-	struct resolve *q = u->q;
-
-	(void)why_bogus;
-	(void)was_ratelimited;
-	u->running = false;
-	q->nr_running--;
-	if (q->over)
-		return;
-	if (secure == 1) {
-		settle(q, RESOLVE_BOGUS, "the DNS answer's signature is bogus");
-		return;
-	}
-	if (rcode == 0)
-		parse(u, packet, (size_t)packet_n, secure == 2);
-	else if (rcode != 3)
-		q->failed = true;
-	if (u->type == TYPE_SRV)
-		after_srv(q);
-	if (q->nr_running == 0 && !q->over)
-		after_addresses(q);
-}
-
-/* --- birth --------------------------------------------------------------- */
-
-static bool configure(struct resolver *r, const struct resolver_options *o)
-{
-	char server[300];
-	const char *port;
-
-	/* Loopback resolvers are usual (systemd-resolved, dnsmasq). */
-	(void)ub_ctx_set_option(r->ctx, "do-not-query-localhost:", "no");
-	if (o->trust_anchor != NULL && ub_ctx_add_ta_file(r->ctx, o->trust_anchor) != 0)
-		return false;
-	if (o->server == NULL) {
-		r->forwards = access("/etc/resolv.conf", R_OK) == 0 && ub_ctx_resolvconf(r->ctx, NULL) == 0;
-		return true;
-	}
-	port = strrchr(o->server, ':');
-	if (port == NULL)
-		return false;
-	if (o->server[0] == '[')
-		snprintf(server, sizeof server, "%.*s@%s", (int)(port - o->server) - 2, o->server + 1, port + 1);
-	else
-		snprintf(server, sizeof server, "%.*s@%s", (int)(port - o->server), o->server, port + 1);
-	r->forwards = ub_ctx_set_fwd(r->ctx, server) == 0;
-	return r->forwards;
-}
-
-struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size)
-{
-	struct resolver *r = NEW(struct resolver);
-
-	r->loop = l;
-	r->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
-	r->ctx = ub_ctx_create_event(loop_base(l));
-	if (r->ctx == NULL || !configure(r, o)) {
-		snprintf(why, why_size, "cannot use the DNS server %s; --resolver takes ADDR:PORT", o->server ? o->server : "of resolv.conf");
-		resolver_free(r);
-		return NULL;
-	}
-	return r;
-}
-
-void resolver_free(struct resolver *r)
-{
-	if (r == NULL)
-		return;
-	while (r->all != NULL)
-		free_resolve(r->all);
-	if (r->ctx != NULL)
-		ub_ctx_delete(r->ctx);
-	free(r);
-}
-
-/* An IP literal is its own address. */
-static bool literal(struct resolve *q)
-{
-	char text[64];
-	unsigned char bytes[16];
-	size_t n = strlen(q->domain);
-
-	q->targets[0] = (struct resolve_target){.port = q->default_port};
-	if (inet_pton(AF_INET, q->domain, bytes) == 1) {
-		add_address(&q->targets[0], AF_INET, bytes);
 	} else {
-		if (n < 4 || n > sizeof text || q->domain[0] != '[' || q->domain[n - 1] != ']')
-			return false;
-		snprintf(text, sizeof text, "%.*s", (int)n - 2, q->domain + 1);
-		if (inet_pton(AF_INET6, text, bytes) != 1)
-			return false;
-		add_address(&q->targets[0], AF_INET6, bytes);
+		srv_order(q->srv, q->nr_srv, draw_random, NULL);
+		for (size_t i = 0; i < q->nr_srv && i < RESOLVE_TARGETS_MAX; i++) {
+			struct target *t = add_target(q, q->srv[i].host, q->srv[i].port);
+
+			t->t.priority = q->srv[i].priority;
+			t->t.weight = q->srv[i].weight;
+		}
+		ask_addresses(q);
 	}
-	snprintf(q->targets[0].host, sizeof q->targets[0].host, "%s", q->domain);
-	q->nr_targets = 1;
+}
+
+/* Bogus addresses are none, whatever came beside them. */
+static size_t count_reachable(const struct resolve *q)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < q->nr_targets; i++)
+		nr += !q->targets[i].bogus && q->targets[i].t.nr_addrs + q->targets[i].nr_v4 > 0;
+	return nr;
+}
+
+static void after_addresses(struct resolve *q)
+{
+	bool any = count_reachable(q) > 0;
+
+	if (q->nr_asked > 0 && !q->timed_out) {
+		/* the servers that are known should not wait for a slow name server of one that may not be needed */
+		if (any && !q->in_grace && resolver_timeout_ms(q->r) > GRACE_MS) {
+			q->in_grace = true;
+			loop_timer_set(&q->deadline, GRACE_MS);
+		}
+		return;
+	}
+	if (any)
+		settle(q, RESOLVE_OK, NULL);
+	else if (q->bogus)
+		settle(q, RESOLVE_BOGUS, NULL);
+	else if (q->nr_asked > 0)
+		settle(q, RESOLVE_TIMEOUT, "DNS did not answer in time");
+	else if (q->failed)
+		settle(q, RESOLVE_TIMEOUT, q->why[0] ? NULL : "the DNS servers failed");
+	else
+		settle(q, RESOLVE_NO_DOMAIN, "there is no server and no address of that name");
+}
+
+static void unlink_resolve(struct resolve *q)
+{
+	loop_timer_cancel(&q->deadline);
+	loop_task_cancel(resolver_loop(q->r), &q->step);
+	resolver_forget(q->r, q);
+	*q->prev = q->next;
+	if (q->next)
+		q->next->prev = q->prev;
+}
+
+static void report(struct resolve *q)
+{
+	struct resolve_target *out = mem_alloc(RESOLVE_TARGETS_MAX * sizeof *out);
+	size_t nr = 0;
+
+	for (size_t i = 0; q->status == RESOLVE_OK && i < q->nr_targets; i++) {
+		struct target *t = &q->targets[i];
+
+		if (t->bogus || t->t.nr_addrs + t->nr_v4 == 0)
+			continue;
+		memcpy(&t->t.addrs[t->t.nr_addrs], t->v4, t->nr_v4 * sizeof t->v4[0]);
+		t->t.nr_addrs += t->nr_v4;
+		out[nr++] = t->t;
+	}
+	unlink_resolve(q);
+	q->fn(q->arg, q->status, out, nr, q->status == RESOLVE_OK ? NULL : q->why);
+	free(out);
+	free(q);
+}
+
+static void on_step(void *arg)
+{
+	struct resolve *q = arg;
+
+	if (q->stage == ASKING_SRV && (q->nr_asked == 0 || q->timed_out)) {
+		if (q->timed_out)
+			settle(q, RESOLVE_TIMEOUT, "DNS did not answer in time");
+		else
+			after_srv(q);
+	} else if (q->stage == ASKING_ADDRESSES) {
+		after_addresses(q);
+	} else if (q->stage == SETTLED) {
+		report(q);
+	}
+}
+
+static void on_deadline(void *arg)
+{
+	struct resolve *q = arg;
+
+	q->timed_out = true;
+	loop_task_queue(resolver_loop(q->r), &q->step);
+}
+
+/* --- beginnings and ends ------------------------------------------------- */
+
+/* "192.0.2.1", "[2001:db8::1]": needs no DNS. */
+static bool take_literal(struct resolve *q)
+{
+	char text[DNS_NAME_MAX];
+	unsigned char bytes[sizeof(struct in6_addr)];
+	size_t n = strlen(q->domain);
+	bool brackets = n > 2 && q->domain[0] == '[' && q->domain[n - 1] == ']';
+	int family = AF_INET6;
+
+	snprintf(text, sizeof text, "%.*s", (int)(brackets ? n - 2 : n), q->domain + brackets);
+	if (!brackets && inet_pton(AF_INET, text, bytes) == 1)
+		family = AF_INET;
+	else if (inet_pton(AF_INET6, text, bytes) != 1)
+		return false;
+	add_address(add_target(q, text, q->default_port), family, bytes);
 	return true;
+}
+
+static bool is_domain(const char *name)
+{
+	size_t n = strlen(name), label = 0;
+
+	if (n == 0 || n > NAME_BYTES)
+		return false;
+	for (size_t i = 0; i <= n; i++, label++) {
+		if (name[i] != '.' && name[i] != '\0')
+			continue;
+		if (label == 0 || label > 63)
+			return false;
+		label = (size_t)-1;
+	}
+	return true;
+}
+
+static void begin(struct resolve *q, const char *service)
+{
+	char name[2 * DNS_NAME_MAX];
+	const char *mute = resolver_mute(q->r);
+
+	if (take_literal(q)) {
+		settle(q, RESOLVE_OK, NULL);
+	} else if (!is_domain(q->domain)) {
+		settle(q, RESOLVE_NO_DOMAIN, "not a name that DNS can hold");
+	} else if (mute) {
+		settle(q, RESOLVE_TIMEOUT, mute);
+	} else {
+		snprintf(name, sizeof name, "%s.%s.", service, q->domain);
+		/* too long with the service's labels in front: it can have no SRV records */
+		if (strlen(name) <= NAME_BYTES + 1)
+			ask(q, name, DNS_SRV, TAG_SRV);
+		loop_task_queue(resolver_loop(q->r), &q->step);
+	}
 }
 
 struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn, void *arg)
 {
-	struct resolve *q = NEW(struct resolve);
-	char name[400];
+	struct resolve *q = NEW(struct resolve), **list = resolver_list(r);
 
 	q->r = r;
 	q->fn = fn;
 	q->arg = arg;
 	q->default_port = default_port;
-	snprintf(q->domain, sizeof q->domain, "%s", domain_ascii);
-	snprintf(name, sizeof name, "%s.%s", service, q->domain);
-	q->next = r->all;
-	q->prev = &r->all;
-	if (q->next != NULL)
+	snprintf(q->domain, sizeof q->domain, "%s", strlen(domain_ascii) < sizeof q->domain ? domain_ascii : "");
+	q->next = *list;
+	q->prev = list;
+	if (q->next)
 		q->next->prev = &q->next;
-	r->all = q;
-	loop_timer_init(r->loop, &q->timer, on_timer, q);
-	loop_timer_set(&q->timer, r->timeout_ms);
-	if (literal(q))
-		settle(q, RESOLVE_OK, NULL);
-	else if (!r->forwards)
-		settle(q, RESOLVE_TIMEOUT, "the system names no DNS server");
-	else
-		ask(q, name, TYPE_SRV, 0);
+	*list = q;
+	loop_task_init(&q->step, on_step, q);
+	loop_timer_init(resolver_loop(r), &q->deadline, on_deadline, q);
+	loop_timer_set(&q->deadline, resolver_timeout_ms(r));
+	begin(q, service);
 	return q;
 }
 
 void resolve_cancel(struct resolve *q)
 {
-	free_resolve(q);
+	unlink_resolve(q);
+	free(q);
+}
+
+void resolve_drop_all(struct resolver *r)
+{
+	while (*resolver_list(r))
+		resolve_cancel(*resolver_list(r));
 }

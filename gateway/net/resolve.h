@@ -11,9 +11,10 @@ struct resolver;
 struct resolve;
 
 struct resolver_options {
-	const char *server;         /* ADDR:PORT, or NULL: /etc/resolv.conf */
+	const char *server;         /* ADDR:PORT, or NULL: resolv_conf's. Without any, every resolve ends with RESOLVE_TIMEOUT */
 	const char *trust_anchor;   /* file, or NULL: the system's root key if there */
 	unsigned timeout_ms;        /* of a whole resolve; 0: 10000 */
+	const char *resolv_conf;    /* NULL: /etc/resolv.conf */
 };
 
 #define RESOLVE_TARGETS_MAX 16

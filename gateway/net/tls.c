@@ -8,7 +8,10 @@
 
 #include "net/transport.h"
 
-enum { RECORD_MAX = 16384 };
+enum {
+	RECORD_MAX = 16384,
+	RECORDS_A_READ = 64,   /* a peer that sends a byte in each must not hold the loop for 16 KiB of them */
+};
 
 static int broken(int err)
 {
@@ -75,7 +78,7 @@ static ssize_t tls_read(struct channel *ch, void *to, size_t n)
 	if (ch->held != TRANSPORT_DONE)
 		return ch->held;
 	ch->more = false;
-	while (have < n) {
+	for (int i = 0; i < RECORDS_A_READ && have < n; i++) {
 		begin();
 		int ret = SSL_read(ch->ssl, (char *)to + have, (int)(n - have));
 		if (ret <= 0) {

@@ -4,19 +4,32 @@
 /* Certificates on disk: found, loaded, or made. Private to gateway/net. Blocking. */
 
 #include <openssl/ssl.h>
-#include <stddef.h>
+
+#include "common/obj.h"
+#include "net/tls_names.h"
 
 struct tls_cert {
+	char *path;
 	X509 *x509;
 	EVP_PKEY *key;
-	STACK_OF(X509) *chain;
-	SSL_CTX *ctx[3];               /* by enum tls_role */
+	STACK_OF(X509) *chain;         /* without x509 */
+	struct tls_names names;
+	bool current;                  /* within its days when it was loaded */
+	SSL_CTX *ctx;                  /* of the accepting side; tls_ctx.c makes it */
 };
 
-/* Appends every usable pair found in dir: key in the same file, in NAME.key beside it, or privkey.pem in the same folder. */
-void tls_certs_scan(const char *dir, struct tls_cert **v, size_t *nr);
-/* Loads or makes the self-signed pair in state_dir; its path, owned by the caller, or NULL with a line in why. */
-char *tls_certs_self_signed(const char *state_dir, const char *public_host, struct tls_cert **v, size_t *nr, char *why, size_t why_size);
-void tls_certs_free(struct tls_cert *v, size_t nr);
+struct tls_certs {
+	struct tls_cert *v;
+	size_t nr;
+};
+
+/* Appends every usable pair of the folder and of the folders in it, in the order of their names. What is there but cannot be used is one line in the log. */
+void tls_certs_scan(struct tls_certs *to, const char *dir);
+/* One pair. False with a line in why. */
+MUST_CHECK bool tls_certs_add_pair(struct tls_certs *to, const char *path, const char *key_path, char *why, size_t why_size);
+void tls_certs_clear(struct tls_certs *c);
+
+/* Loads the self-signed pair of state_dir, or makes it when there is none or its days are over. False with a line in why. */
+MUST_CHECK bool tls_certs_add_self_signed(struct tls_certs *to, const char *state_dir, const char *public_host, char *why, size_t why_size);
 
 #endif

@@ -1,54 +1,132 @@
+/*
+ * A context for each certificate, all alike but for it, and one for dialling out. What a role needs beyond that is set on the SSL. No
+ * handshake fails because of the peer's certificate: who asked for it judges it afterwards (tls_peer.c). An SSL keeps its store alive, so
+ * that a reload in the middle of a handshake takes nothing from under it.
+ */
 #include "net/tls_ctx.h"
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <strings.h>
 
+#include "common/hash.h"
 #include "common/log.h"
 #include "net/tls_certs.h"
-
-/*
- * Contexts for each certificate and side, made once and shared; choosing one by name. Verification never fails a handshake here: whoever asked for the peer's
- * certificate looks at the result afterwards.
- */
+#include "net/tls_store.h"
 
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
 			      "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 struct tls_store {
-	atomic_int refs;
-	struct tls_cert *certs;          /* the first is the default */
-	size_t nr;
-	SSL_CTX *bare;                   /* outwards, no certificate of ours */
+	atomic_uint refs;
+	bool ask_clients;
+	struct tls_certs certs;
+	struct tls_cert *def;            /* for whom no name fits */
+	struct hash *by_name;            /* name -> struct tls_cert */
+	SSL_CTX *out;                    /* dialling */
+	X509_STORE *trust;
 	char *self_signed;
 };
 
-static int always_continue(int ok, X509_STORE_CTX *ctx)
+/* --- whose an SSL is ----------------------------------------------------- */
+
+static int store_index;
+
+static void let_go(void *ssl, void *store, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
-	(void)ok;
-	(void)ctx;
-	return 1;
+	(void)ssl;
+	(void)ad;
+	(void)idx;
+	(void)argl;
+	(void)argp;
+	tls_store_unref(store);
 }
 
-static const char *alpn_wanted(SSL *ssl)
+static void make_index(void)
 {
-	return SSL_get_app_data(ssl);
+	store_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, let_go);
+	ASSERT(store_index >= 0);
 }
 
-/* Direct TLS only: a client that offers protocols must offer ours (RFC 7301); one that offers none is taken (XEP-0368). */
+static void init_once(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_index);
+}
+
+struct tls_store *tls_store_of(const SSL *ssl)
+{
+	return SSL_get_ex_data(ssl, store_index);
+}
+
+X509_STORE *tls_store_trust(const struct tls_store *t)
+{
+	return t->trust;
+}
+
+/* --- choosing by name ---------------------------------------------------- */
+
+static struct tls_cert *find(const struct tls_store *t, const char *name)
+{
+	char lower[256], wildcard[256];
+	size_t n = 0;
+
+	if (name == NULL)
+		return NULL;
+	for (; name[n] != '\0' && n < sizeof lower - 1; n++)
+		lower[n] = name[n] >= 'A' && name[n] <= 'Z' ? (char)(name[n] + 'a' - 'A') : name[n];
+	if (name[n] != '\0')
+		return NULL;
+	lower[n] = '\0';
+	struct tls_cert *c = hash_get(t->by_name, (struct slice){lower, n});
+	if (c == NULL && tls_names_wildcard(lower, wildcard, sizeof wildcard))
+		c = hash_get(t->by_name, slice_str(wildcard));
+	return c;
+}
+
+/* Valid before expired, then the one that ends last: a renewed certificate wins wherever it was put. */
+static bool better(const struct tls_cert *a, const struct tls_cert *b)
+{
+	if (b == NULL || a->current != b->current)
+		return b == NULL || a->current;
+	return ASN1_TIME_compare(X509_get0_notAfter(a->x509), X509_get0_notAfter(b->x509)) > 0;
+}
+
+static void index_names(struct tls_store *t, const char *public_host)
+{
+	for (size_t i = 0; i < t->certs.nr; i++) {
+		struct tls_cert *c = &t->certs.v[i];
+
+		for (size_t j = 0; j < c->names.nr; j++) {
+			struct slice name = slice_str(c->names.v[j]);
+
+			if (better(c, hash_get(t->by_name, name)))
+				hash_put(t->by_name, name, c);
+		}
+		/* the first one, but not an expired one before a valid one */
+		if (t->def == NULL || (c->current && !t->def->current))
+			t->def = c;
+	}
+	struct tls_cert *own = find(t, public_host);
+	if (own && (own->current || !t->def->current))
+		t->def = own;
+}
+
+/* --- contexts ------------------------------------------------------------ */
+
+/* Direct TLS: a client that offers protocols must offer ours (RFC 7301 section 3.2); one that offers none never comes here and is taken (XEP-0368). */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned int in_n, void *arg)
 {
-	const char *want = alpn_wanted(ssl);
+	struct slice want = slice_str(SSL_get_app_data(ssl));
 
 	(void)arg;
-	if (want == NULL)
+	if (slice_empty(want))
 		return SSL_TLSEXT_ERR_NOACK;
-	for (unsigned i = 0; i < in_n; i += in[i] + 1u) {
-		if (in[i] == strlen(want) && memcmp(in + i + 1, want, in[i]) == 0) {
+	for (unsigned i = 0; i < in_n && in_n - i > in[i]; i += in[i] + 1u) {
+		if (slice_eq((struct slice){(const char *)in + i + 1, in[i]}, want)) {
 			*out = in + i + 1;
 			*out_n = in[i];
 			return SSL_TLSEXT_ERR_OK;
@@ -57,85 +135,139 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, co
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static struct tls_cert *cert_for(struct tls_store *t, const char *name)
-{
-	for (size_t i = 0; name != NULL && i < t->nr; i++) {
-		if (X509_check_host(t->certs[i].x509, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1)
-			return &t->certs[i];
-	}
-	return NULL;
-}
-
-/* A redirected client may send the redirect's host: only a name that we hold decides. */
+/* A client that was sent here by see-other-host may send this host's name: only a name that we hold overrides the stream's `to`. */
 static int on_sni(SSL *ssl, int *alert, void *arg)
 {
-	struct tls_cert *c = cert_for(arg, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+	struct tls_store *t = tls_store_of(ssl);
+	struct tls_cert *c = t ? find(t, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) : NULL;
 
 	(void)alert;
+	(void)arg;
 	if (c != NULL)
-		SSL_set_SSL_CTX(ssl, c->ctx[SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE ? TLS_C2S : TLS_S2S_IN]);
+		SSL_set_SSL_CTX(ssl, c->ctx);
 	return SSL_TLSEXT_ERR_OK;
 }
 
-static SSL_CTX *make_ctx(struct tls_store *t, enum tls_role role, const struct tls_cert *c)
+/* Goes on, and leaves a result behind that nobody can mistake for trust: see tls_peer_trusted(). */
+static int judge_later(X509_STORE_CTX *ctx, void *arg)
 {
-	SSL_CTX *ctx = SSL_CTX_new(role == TLS_S2S_OUT ? TLS_client_method() : TLS_server_method());
-
-	ASSERT(ctx != NULL);
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_cipher_list(ctx, ciphers);
-	SSL_CTX_set_ciphersuites(ctx, suites);
-	SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384");
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(ctx, 1);
-	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"ambrosia", 8);
-	SSL_CTX_set_default_verify_paths(ctx);
-	if (role != TLS_C2S)
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, always_continue);
-	if (role != TLS_S2S_OUT) {
-		SSL_CTX_set_tlsext_servername_callback(ctx, on_sni);
-		SSL_CTX_set_tlsext_servername_arg(ctx, t);
-		SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-		/* Public certificates no longer carry clientAuth: the purpose of a server's certificate is not held against it. */
-		X509_VERIFY_PARAM_set_purpose(SSL_CTX_get0_param(ctx), X509_PURPOSE_ANY);
-	}
-	if (c != NULL && (SSL_CTX_use_cert_and_key(ctx, c->x509, c->key, c->chain, 1) != 1)) {
-		SSL_CTX_free(ctx);
-		return NULL;
-	}
-	return ctx;
+	(void)arg;
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_APPLICATION_VERIFICATION);
+	return 1;
 }
 
-static bool make_contexts(struct tls_store *t)
+static SSL_CTX *make_ctx(const SSL_METHOD *method)
 {
-	t->bare = make_ctx(t, TLS_S2S_OUT, NULL);
-	for (size_t i = 0; i < t->nr; i++) {
-		for (int role = TLS_C2S; role <= TLS_S2S_OUT; role++) {
-			t->certs[i].ctx[role] = make_ctx(t, (enum tls_role)role, &t->certs[i]);
-			if (t->certs[i].ctx[role] == NULL)
-				return false;
+	SSL_CTX *ctx = SSL_CTX_new(method);
+
+	if (ctx == NULL)
+		return NULL;
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_read_ahead(ctx, 1);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_cert_verify_callback(ctx, judge_later, NULL);
+	/* FIPS providers know no X25519 */
+	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 && SSL_CTX_set_max_proto_version(ctx, 0) == 1 &&
+	    SSL_CTX_set_cipher_list(ctx, ciphers) == 1 && SSL_CTX_set_ciphersuites(ctx, suites) == 1 &&
+	    (SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1 || SSL_CTX_set1_groups_list(ctx, "P-256:P-384") == 1))
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+static SSL_CTX *make_server_ctx(const struct tls_cert *c)
+{
+	SSL_CTX *ctx = make_ctx(TLS_server_method());
+
+	if (ctx == NULL)
+		return NULL;
+	SSL_CTX_set_num_tickets(ctx, 1); /* each costs 20 µs, and who reconnects needs one */
+	SSL_CTX_set_max_early_data(ctx, 0);
+	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"ambrosia", 8);
+	SSL_CTX_set_tlsext_servername_callback(ctx, on_sni);
+	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	if (SSL_CTX_use_cert_and_key(ctx, c->x509, c->key, c->chain, 1) == 1)
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+static const char *openssl_why(void)
+{
+	const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+	return text ? text : "OpenSSL refuses it";
+}
+
+/* Lets go of those that OpenSSL refuses: a key too small for the system's security level, say. */
+static void make_contexts(struct tls_store *t)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->certs.nr; i++) {
+		struct tls_certs refused = {.v = NULL, .nr = 1};
+		struct tls_cert *c = &t->certs.v[i];
+
+		ERR_clear_error();
+		c->ctx = make_server_ctx(c);
+		if (c->ctx != NULL) {
+			t->certs.v[kept++] = *c;
+			continue;
 		}
+		log_warn("tls", 0, "certificate", "file=%s why=%s", log_escape(slice_str(c->path)), log_escape(slice_str(openssl_why())));
+		refused.v = mem_alloc(sizeof *c);
+		refused.v[0] = *c;
+		tls_certs_clear(&refused);
 	}
-	return t->nr > 0;
+	t->certs.nr = kept;
+	ERR_clear_error();
+}
+
+/* --- the store ----------------------------------------------------------- */
+
+static bool fall_back(struct tls_store *t, const struct tls_store_options *o, char *why, size_t why_size)
+{
+	if (!tls_certs_add_self_signed(&t->certs, o->state_dir, o->public_host, why, why_size))
+		return false;
+	t->self_signed = mem_strdup(t->certs.v[0].path);
+	log_warn("tls", 0, "self-signed", "file=%s why=\"no certificate was found, so clients must be told to trust this one\"",
+		 log_escape(slice_str(t->self_signed)));
+	make_contexts(t);
+	snprintf(why, why_size, "%s: OpenSSL refuses it", t->self_signed);
+	return t->certs.nr != 0;
+}
+
+static bool make_trust(struct tls_store *t, char *why, size_t why_size)
+{
+	t->out = make_ctx(TLS_client_method());
+	t->trust = X509_STORE_new();
+	if (t->out != NULL && t->trust != NULL && X509_STORE_set_default_paths(t->trust) == 1) {
+		ERR_clear_error(); /* a folder of authorities that is not there is no error */
+		return true;
+	}
+	snprintf(why, why_size, "OpenSSL cannot be set up: %s", openssl_why());
+	ERR_clear_error();
+	return false;
 }
 
 struct tls_store *tls_store_load(const struct tls_store_options *o, char *why, size_t why_size)
 {
 	struct tls_store *t = NEW(struct tls_store);
 
+	init_once();
 	atomic_init(&t->refs, 1);
-	for (const char *const *dir = o->dirs; *dir != NULL; dir++)
-		tls_certs_scan(*dir, &t->certs, &t->nr);
-	if (t->nr == 0)
-		t->self_signed = tls_certs_self_signed(o->state_dir, o->public_host, &t->certs, &t->nr, why, why_size);
-	if (t->nr > 0 && make_contexts(t))
-		return t;
-	if (t->nr > 0)
-		snprintf(why, why_size, "a certificate could not be used: %s", ERR_reason_error_string(ERR_get_error()));
-	tls_store_unref(t);
-	return NULL;
+	t->ask_clients = o->ask_clients;
+	t->by_name = hash_new();
+	for (size_t i = 0; o->dirs && o->dirs[i]; i++)
+		tls_certs_scan(&t->certs, o->dirs[i]);
+	make_contexts(t);
+	if ((t->certs.nr == 0 && !fall_back(t, o, why, why_size)) || !make_trust(t, why, why_size)) {
+		tls_store_unref(t);
+		return NULL;
+	}
+	index_names(t, o->public_host);
+	return t;
 }
 
 struct tls_store *tls_store_ref(struct tls_store *t)
@@ -148,15 +280,17 @@ void tls_store_unref(struct tls_store *t)
 {
 	if (t == NULL || atomic_fetch_sub(&t->refs, 1) != 1)
 		return;
-	tls_certs_free(t->certs, t->nr);
-	SSL_CTX_free(t->bare);
+	tls_certs_clear(&t->certs);
+	hash_free(t->by_name);
+	SSL_CTX_free(t->out);
+	X509_STORE_free(t->trust);
 	free(t->self_signed);
 	free(t);
 }
 
 bool tls_store_has(const struct tls_store *t, const char *domain_ascii)
 {
-	return t->self_signed == NULL && cert_for((struct tls_store *)t, domain_ascii) != NULL;
+	return t->self_signed == NULL && find(t, domain_ascii) != NULL;
 }
 
 const char *tls_store_self_signed(const struct tls_store *t)
@@ -164,76 +298,70 @@ const char *tls_store_self_signed(const struct tls_store *t)
 	return t->self_signed;
 }
 
-static SSL *make_client(struct tls_store *t, const char *remote, const char *own, const char *alpn)
-{
-	struct tls_cert *c = t->self_signed == NULL ? cert_for(t, own) : NULL;
-	SSL *ssl = SSL_new(c != NULL ? c->ctx[TLS_S2S_OUT] : t->bare);
-	unsigned char wire[32];
+/* --- TLS objects --------------------------------------------------------- */
 
-	if (ssl == NULL)
-		return NULL;
+static bool set_sni(SSL *ssl, const char *host)
+{
+	unsigned char addr[sizeof(struct in6_addr)];
+
+	/* RFC 6066 section 3: no literal addresses */
+	if (host == NULL || host[0] == '[' || inet_pton(AF_INET, host, addr) == 1 || inet_pton(AF_INET6, host, addr) == 1)
+		return true;
+	return SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+static bool offer_alpn(SSL *ssl, const char *alpn)
+{
+	unsigned char wire[32];
+	size_t n = alpn ? strlen(alpn) : 0;
+
+	if (n == 0)
+		return true;
+	ASSERT(n < sizeof wire);
+	wire[0] = (unsigned char)n;
+	memcpy(wire + 1, alpn, n);
+	return SSL_set_alpn_protos(ssl, wire, (unsigned)n + 1) == 0; /* 0 is success, here only */
+}
+
+static bool set_up_out(const struct tls_store *t, SSL *ssl, const char *remote, const char *own, const char *alpn)
+{
+	struct tls_cert *c = t->self_signed ? NULL : find(t, own);
+
 	SSL_set_connect_state(ssl);
-	SSL_set_tlsext_host_name(ssl, remote);
-	if (alpn != NULL && strlen(alpn) < sizeof wire) {
-		wire[0] = (unsigned char)strlen(alpn);
-		memcpy(wire + 1, alpn, wire[0]);
-		SSL_set_alpn_protos(ssl, wire, wire[0] + 1u);
-	}
-	return ssl;
+	return set_sni(ssl, remote) && offer_alpn(ssl, alpn) && (c == NULL || SSL_use_cert_and_key(ssl, c->x509, c->key, c->chain, 1) == 1);
+}
+
+/* Resumption would skip the certificate's chain, which we judge ourselves: no tickets where one is asked for. */
+static void ask_for_certificate(SSL *ssl)
+{
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+	SSL_set_options(ssl, SSL_OP_NO_TICKET);
+	SSL_set_num_tickets(ssl, 0);
 }
 
 SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn)
 {
-	struct tls_cert *c;
-	SSL *ssl;
+	struct tls_cert *c = role == TLS_S2S_OUT ? NULL : find(t, hint);
+	SSL *ssl = SSL_new(role == TLS_S2S_OUT ? t->out : c ? c->ctx : t->def->ctx);
 
-	if (role == TLS_S2S_OUT)
-		return make_client(t, hint, own, alpn);
-	c = cert_for(t, hint);
-	ssl = SSL_new((c != NULL ? c : &t->certs[0])->ctx[role]);
-	if (ssl != NULL) {
-		SSL_set_accept_state(ssl);
-		SSL_set_app_data(ssl, (char *)alpn);
+	if (ssl == NULL)
+		return NULL;
+	if (SSL_set_ex_data(ssl, store_index, t) != 1)
+		goto fail;
+	tls_store_ref(t);
+	if (role == TLS_S2S_OUT) {
+		if (!set_up_out(t, ssl, hint, own, alpn))
+			goto fail;
+		return ssl;
 	}
+	SSL_set_accept_state(ssl);
+	if (alpn && SSL_set_app_data(ssl, (char *)(uintptr_t)alpn) != 1)
+		goto fail;
+	if (role == TLS_S2S_IN || t->ask_clients)
+		ask_for_certificate(ssl);
 	return ssl;
-}
-
-static size_t end_point(SSL *ssl, unsigned char *out, size_t size)
-{
-	X509 *cert = SSL_get_certificate(ssl);
-	int md = NID_undef;
-	const EVP_MD *hash;
-	unsigned n = 0;
-
-	if (cert == NULL || size < EVP_MAX_MD_SIZE)
-		return 0;
-	/* RFC 5929 section 4.1: the hash of the signature, SHA-256 in the place of MD5 and SHA-1. */
-	OBJ_find_sigid_algs(X509_get_signature_nid(cert), &md, NULL);
-	hash = md == NID_md5 || md == NID_sha1 || md == NID_undef ? EVP_sha256() : EVP_get_digestbynid(md);
-	return hash != NULL && X509_digest(cert, hash, out, &n) == 1 ? n : 0;
-}
-
-size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_t size)
-{
-	static const char label[] = "EXPORTER-Channel-Binding";
-	bool tls13 = SSL_version(ssl) >= TLS1_3_VERSION;
-
-	if (strcmp(type, "tls-server-end-point") == 0)
-		return end_point(ssl, out, size);
-	if (strcmp(type, "tls-exporter") == 0 && size >= 32 && (tls13 || SSL_get_extms_support(ssl) == 1))
-		return SSL_export_keying_material(ssl, out, 32, label, sizeof label - 1, NULL, 0, 1) == 1 ? 32 : 0;
-	/* tls-unique means the first Finished message, which on a full handshake is the client's. RFC 9266 leaves it undefined for TLS 1.3; see
-	 * docs/DECISIONS.md for why it is there all the same. */
-	if (strcmp(type, "tls-unique") == 0)
-		return SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, size) : SSL_get_peer_finished(ssl, out, size);
-	return 0;
-}
-
-bool tls_peer_trusted(SSL *ssl, const char **why)
-{
-	long result = SSL_get_verify_result(ssl);
-	X509 *cert = SSL_get0_peer_certificate(ssl);
-
-	*why = cert == NULL ? "no certificate" : X509_verify_cert_error_string(result);
-	return cert != NULL && result == X509_V_OK;
+fail:
+	SSL_free(ssl);
+	ERR_clear_error();
+	return NULL;
 }

@@ -16,6 +16,7 @@ struct tls_store_options {
 	const char *const *dirs;      /* NULL-terminated; each may be absent. PEM chains as DESIGN.md section 7 says */
 	const char *state_dir;        /* where a self-signed one is kept when dirs hold none: self-signed.crt / .key */
 	const char *public_host;      /* names of the self-signed certificate: this and localhost */
+	bool ask_clients;             /* ask c2s clients for a certificate (EXTERNAL); off: some of them prompt their users when asked */
 };
 
 /* Loads or makes certificates; warnings (self-signed made, unreadable files) go to the log. NULL with a line in why. Blocking: not on a loop. */
@@ -30,7 +31,7 @@ const char *tls_store_self_signed(const struct tls_store *t);
 enum tls_role { TLS_C2S, TLS_S2S_IN, TLS_S2S_OUT };
 /* A new SSL, owned by the caller. Accepting roles: hint is the stream's `to` as A-labels or NULL (direct TLS); S2S_IN asks for a certificate without
  * failing on a bad one. S2S_OUT: `hint` is the remote domain (SNI, verification names), `own` the domain whose certificate we show if we hold one. alpn:
- * "xmpp-client", "xmpp-server" required/offered when direct, NULL else. */
+ * "xmpp-client", "xmpp-server" (static) required/offered when direct, NULL else: a client that offers others is refused, one that offers none is taken. */
 SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn);
 
 /* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be had. */

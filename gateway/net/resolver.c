@@ -1,0 +1,236 @@
+/*
+ * libunbound inside the loop. It always forwards: left to itself it would ask the root servers. Its own patience with a dead server is some
+ * twenty seconds and its cancellation belongs to its other modes, so a question that nobody waits for any more is just left to end, its
+ * answer dropped here. The callback may come inside ub_resolve_event.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unbound-event.h>
+#include <unbound.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "net/resolver_int.h"
+
+enum { TIMEOUT_MS = 10000, SERVERS_MAX = 3, CLASS_IN = 1 };
+
+struct resolver_query {
+	struct resolver *r;
+	resolver_answer_fn *fn;
+	void *arg;                       /* NULL: nobody waits */
+	unsigned tag;
+	struct resolver_query *next, **prev;
+};
+
+struct resolver {
+	struct loop *loop;
+	struct ub_ctx *ctx;
+	unsigned timeout_ms;
+	unsigned nr_servers;
+	struct resolver_query *queries;
+	struct resolve *resolves;
+};
+
+static void unlink_query(struct resolver_query *u)
+{
+	*u->prev = u->next;
+	if (u->next)
+		u->next->prev = u->prev;
+	free(u);
+}
+
+static void on_answer(void *arg, int rcode, void *packet, int packet_n, int security, char *why_bogus, int was_ratelimited)
+{
+	struct resolver_query *u = arg, q = *u;
+	struct dns_answer a = {.rcode = rcode, .security = (enum dns_security)security, .why = why_bogus};
+
+	(void)was_ratelimited;
+	/* libunbound's word on an error counts before the packet, which must not be read then */
+	if (rcode == 0 && packet != NULL && packet_n > 0)
+		a.packet = (struct slice){packet, (size_t)packet_n};
+	unlink_query(u);
+	if (q.arg)
+		q.fn(q.arg, q.tag, &a);
+}
+
+bool resolver_ask(struct resolver *r, const char *name, unsigned type, resolver_answer_fn *fn, void *arg, unsigned tag, const char **why)
+{
+	struct resolver_query *u = NEW(struct resolver_query);
+
+	*u = (struct resolver_query){.r = r, .fn = fn, .arg = arg, .tag = tag, .next = r->queries, .prev = &r->queries};
+	if (u->next)
+		u->next->prev = &u->next;
+	r->queries = u;
+	int err = ub_resolve_event(r->ctx, name, (int)type, CLASS_IN, u, on_answer, NULL);
+	if (err == 0)
+		return true;
+	*why = ub_strerror(err);
+	unlink_query(u);
+	return false;
+}
+
+void resolver_forget(struct resolver *r, const void *arg)
+{
+	for (struct resolver_query *u = r->queries; u; u = u->next) {
+		if (u->arg == arg)
+			u->arg = NULL;
+	}
+}
+
+struct loop *resolver_loop(const struct resolver *r)
+{
+	return r->loop;
+}
+
+unsigned resolver_timeout_ms(const struct resolver *r)
+{
+	return r->timeout_ms;
+}
+
+const char *resolver_mute(const struct resolver *r)
+{
+	return r->nr_servers ? NULL : "the system names no DNS server (nameserver in /etc/resolv.conf, or --resolver)";
+}
+
+struct resolve **resolver_list(struct resolver *r)
+{
+	return &r->resolves;
+}
+
+/* --- set-up -------------------------------------------------------------- */
+
+static bool is_address(const char *text)
+{
+	unsigned char bytes[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+static bool is_port(const char *text)
+{
+	char *end;
+	unsigned long port = strtoul(text, &end, 10);
+
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && port > 0 && port <= 65535;
+}
+
+/* ADDR:PORT, [ADDR6]:PORT, or an address alone, as libunbound wants it: ADDR@PORT. */
+static bool translate(const char *server, char *out, size_t size)
+{
+	const char *colon = strrchr(server, ':'), *from = server, *port = NULL;
+	char addr[64];
+	size_t n = strlen(server);
+
+	if (!is_address(server)) {
+		if (colon == NULL)
+			return false;
+		port = colon + 1;
+		n = (size_t)(colon - server);
+		if (server[0] == '[' && n > 2 && colon[-1] == ']') {
+			from++;
+			n -= 2;
+		}
+	}
+	if (n >= sizeof addr)
+		return false;
+	snprintf(addr, sizeof addr, "%.*s", (int)n, from);
+	if (!is_address(addr) || (port && !is_port(port)))
+		return false;
+	return snprintf(out, size, "%s@%s", addr, port ? port : "53") < (int)size;
+}
+
+static bool use_server(struct resolver *r, const char *server)
+{
+	char text[80];
+
+	if (!translate(server, text, sizeof text) || ub_ctx_set_fwd(r->ctx, text) != 0)
+		return false;
+	r->nr_servers++;
+	return true;
+}
+
+/* A system without one (a container before its network, say) is no reason not to start: who asks is told. */
+static void use_resolv_conf(struct resolver *r, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char line[256], addr[128];
+
+	if (f == NULL)
+		return;
+	while (r->nr_servers < SERVERS_MAX && fgets(line, sizeof line, f)) {
+		if (sscanf(line, " nameserver %127s", addr) != 1)
+			continue;
+		/* a zone index is for link-local addresses, which libunbound takes as they are */
+		if (strchr(addr, '%') ? ub_ctx_set_fwd(r->ctx, addr) == 0 && ++r->nr_servers : use_server(r, addr))
+			continue;
+		log_warn("dns", 0, "resolv-conf", "nameserver=%s why=\"not an address\"", log_escape(slice_str(addr)));
+	}
+	fclose(f);
+}
+
+/* Without an anchor nothing is secure and nothing bogus. */
+static bool use_anchor(struct resolver *r, const char *file, char *why, size_t why_size)
+{
+	static const char *const usual[] = {"/usr/share/dns/root.key", "/var/lib/unbound/root.key"};
+
+	for (size_t i = 0; file == NULL && i < ARRAY_LEN(usual); i++) {
+		if (access(usual[i], R_OK) == 0)
+			return ub_ctx_add_ta_file(r->ctx, usual[i]) == 0;
+	}
+	if (file == NULL || (access(file, R_OK) == 0 && ub_ctx_add_ta_file(r->ctx, file) == 0))
+		return true;
+	snprintf(why, why_size, "the trust anchor %s cannot be read; name another with --trust-anchor", file);
+	return false;
+}
+
+static bool set_up(struct resolver *r, const struct resolver_options *o, char *why, size_t why_size)
+{
+	static const char *const settings[][2] = {
+		{"do-not-query-localhost:", "no"},   /* systemd-resolved, dnsmasq and docker live there */
+		{"infra-host-ttl:", "60"},           /* a server that was away is asked again soon */
+		{"infra-keep-probing:", "yes"},
+		{"outgoing-range:", "64"},
+	};
+
+	snprintf(why, why_size, "the DNS library cannot be set up");
+	r->ctx = ub_ctx_create_event(loop_base(r->loop));
+	if (r->ctx == NULL)
+		return false;
+	ub_ctx_debugout(r->ctx, NULL); /* it would write lines of its own to our standard error */
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		if (ub_ctx_set_option(r->ctx, settings[i][0], settings[i][1]) != 0)
+			return false;
+	}
+	if (o->server == NULL) {
+		use_resolv_conf(r, o->resolv_conf ? o->resolv_conf : "/etc/resolv.conf");
+	} else if (!use_server(r, o->server)) {
+		snprintf(why, why_size, "%s is no DNS server's address; --resolver takes ADDR:PORT", o->server);
+		return false;
+	}
+	return use_anchor(r, o->trust_anchor, why, why_size);
+}
+
+struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size)
+{
+	struct resolver *r = NEW(struct resolver);
+
+	r->loop = l;
+	r->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
+	if (set_up(r, o, why, why_size))
+		return r;
+	resolver_free(r);
+	return NULL;
+}
+
+void resolver_free(struct resolver *r)
+{
+	if (r == NULL)
+		return;
+	resolve_drop_all(r);
+	if (r->ctx)
+		ub_ctx_delete(r->ctx);
+	while (r->queries)
+		unlink_query(r->queries);
+	free(r);
+}

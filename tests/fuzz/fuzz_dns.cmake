@@ -1,0 +1,1 @@
+set(fuzz_dns_LIBS gw_net)

@@ -1,0 +1,347 @@
+/* Resolving against a name server of the test's own. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "../check.h"
+#include "ca.h"
+#include "dns_fake.h"
+#include "net/resolve.h"
+#include "pair.h"
+
+#define S(domain) "_xmpp-server._tcp." domain
+
+static const struct fake_record zone[] = {
+	{S("two.example"), 33, "10 1 5270 x1.two.example", 0},
+	{S("two.example"), 33, "5 1 5269 X2.two.example", 0},
+	{S("two.example"), 33, "20 1 5269 nowhere.two.example", 0},
+	{"x1.two.example", 1, "192.0.2.1", 0},
+	{"x1.two.example", 28, "2001:db8::1", 0},
+	{"x2.two.example", 1, "192.0.2.2", 0},
+	{"x2.two.example", 1, "192.0.2.3", 0},
+	{"plain.example", 1, "192.0.2.4", 0},
+	{"nodata.example", 16, NULL, 0},
+	{S("nodata.example"), 16, NULL, 0},
+	{S("closed.example"), 33, "0 0 0 .", 0},
+	{"closed.example", 1, "192.0.2.5", 0},
+	{S("broken.example"), 0, NULL, 2},
+	{"broken.example", 1, "192.0.2.6", 0},
+	{S("silent.example"), 0, NULL, -1},
+	{"silent.example", 1, "192.0.2.7", 0},
+	{S("half.example"), 33, "1 1 5269 good.half.example", 0},
+	{S("half.example"), 33, "2 1 5269 mute.half.example", 0},
+	{"good.half.example", 1, "192.0.2.8", 0},
+	{"good.half.example", 28, NULL, 0},
+	{"mute.half.example", 0, NULL, -1},
+	{S("failing.example"), 33, "1 1 5269 x.failing.example", 0},
+	{"x.failing.example", 0, NULL, 2},
+	{S("alias.example"), 33, "1 1 5269 c1.alias.example", 0},
+	{"c1.alias.example", 5, "c2.alias.example", 0},
+	{"c2.alias.example", 1, "192.0.2.9", 0},
+	{S("srvalias.example"), 5, S("two.example"), 0},
+	{S("many.example"), 33, "1 0 5269 plain.example", 0},
+	{"many6.example", 28, "2001:db8::11", 0},
+	{"many6.example", 28, "2001:db8::12", 0},
+	{"many6.example", 28, "2001:db8::13", 0},
+	{"many6.example", 28, "2001:db8::14", 0},
+	{"many6.example", 28, "2001:db8::15", 0},
+	{"many6.example", 28, "2001:db8::16", 0},
+	{"many6.example", 1, "192.0.2.10", 0},
+	{S("odd.example"), 33, "1 1 0 plain.example", 0},
+	{"odd.example", 1, "192.0.2.11", 0},
+	{NULL, 0, NULL, 0},
+};
+
+static struct fake *fake;
+static struct resolver *resolver;
+static unsigned nr_done;
+static enum resolve_status status;
+static struct resolve_target targets[RESOLVE_TARGETS_MAX];
+static size_t nr_targets;
+static char why[300];
+static bool inside;
+
+static void on_done(void *arg, enum resolve_status s, const struct resolve_target *t, size_t nr, const char *text)
+{
+	(void)arg;
+	CHECK(!inside); /* never inside the call that asked */
+	nr_done++;
+	status = s;
+	nr_targets = nr;
+	if (nr != 0)
+		memcpy(targets, t, nr * sizeof *t);
+	snprintf(why, sizeof why, "%s", text ? text : "");
+	CHECK((s == RESOLVE_OK) == (nr > 0));
+	CHECK((s == RESOLVE_OK) == (text == NULL));
+}
+
+static void begin(const struct resolver_options *o)
+{
+	char text[200];
+
+	pair_begin();
+	fake = fake_new(loop, zone);
+	struct resolver_options with = *o;
+	if (with.server == NULL && with.resolv_conf == NULL)
+		with.server = fake_address(fake);
+	resolver = resolver_new(loop, &with, text, sizeof text);
+	CHECK(resolver != NULL);
+}
+
+static void end(void)
+{
+	resolver_free(resolver);
+	fake_free(fake);
+	pair_end();
+}
+
+static struct resolve *ask(const char *domain)
+{
+	nr_done = 0;
+	inside = true;
+	struct resolve *q = resolve_server(resolver, domain, "_xmpp-server._tcp", 5269, on_done, NULL);
+	inside = false;
+	return q;
+}
+
+static void resolve(const char *domain)
+{
+	(void)ask(domain);
+	CHECK(run_until(&nr_done, 1));
+	CHECK_EQ(nr_done, 1);
+}
+
+static const char *text_of(size_t target, unsigned addr)
+{
+	static char out[4][80];
+	static unsigned turn;
+	char ip[INET6_ADDRSTRLEN] = "?", *to = out[turn++ % 4];
+	const struct sockaddr_storage *at = &targets[target].addrs[addr];
+
+	if (at->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *six = (const void *)at;
+		snprintf(to, sizeof out[0], "[%s]:%u", inet_ntop(AF_INET6, &six->sin6_addr, ip, sizeof ip), ntohs(six->sin6_port));
+	} else {
+		const struct sockaddr_in *four = (const void *)at;
+		snprintf(to, sizeof out[0], "%s:%u", inet_ntop(AF_INET, &four->sin_addr, ip, sizeof ip), ntohs(four->sin_port));
+	}
+	return to;
+}
+
+static void test_srv(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("two.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 2); /* the one without an address is left out */
+	CHECK_STR(targets[0].host, "x2.two.example");
+	CHECK_EQ(targets[0].priority, 5);
+	CHECK_EQ(targets[0].nr_addrs, 2);
+	CHECK_STR(targets[1].host, "x1.two.example");
+	CHECK_EQ(targets[1].nr_addrs, 2);
+	CHECK_STR(text_of(1, 0), "[2001:db8::1]:5270");
+	CHECK_STR(text_of(1, 1), "192.0.2.1:5270");
+	CHECK(!targets[0].secure);
+	CHECK_EQ(fake_asked(fake, "two.example", 1), 0);
+	unsigned before = fake_asked(fake, S("two.example"), 33);
+	resolve("two.example"); /* from the cache: the callback comes inside the call */
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 2);
+	CHECK_EQ(fake_asked(fake, S("two.example"), 33), before);
+	end();
+}
+
+static void test_fallback(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("plain.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 1);
+	CHECK_STR(targets[0].host, "plain.example");
+	CHECK_STR(text_of(0, 0), "192.0.2.4:5269");
+	resolve("nodata.example");
+	CHECK_EQ(status, RESOLVE_NO_DOMAIN);
+	resolve("nxdomain.example");
+	CHECK_EQ(status, RESOLVE_NO_DOMAIN);
+	CHECK(why[0] != '\0');
+	resolve("odd.example"); /* port 0: no usable record */
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_STR(text_of(0, 0), "192.0.2.11:5269");
+	end();
+}
+
+static void test_no_service(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("closed.example");
+	CHECK_EQ(status, RESOLVE_NO_SERVICE);
+	CHECK_EQ(fake_asked(fake, "closed.example", 1), 0); /* never fallen back to */
+	end();
+}
+
+static void test_servers_fail(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("broken.example");
+	CHECK_EQ(status, RESOLVE_TIMEOUT);
+	CHECK(strstr(why, "SERVFAIL") != NULL);
+	CHECK_EQ(fake_asked(fake, "broken.example", 1), 0);
+	resolve("failing.example");
+	CHECK_EQ(status, RESOLVE_TIMEOUT);
+	end();
+}
+
+static void test_timeout(void)
+{
+	begin(&(struct resolver_options){.timeout_ms = 300});
+	uint64_t since = loop_now_ms(loop);
+	resolve("silent.example");
+	CHECK_EQ(status, RESOLVE_TIMEOUT);
+	CHECK(loop_now_ms(loop) - since < 1500);
+	CHECK(strstr(why, "in time") != NULL);
+	end(); /* with the question still open at libunbound */
+}
+
+/* One target's name server is dead: the other's addresses are not held up for the whole time. */
+static void test_grace(void)
+{
+	begin(&(struct resolver_options){.timeout_ms = 60000});
+	resolve("half.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 1);
+	CHECK_STR(text_of(0, 0), "192.0.2.8:5269");
+	end();
+}
+
+static void test_cname(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("alias.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_STR(targets[0].host, "c1.alias.example");
+	CHECK_STR(text_of(0, 0), "192.0.2.9:5269");
+	resolve("srvalias.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 2);
+	end();
+}
+
+/* IPv6 must not crowd out IPv4. */
+static void test_many_addresses(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("many6.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(targets[0].nr_addrs, 5);
+	CHECK_EQ(targets[0].addrs[0].ss_family, AF_INET6);
+	CHECK_STR(text_of(0, 4), "192.0.2.10:5269");
+	end();
+}
+
+static void test_literals(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("192.0.2.77");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_STR(text_of(0, 0), "192.0.2.77:5269");
+	resolve("[2001:db8::77]");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_STR(text_of(0, 0), "[2001:db8::77]:5269");
+	end();
+}
+
+static void test_impossible_names(void)
+{
+	char big[300];
+
+	begin(&(struct resolver_options){0});
+	memset(big, 'a', sizeof big - 1);
+	big[sizeof big - 1] = '\0';
+	const char *const names[] = {"", ".", "a..example", ".example", "example.", big, big + 235};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		resolve(names[i]);
+		CHECK_EQ(status, RESOLVE_NO_DOMAIN);
+	}
+	/* fits by itself, but not with the service in front: straight to the addresses */
+	for (size_t i = 49; i < 245; i += 50)
+		big[i] = '.';
+	memcpy(big + 240, ".example", 9);
+	resolve(big);
+	CHECK_EQ(status, RESOLVE_NO_DOMAIN);
+	CHECK_EQ(fake_asked(fake, big, 1), 1);
+	end();
+}
+
+static void test_cancel(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve_cancel(ask("two.example"));
+	resolve_cancel(ask("192.0.2.1"));
+	struct resolve *late = ask("silent.example");
+	run_for(50);
+	resolve_cancel(late);
+	run_for(50);
+	CHECK_EQ(nr_done, 0);
+	(void)ask("silent.example"); /* open when the resolver goes */
+	end();
+	CHECK_EQ(nr_done, 0);
+}
+
+static void test_no_server(void)
+{
+	const char *path = ca_path(ca_folder(), "resolv.conf");
+
+	ca_write_text(path, "# nothing\nsearch example\nnameserver not-an-address\n");
+	begin(&(struct resolver_options){.resolv_conf = path});
+	resolve("plain.example");
+	CHECK_EQ(status, RESOLVE_TIMEOUT);
+	CHECK(strstr(why, "resolv.conf") != NULL);
+	resolve("192.0.2.1");
+	CHECK_EQ(status, RESOLVE_OK);
+	end();
+	begin(&(struct resolver_options){.resolv_conf = "/nonexistent/resolv.conf"});
+	resolve("plain.example");
+	CHECK_EQ(status, RESOLVE_TIMEOUT);
+	end();
+}
+
+static void test_bad_options(void)
+{
+	const char *const bad[] = {"", "x", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:53x", "localhost:53", ":53", "[::1]:"};
+	char text[200];
+
+	pair_begin();
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		text[0] = '\0';
+		CHECK(resolver_new(loop, &(struct resolver_options){.server = bad[i]}, text, sizeof text) == NULL);
+		CHECK(strstr(text, "--resolver") != NULL);
+	}
+	const char *const good[] = {"127.0.0.1", "127.0.0.1:5353", "::1", "[::1]:53"};
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		struct resolver *r = resolver_new(loop, &(struct resolver_options){.server = good[i]}, text, sizeof text);
+
+		CHECK(r != NULL);
+		resolver_free(r);
+	}
+	CHECK(resolver_new(loop, &(struct resolver_options){.server = "127.0.0.1", .trust_anchor = "/nonexistent"}, text, sizeof text) == NULL);
+	CHECK(strstr(text, "--trust-anchor") != NULL);
+	pair_end();
+}
+
+int main(void)
+{
+	RUN(test_srv);
+	RUN(test_fallback);
+	RUN(test_no_service);
+	RUN(test_servers_fail);
+	RUN(test_timeout);
+	RUN(test_grace);
+	RUN(test_cname);
+	RUN(test_many_addresses);
+	RUN(test_literals);
+	RUN(test_impossible_names);
+	RUN(test_cancel);
+	RUN(test_no_server);
+	RUN(test_bad_options);
+	return check_done("net_resolve");
+}
