@@ -5,6 +5,8 @@
 #include "common/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <dirent.h>
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -113,13 +115,39 @@ void daemon_ready(const char *fmt, ...)
 	notify_systemd("READY=1");
 }
 
+static struct passwd *user_to_be(const char *user)
+{
+	return getpwnam(user && user[0] ? user : "ambrosia");
+}
+
+int daemon_hand_over(const char *dir, const char *user)
+{
+	struct passwd *pw = geteuid() == 0 ? user_to_be(user) : NULL;
+	struct dirent *entry;
+	struct stat st;
+	int failed;
+	DIR *d;
+
+	if (pw == NULL)
+		return 0;
+	d = opendir(dir);
+	if (d == NULL)
+		return -ERR_SYSTEM;
+	failed = fchown(dirfd(d), pw->pw_uid, pw->pw_gid);
+	while ((entry = readdir(d)) != NULL)
+		if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			failed |= fchownat(dirfd(d), entry->d_name, pw->pw_uid, pw->pw_gid, AT_SYMLINK_NOFOLLOW);
+	closedir(d);
+	return failed ? -ERR_SYSTEM : 0;
+}
+
 int daemon_become(const char *user)
 {
 	bool named = user && user[0];
 
 	if (geteuid() != 0)
 		return 0;
-	struct passwd *pw = getpwnam(named ? user : "ambrosia");
+	struct passwd *pw = user_to_be(user);
 	if (pw == NULL && named)
 		return -ERR_NOTFOUND;
 	if (pw == NULL) {

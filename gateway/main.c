@@ -1,8 +1,8 @@
+#include <errno.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -110,6 +110,8 @@ static int bind_one(const struct option_addr *a, uint16_t *port, const char *fla
 
 	if (a->none)
 		return -1;
+	if (*port == 0 && listener_probe(a->host, a->port, why, sizeof why) != 0)
+		daemon_die("%s; choose another with %s", why, flag);
 	fd = listener_bind(a->host, *port ? *port : a->port, port, why, sizeof why);
 	if (fd < 0)
 		daemon_die("%s; choose another with %s", why, flag);
@@ -120,7 +122,7 @@ static void load_tls(struct gateway *g)
 {
 	static const char *const system_dirs[] = {"/etc/ambrosia/certs", "/etc/letsencrypt/live", "/etc/ssl/private", NULL};
 	const char **dirs = mem_alloc((g->o.certs.nr + 1) * sizeof *dirs);
-	struct tls_store_options o = {.state_dir = g->o.state_dir, .public_host = g->o.public_host};
+	struct tls_store_options o = {.state_dir = g->o.state_dir, .public_host = g->o.public_host, .ask_clients = auth_pool_takes_external(g->auth)};
 	struct tls_store *t;
 	char why[400] = "";
 
@@ -221,6 +223,15 @@ static void svc_endpoint(const struct gateway *g, unsigned n, char *out, size_t 
 		snprintf(out, size, "%.*s:%lu", (int)(colon - g->o.svc), g->o.svc, port + n);
 }
 
+/* Later starts exceed earlier ones as long as the clock does; the registry's answer mends it where it doesn't. */
+static uint64_t incarnation(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const unsigned char *secret)
 {
 	char why[300] = "", bind[300], registry[400], key_path[4096];
@@ -232,7 +243,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
 		.registry = registry,
-		.incarnation = 1,
+		.incarnation = incarnation(),
 		.tls = g->tls,
 		.auth = g->auth,
 		.resolver = {.server = g->o.resolver},
@@ -278,13 +289,15 @@ static void on_reload(void *arg)
 /* What root made in the state folder belongs to the user from here on. */
 static void become_user(struct gateway *g)
 {
+	if (daemon_hand_over(g->o.state_dir, g->o.user) != 0)
+		daemon_die("cannot give %s to the user: %s", g->o.state_dir, strerror(errno));
 	if (daemon_become(g->o.user) != 0)
 		daemon_die("the user %s does not exist; name another with --user", g->o.user);
 }
 
 static void start_sasl(struct gateway *g, const unsigned char *secret)
 {
-	struct auth_pool_options o = {.salt_key = secret, .prep_local = jid_prep_local};
+	struct auth_pool_options o = {.salt_key = secret, .prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
 	char why[300] = "";
 
 	g->jobs = jobs_new(8, 1024);
@@ -342,11 +355,11 @@ int main(int argc, char **argv)
 		sockets[i].c2s_direct = bind_one(&g.o.c2s_direct, &g.port_c2s_direct, "--c2s-direct");
 		sockets[i].s2s = bind_one(&g.o.s2s, &g.port_s2s, "--s2s");
 	}
+	load_secret(&g, secret, sizeof secret);
+	start_sasl(&g, secret);
 	load_tls(&g);
 	become_user(&g);
-	load_secret(&g, secret, sizeof secret);
 	start_registry(&g);
-	start_sasl(&g, secret);
 	for (unsigned i = 0; i < n; i++)
 		make_worker(&g, i, &sockets[i], secret);
 	mem_wipe(secret, sizeof secret);

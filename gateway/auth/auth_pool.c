@@ -284,3 +284,8 @@ char *auth_pool_name(const struct auth_pool *p, struct slice text, const char *d
 	free(prepared);
 	return name;
 }
+
+bool auth_pool_takes_external(const struct auth_pool *p)
+{
+	return p->mech_list && has_word(p->mech_list, "EXTERNAL");
+}

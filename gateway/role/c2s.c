@@ -289,6 +289,7 @@ static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
 	}
 	stat_add(STAT_stanzas_out, 1);
 	conn_send(c->e.conn, buf_slice(&out));
+	stream_sent(c->e.stream, loop_now_ms(c->e.env->loop));
 	buf_clear(&out);
 	acks_push(&c->acks, conn_position(c->e.conn), seq);
 	conn_watch_acks(c->e.conn);

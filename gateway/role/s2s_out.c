@@ -321,6 +321,7 @@ void s2s_out_send(struct s2s_out *o, struct slice xml)
 {
 	ASSERT(o->attempt != NULL);
 	conn_send(o->attempt->e.conn, xml);
+	stream_sent(o->attempt->e.stream, loop_now_ms(o->env->loop));
 	conn_watch_acks(o->attempt->e.conn);
 }
 
