@@ -1,0 +1,1 @@
+set(fuzz_wire_LIBS svcproto_core)
