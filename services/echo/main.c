@@ -1,6 +1,7 @@
 /* ambrosia-echo: options, signals, and the library's own loop around echo.c. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/daemon.h"
 #include "common/log.h"
@@ -8,7 +9,7 @@
 #include "services/echo/echo.h"
 
 struct options {
-	struct option_list domains;
+	struct option_list domains, types;
 	char *state_dir, *registry, *key, *policy;
 	uint64_t weight;
 	enum log_level level;
@@ -18,6 +19,8 @@ struct options {
 static const struct option_def defs[] = {
 	{ .flag = "--domain", .arg = "NAME", .type = OPTION_LIST, .offset = AT(domains), .def_text = "required",
 	  .help = "a domain to echo for; may be repeated" },
+	{ .flag = "--types", .arg = "LIST", .type = OPTION_LIST, .offset = AT(types), .def_text = "client,server",
+	  .help = "which streams to take: client, server or both" },
 	{ .flag = "--state-dir", .arg = "DIR", .type = OPTION_STRING, .offset = AT(state_dir),
 	  .def_text = "/var/lib/ambrosia as root, else the user's state folder", .help = "where the local gateway's registry and our key are found" },
 	{ .flag = "--registry", .arg = "ENDPOINT=KEY[,...]", .type = OPTION_STRING, .offset = AT(registry),
@@ -67,10 +70,27 @@ static void on_linked(void *arg, unsigned nr_gateways)
 	ready = ready || nr_gateways > 0;
 }
 
+static unsigned types_of(const struct options *o)
+{
+	unsigned types = o->types.nr == 0 ? SVCPROTO_CLIENT | SVCPROTO_SERVER : 0;
+
+	for (size_t i = 0; i < o->types.nr; i++) {
+		if (strcmp(o->types.v[i], "client") == 0)
+			types |= SVCPROTO_CLIENT;
+		else if (strcmp(o->types.v[i], "server") == 0)
+			types |= SVCPROTO_SERVER;
+		else
+			option_wrong(&program, "--types %s: write client, server or client,server", o->types.v[i]);
+	}
+	return types;
+}
+
 static void register_all(struct svcproto *sp, const struct options *o)
 {
+	unsigned types = types_of(o);
+
 	for (size_t i = 0; i < o->domains.nr; i++) {
-		struct svcproto_registration r = { .domain = o->domains.v[i], .types = SVCPROTO_CLIENT | SVCPROTO_SERVER, .policy = o->policy,
+		struct svcproto_registration r = { .domain = o->domains.v[i], .types = types, .policy = o->policy,
 						   .weight = (uint32_t)o->weight };
 		int rc = svcproto_register(sp, &r);
 
