@@ -18,8 +18,8 @@ void daemon_ready(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Become `user` with its groups when started as root; user NULL or "" means: ambrosia if it exists, else stay with a warning.
  * -ERR_NOTFOUND for a named user that does not exist, -ERR_SYSTEM when the system refuses (errno). */
 MUST_CHECK int daemon_become(const char *user);
-/* As root, before daemon_become: gives the folder and the plain files in it to the user that daemon_become would take, so that what was made as root can
- * be read again afterwards. 0, or -ERR_SYSTEM (errno). */
+/* As root, before daemon_become: gives the folder and the plain files in it to the user that daemon_become would take, so that what was
+ * made as root can be read again afterwards. 0, or -ERR_SYSTEM (errno). */
 MUST_CHECK int daemon_hand_over(const char *dir, const char *user);
 /* The default state folder: /var/lib/ambrosia as root, else $XDG_STATE_HOME/ambrosia or ~/.local/state/ambrosia. Owned by the caller. */
 char *daemon_state_dir(void);

@@ -253,7 +253,8 @@ static int take_arguments(struct line *l, bool positional)
 			flags = false;
 		} else if (!flags || arg[0] != '-' || arg[1] == '\0') {
 			if (!positional)
-				option_wrong(l->prog, "\"%s\" is not expected: every setting has a flag, see %s --help", arg, l->prog->name);
+				option_wrong(l->prog, "\"%s\" is not expected: every setting has a flag, see %s --help", arg,
+					     l->prog->name);
 			l->argv[1 + nr_rest++] = arg;
 		} else if (!take_special(l, arg)) {
 			take_flag(l, arg);

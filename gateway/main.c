@@ -42,20 +42,23 @@ static const struct option_def defs[] = {
 	{"--registry-bind", "ENDPOINT", OPTION_STRING, AT(registry_bind), "tcp://127.0.0.1:5310", NULL,
 	 "of the embedded registry; it publishes on the next port", 0, 0},
 	{"--user", "NAME", OPTION_STRING, AT(user), NULL, "ambrosia, if it exists", "to become after binding, when started as root", 0, 0},
-	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others", 0, 0},
+	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others",
+	 0, 0},
 	{"--certs", "DIR", OPTION_LIST, AT(certs), NULL, "/etc/ambrosia/certs, /etc/letsencrypt/live, /etc/ssl/private",
 	 "certificates: any PEM chain in it, chosen by the names it holds", 0, 0},
 	{"--resolver", "ADDR:PORT", OPTION_STRING, AT(resolver), NULL, "/etc/resolv.conf", "DNS server", 0, 0},
 	{"--workers", "N", OPTION_NUMBER, AT(workers), "0", "one for each processor", "event loops", 0, WORKERS_MAX},
 	{"--auth-timeout", "SECONDS", OPTION_NUMBER, AT(auth_timeout), "30", NULL, "time to get from accept to bound", 1, 3600},
-	{"--stanza-max", "BYTES", OPTION_NUMBER, AT(stanza_max), "262144", NULL, "from a client; 8192 before authentication", 10000, 16777216},
+	{"--stanza-max", "BYTES", OPTION_NUMBER, AT(stanza_max), "262144", NULL, "from a client; 8192 before authentication", 10000,
+	 16777216},
 	{"--s2s-stanza-max", "BYTES", OPTION_NUMBER, AT(s2s_stanza_max), "524288", NULL, "from a server", 10000, 16777216},
 	{"--s2s-timeout", "SECONDS", OPTION_NUMBER, AT(s2s_timeout), "30", NULL, "time to reach a remote server", 1, 600},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
 
-static const struct option_program program = {"ambrosia-gateway", "the edge of an XMPP server: clients and servers in front, services behind", defs};
+static const struct option_program program = {"ambrosia-gateway",
+					      "the edge of an XMPP server: clients and servers in front, services behind", defs};
 
 struct gateway {
 	struct options o;
@@ -122,7 +125,8 @@ static void load_tls(struct gateway *g)
 {
 	static const char *const system_dirs[] = {"/etc/ambrosia/certs", "/etc/letsencrypt/live", "/etc/ssl/private", NULL};
 	const char **dirs = mem_alloc((g->o.certs.nr + 1) * sizeof *dirs);
-	struct tls_store_options o = {.state_dir = g->o.state_dir, .public_host = g->o.public_host, .ask_clients = auth_pool_takes_external(g->auth)};
+	struct tls_store_options o = {
+		.state_dir = g->o.state_dir, .public_host = g->o.public_host, .ask_clients = auth_pool_takes_external(g->auth)};
 	struct tls_store *t;
 	char why[400] = "";
 
@@ -297,7 +301,8 @@ static void become_user(struct gateway *g)
 
 static void start_sasl(struct gateway *g, const unsigned char *secret)
 {
-	struct auth_pool_options o = {.salt_key = secret, .prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
+	struct auth_pool_options o = {
+		.salt_key = secret, .prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
 	char why[300] = "";
 
 	g->jobs = jobs_new(8, 1024);

@@ -16,7 +16,8 @@
 #include "role/s2s_pair.h"
 
 /*
- * Wires the parts of a worker together and runs its loop. No locks: other threads speak to it by loop_post. Never blocks after worker_start.
+ * Wires the parts of a worker together and runs its loop. No locks: other threads speak to it by loop_post. Never blocks after
+ * worker_start.
  */
 
 #define ANNOUNCER_SOCKETS_MAX 32

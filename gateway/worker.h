@@ -2,8 +2,8 @@
 #define GATEWAY_WORKER_H
 
 /*
- * Everything that one event loop's thread owns: its listeners, its ROUTER for services, its view of the registry, its resolver and its connections. Workers share the
- * auth pool, the TLS store (immutable) and nothing else.
+ * Everything that one event loop's thread owns: its listeners, its ROUTER for services, its view of the registry, its resolver and its
+ * connections. Workers share the auth pool, the TLS store (immutable) and nothing else.
  */
 
 #include "role/env.h"
@@ -40,7 +40,8 @@ const char *worker_svc_endpoint(const struct worker *w);
 MUST_CHECK int worker_start(struct worker *w);
 /* From any thread: */
 void worker_set_tls(struct worker *w, struct tls_store *tls);   /* takes a reference */
-/* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed. */
+/* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed.
+ */
 void worker_drain(struct worker *w, unsigned patience_ms);
 void worker_join(struct worker *w);
 void worker_free(struct worker *w);                             /* after join, or if never started */

@@ -1,6 +1,6 @@
 /*
- * Every update is a message of its own with the next number, so that a subscriber sees what it missed. PUB drops for whoever reads too slowly:
- * that subscriber takes a new snapshot.
+ * Every update is a message of its own with the next number, so that a subscriber sees what it missed. PUB drops for whoever reads too
+ * slowly: that subscriber takes a new snapshot.
  */
 #include "registry/publish.h"
 
@@ -108,8 +108,8 @@ static bool add_frame(void *arg, const struct reg_frame *f)
 	return reg_put(&s->p->message, f);
 }
 
-void publish_snapshot(struct publisher *p, const struct registry_table *t, const char *keys, size_t keys_n, uint64_t request, uint64_t now_ms,
-		      bool (*send)(void *arg, const struct reg_message *m), void *arg)
+void publish_snapshot(struct publisher *p, const struct registry_table *t, const char *keys, size_t keys_n, uint64_t request,
+		      uint64_t now_ms, bool (*send)(void *arg, const struct reg_message *m), void *arg)
 {
 	struct snapshot s = { .p = p, .request = request, .send = send, .arg = arg };
 	const struct entry *e = NULL;

@@ -20,7 +20,7 @@ void publish_entry(struct publisher *p, const struct entry *e);
 void publish_keys(struct publisher *p, const char *text, size_t n, uint64_t serial);
 void publish_beat(struct publisher *p, uint64_t now_ms);
 /* The whole table to one member: send() for each message, which echoes `request`; stops when it says false. */
-void publish_snapshot(struct publisher *p, const struct registry_table *t, const char *keys, size_t keys_n, uint64_t request, uint64_t now_ms,
-		      bool (*send)(void *arg, const struct reg_message *m), void *arg);
+void publish_snapshot(struct publisher *p, const struct registry_table *t, const char *keys, size_t keys_n, uint64_t request,
+		      uint64_t now_ms, bool (*send)(void *arg, const struct reg_message *m), void *arg);
 
 #endif

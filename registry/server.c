@@ -1,6 +1,6 @@
 /*
- * The registry's thread: two sockets around the table. Whoever speaks is known by the User-Id that ZAP set, never by its routing id. Nothing is
- * kept for a member that does not read: what its socket does not take is dropped, and it asks again.
+ * The registry's thread: two sockets around the table. Whoever speaks is known by the User-Id that ZAP set, never by its routing id.
+ * Nothing is kept for a member that does not read: what its socket does not take is dropped, and it asks again.
  */
 #include "registry/server.h"
 
@@ -94,8 +94,8 @@ static void on_entry(struct request *q, struct reg_frame *f)
 
 	f->refused = registry_table_announce(q->s->table, q->user, &f->e, q->now, &seen, why, sizeof(why));
 	if (f->refused != NULL)
-		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind, log_escape(slice_str(f->e.name)),
-			 log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
+		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind,
+			 log_escape(slice_str(f->e.name)), log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
 	f->e.incarnation = seen.incarnation;
 	f->e.version = seen.version;
 	f->type = REG_NOTED;
@@ -289,7 +289,8 @@ static void *open_socket(void *context, int type, const struct svc_key *k)
 	    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "registry", 8) == 0 && set(s, ZMQ_ZAP_ENFORCE_DOMAIN, 1) && set(s, ZMQ_LINGER, 0) &&
 	    set(s, ZMQ_IPV6, 1) && set(s, ZMQ_SNDHWM, HIGH_WATER) && set(s, ZMQ_RCVHWM, HIGH_WATER) && set(s, ZMQ_HEARTBEAT_IVL, 1000) &&
 	    set(s, ZMQ_HEARTBEAT_TIMEOUT, 3000) && set(s, ZMQ_HEARTBEAT_TTL, 5000) && set(s, ZMQ_BACKLOG, 1024) &&
-	    zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 && (type != ZMQ_ROUTER || set(s, ZMQ_ROUTER_MANDATORY, 1)))
+	    zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
+	    (type != ZMQ_ROUTER || set(s, ZMQ_ROUTER_MANDATORY, 1)))
 		return s;
 	if (s != NULL)
 		zmq_close(s);

@@ -16,7 +16,8 @@ struct registry_server_options {
 	struct zap *zap;              /* the server gives it the keys of authorized_keys */
 	const char *bind;             /* ROUTER endpoint, "tcp://127.0.0.1:5310"; port 0 picks two; PUB on the next port */
 	const char *state_dir;        /* registry.key lives here */
-	const char *authorized_keys;  /* file; NULL: embedded, made in state_dir with gateway.key, service.key (`*`) and admin.key of the same user */
+	const char *authorized_keys; /* file; NULL: embedded, made in state_dir with gateway.key, service.key (`*`) and admin.key of the
+					same user */
 };
 
 /* Binds, then runs its own thread. NULL with a one-line reason in why. */

@@ -1,7 +1,7 @@
 /*
- * The table. An announcement is believed only as far as its connection's key goes: role, domain, and the key that it names. Withdrawn entries
- * stay as tombstones longer than any lease, so that an old announcement that comes late, or by another registry, raises nobody. An entry whose lease
- * ran out leaves one too, but its owner may come back with the same version.
+ * The table. An announcement is believed only as far as its connection's key goes: role, domain, and the key that it names. Withdrawn
+ * entries stay as tombstones longer than any lease, so that an old announcement that comes late, or by another registry, raises nobody. An
+ * entry whose lease ran out leaves one too, but its owner may come back with the same version.
  */
 #include "registry/table.h"
 
@@ -95,7 +95,9 @@ static const char *malformed(const char *user, const struct entry *e)
 		return strncmp(e->name, "tcp://", 6) == 0 ? NULL : "a gateway's endpoint begins with tcp://";
 	if (!keyset_domain_ok(e->name, strlen(e->name)))
 		return "the registration names no domain";
-	return e->types != 0 && (e->types & ~(unsigned)(SVCPROTO_CLIENT | SVCPROTO_SERVER)) == 0 ? NULL : "the registration has no type that is known";
+	return e->types != 0 && (e->types & ~(unsigned)(SVCPROTO_CLIENT | SVCPROTO_SERVER)) == 0
+		       ? NULL
+		       : "the registration has no type that is known";
 }
 
 static bool is_full(const struct registry_table *t, const char *key)

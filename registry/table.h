@@ -2,8 +2,8 @@
 #define REGISTRY_TABLE_H
 
 /*
- * What a registry knows, pure: entries with leases, tombstones, the authorised keys. Every change of it goes to ops->changed, numbered by whoever
- * publishes.
+ * What a registry knows, pure: entries with leases, tombstones, the authorised keys. Every change of it goes to ops->changed, numbered by
+ * whoever publishes.
  */
 
 #include "svcproto/entry.h"
@@ -25,8 +25,8 @@ void registry_table_free(struct registry_table *t);
 void registry_table_set_keys(struct registry_table *t, struct keyset *keys, uint64_t now_ms);
 const struct keyset *registry_table_keys(const struct registry_table *t);
 
-/* An announcement (or withdrawal) by `user`, the key that ZAP saw. seen gets the last incarnation and version known of it. NULL: in force (or older
- * than what is known: compare `seen`). Else why it is refused, in `why`. */
+/* An announcement (or withdrawal) by `user`, the key that ZAP saw. seen gets the last incarnation and version known of it. NULL: in force
+ * (or older than what is known: compare `seen`). Else why it is refused, in `why`. */
 const char *registry_table_announce(struct registry_table *t, const char *user, const struct entry *e, uint64_t now_ms, struct entry *seen,
 				    char *why, size_t why_size);
 /* Leases of all that this owner holds under this key begin anew. Returns how many there are; *version: the highest. */

@@ -1,6 +1,6 @@
 /*
- * Our own entries and their versions. One counter numbers all versions of an owner, so that the highest one and the number of entries tell a
- * registry and us whether we agree.
+ * Our own entries and their versions. One counter numbers all versions of an owner, so that the highest one and the number of entries tell
+ * a registry and us whether we agree.
  */
 #include "svcproto/announcer_int.h"
 
@@ -72,7 +72,8 @@ static int open_all(struct announcer *a, const struct announcer_options *o)
 	return rc != 0 || a->nr > 0 ? rc : SVCPROTO_E_NOREGISTRY;
 }
 
-struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg, int *error)
+struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg,
+				int *error)
 {
 	struct announcer *a = calloc(1, sizeof(*a));
 	int rc = a != NULL ? 0 : SVCPROTO_E_NOMEM;
@@ -225,9 +226,11 @@ static int own_set(struct announcer *a, const struct entry *e)
 
 int announcer_set_gateway(struct announcer *a, const struct directory_gateway *g)
 {
-	struct entry e = { .kind = DIR_GATEWAY, .name = g->endpoint, .public_host = g->public_host, .load = g->load, .draining = g->draining };
+	struct entry e = {
+		.kind = DIR_GATEWAY, .name = g->endpoint, .public_host = g->public_host, .load = g->load, .draining = g->draining};
 
-	if (g->endpoint == NULL || strlen(g->endpoint) > ENTRY_TEXT_MAX || (g->public_host != NULL && strlen(g->public_host) > ENTRY_TEXT_MAX))
+	if (g->endpoint == NULL || strlen(g->endpoint) > ENTRY_TEXT_MAX ||
+	    (g->public_host != NULL && strlen(g->public_host) > ENTRY_TEXT_MAX))
 		return SVCPROTO_E_INVALID;
 	return own_set(a, &e);
 }

@@ -2,9 +2,9 @@
 #define SVCPROTO_ANNOUNCER_H
 
 /*
- * A member's side of the registry protocol (PROTOCOL.md, part II): announces the member's own entries to every registry, renews leases, subscribes,
- * takes snapshots, and feeds a directory. Owns two 0MQ sockets for each registry (DEALER, SUB); no loop of its own: the owner polls the
- * sockets and calls dispatch, and tick at the time it said. Used by the service library and by every gateway worker.
+ * A member's side of the registry protocol (PROTOCOL.md, part II): announces the member's own entries to every registry, renews leases,
+ * subscribes, takes snapshots, and feeds a directory. Owns two 0MQ sockets for each registry (DEALER, SUB); no loop of its own: the owner
+ * polls the sockets and calls dispatch, and tick at the time it said. Used by the service library and by every gateway worker.
  */
 
 #include "svcproto/directory.h"
@@ -27,7 +27,8 @@ struct announcer_ops {
 	void (*log)(void *arg, enum svcproto_log level, const char *line);
 };
 
-struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg, int *error);
+struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg,
+				int *error);
 void announcer_free(struct announcer *a);       /* withdraws our entries, best effort */
 /* All sockets of this announcer; the set never changes after announcer_new. Returns their number, at most max. */
 size_t announcer_sockets(struct announcer *a, void **zsocks, size_t max);

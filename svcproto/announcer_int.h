@@ -46,8 +46,8 @@ struct announcer {
 	struct reg_frame frame;
 };
 
-int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint, size_t n,
-		  const char *key);
+int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint,
+		  size_t n, const char *key);
 void registry_close(struct registry *r);
 /* Reads everything there is, up to a budget; true when it stopped there. */
 bool registry_read(struct registry *r, uint64_t now_ms);

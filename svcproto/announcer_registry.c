@@ -1,6 +1,6 @@
 /*
- * Talking to one registry: announce, renew, subscribe, snapshot. What is lost on the way shows: by the count in RENEWED, by the number in the
- * beats, by silence. A registry that restarted shows by its epoch. A key that it does not know is tried again, ever more slowly.
+ * Talking to one registry: announce, renew, subscribe, snapshot. What is lost on the way shows: by the count in RENEWED, by the number in
+ * the beats, by silence. A registry that restarted shows by its epoch. A key that it does not know is tried again, ever more slowly.
  */
 #include "svcproto/announcer_int.h"
 
@@ -29,12 +29,18 @@ static bool next_port(char *out, size_t size, const char *endpoint)
 	return (size_t)snprintf(out, size, "%.*s:%lu", (int)(colon - endpoint), endpoint, port + 1) < size;
 }
 
-int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint, size_t n,
-		  const char *key)
+int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint,
+		  size_t n, const char *key)
 {
 	char router[256], pub[256];
-	struct zmon_options zo = { .zmq_context = o->zmq_context, .type = ZMQ_DEALER, .endpoint = router, .server_key = key,
-				   .public_key = o->public_key, .secret_key = o->secret_key, .high_water = HIGH_WATER, .message_max = SVC_BATCH_MAX };
+	struct zmon_options zo = {.zmq_context = o->zmq_context,
+				  .type = ZMQ_DEALER,
+				  .endpoint = router,
+				  .server_key = key,
+				  .public_key = o->public_key,
+				  .secret_key = o->secret_key,
+				  .high_water = HIGH_WATER,
+				  .message_max = SVC_BATCH_MAX};
 	int rc;
 
 	*r = (struct registry){ .a = a, .source = source, .retry_at_ms = NEVER, .retry_delay_ms = RETRY_MIN_MS };
@@ -202,7 +208,8 @@ static void feed_keys(struct registry *r, const struct reg_frame *f)
 	int rc = directory_feed_keys(r->a->directory, r->source, f);
 
 	if (rc != 0)
-		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s sends keys that are not taken: %s", r->dealer.endpoint, svcproto_strerror(rc));
+		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s sends keys that are not taken: %s", r->dealer.endpoint,
+			      svcproto_strerror(rc));
 	if (f->part + 1 == f->parts)
 		try_refused_again(r->a);
 }

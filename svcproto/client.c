@@ -1,7 +1,7 @@
 /*
  * The service's object. One epoll descriptor holds every 0MQ socket, a timer and a kick: it is readable when dispatch has work. 0MQ's
- * descriptors are edges, so every turn reads all sockets until they are empty or the budget ends, looks again after sending, and kicks itself
- * when anything is left. Nothing calls back outside of a turn.
+ * descriptors are edges, so every turn reads all sockets until they are empty or the budget ends, looks again after sending, and kicks
+ * itself when anything is left. Nothing calls back outside of a turn.
  */
 #include "svcproto/client.h"
 

@@ -2,8 +2,9 @@
 #define SVCPROTO_CLIENT_H
 
 /*
- * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers open,
- * tickets; client_pair.c: streams to other domains; client_reject.c: answers to refused stanzas; run.c: a loop for programs without one.
+ * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers
+ * open, tickets; client_pair.c: streams to other domains; client_reject.c: answers to refused stanzas; run.c: a loop for programs without
+ * one.
  */
 
 #include <stdatomic.h>
@@ -150,8 +151,8 @@ void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */
 void client_pairs_run(struct svcproto *sp);
 void client_pairs_free(struct svcproto *sp);
 
-/* client_reject.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it. Owned by the caller; NULL: none is due,
- * or no memory. */
+/* client_reject.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it. Owned by the caller;
+ * NULL: none is due, or no memory. */
 char *client_error_stanza(const char *xml, size_t n, const char *to, const char *type, const char *condition, size_t *out_n);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * One DEALER and one engine for each gateway worker of the directory. A connection that breaks ends the epoch at once: the gateway's ROUTER knows
- * the next connection by another routing id. 0MQ's own queues are kept short (a few batches, small kernel buffers), so that what the engine
- * decides to send next is what leaves next.
+ * One DEALER and one engine for each gateway worker of the directory. A connection that breaks ends the epoch at once: the gateway's ROUTER
+ * knows the next connection by another routing id. 0MQ's own queues are kept short (a few batches, small kernel buffers), so that what the
+ * engine decides to send next is what leaves next.
  */
 #include "svcproto/client.h"
 
@@ -166,7 +166,8 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	memcpy(cl->key, g->key, sizeof(cl->key));
 	TAILQ_INSERT_TAIL(&sp->links, cl, all);
 	cl->engine = svc_link_new(SVC_SERVICE, &sp->hello, &engine_ops, cl);
-	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket) == 0 && client_watch(sp, cl->z.monitor) == 0)
+	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket) == 0 &&
+	    client_watch(sp, cl->z.monitor) == 0)
 		return;
 	client_log(sp, SVCPROTO_LOG_ERROR, "cannot open a link to gateway %s", g->endpoint);
 	link_close(cl);
@@ -177,8 +178,9 @@ static struct client_link *link_find(struct svcproto *sp, const struct directory
 	struct client_link *cl;
 
 	TAILQ_FOREACH(cl, &sp->links, all)
-		if (memcmp(&cl->owner, &g->owner, sizeof(cl->owner)) == 0 && strcmp(cl->key, g->key) == 0 && strcmp(cl->z.endpoint, g->endpoint) == 0)
-			return cl;
+	if (memcmp(&cl->owner, &g->owner, sizeof(cl->owner)) == 0 && strcmp(cl->key, g->key) == 0 &&
+	    strcmp(cl->z.endpoint, g->endpoint) == 0)
+		return cl;
 	return NULL;
 }
 

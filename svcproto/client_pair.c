@@ -1,7 +1,8 @@
 /*
- * Stanzas to other domains: one ordered stream for each pair of domains, opened over the gateway that the pair falls to. A stanza leaves the queue
- * when the gateway acknowledged it or the service has heard that it cannot be delivered, exactly once. A stream that breaks is opened anew, elsewhere
- * if need be, and what was not acknowledged goes first, marked as possibly repeated; nothing waits without a stream longer than WAIT_MS.
+ * Stanzas to other domains: one ordered stream for each pair of domains, opened over the gateway that the pair falls to. A stanza leaves
+ * the queue when the gateway acknowledged it or the service has heard that it cannot be delivered, exactly once. A stream that breaks is
+ * opened anew, elsewhere if need be, and what was not acknowledged goes first, marked as possibly repeated; nothing waits without a stream
+ * longer than WAIT_MS.
  */
 #include "svcproto/client.h"
 
@@ -301,7 +302,8 @@ static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
 	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
 }
 
-int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length, uint64_t cookie)
+int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
+			 uint64_t cookie)
 {
 	struct queued *q;
 	struct pair *p;

@@ -1,6 +1,6 @@
 /*
- * The error stanza for a stanza that a gateway refused. It reads the start tag only, which the gateway's parser has found well-formed; anything that
- * does not look as it should gives no answer. Attribute values are copied as they stand, quotes and references included.
+ * The error stanza for a stanza that a gateway refused. It reads the start tag only, which the gateway's parser has found well-formed;
+ * anything that does not look as it should gives no answer. Attribute values are copied as they stand, quotes and references included.
  */
 #include "svcproto/client.h"
 

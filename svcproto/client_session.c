@@ -1,6 +1,6 @@
 /*
- * Streams that gateways open: client sessions and inbound server pairs. A ticket is the stream's serial number and the low bits of the stanza's
- * number, so that it can be looked up long after the stream has gone, and finds nothing then.
+ * Streams that gateways open: client sessions and inbound server pairs. A ticket is the stream's serial number and the low bits of the
+ * stanza's number, so that it can be looked up long after the stream has gone, and finds nothing then.
  */
 #include "svcproto/client.h"
 

@@ -1,8 +1,10 @@
 /*
  * The merged view of the registries. An entry is shown when the key that announced it may: the keys come from the same registries and are
- * checked here once more, whatever the registry let pass. Only a registry that has been up for a lease's length can make an entry go, unless
- * its owner withdrew it; what has a live link stays.
+ * checked here once more, whatever the registry let pass. Only a registry that has been up for a lease's length can make an entry go,
+ * unless its owner withdrew it; what has a live link stays.
  */
+#include "svcproto/directory.h"
+
 #include "svcproto/directory_feed.h"
 
 #include <stdio.h>
@@ -115,8 +117,8 @@ static bool permitted(const struct directory *d, const struct entry *e)
 {
 	if (e->kind == DIR_GATEWAY)
 		return keyset_role(d->keys, e->key) == DIR_ROLE_GATEWAY;
-	return keyset_role(d->keys, e->key) == DIR_ROLE_SERVICE &&
-	       (keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_CLIENT) || keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_SERVER));
+	return keyset_role(d->keys, e->key) == DIR_ROLE_SERVICE && (keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_CLIENT) ||
+								    keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_SERVER));
 }
 
 static unsigned ever_bucket(const char *domain)
@@ -266,8 +268,8 @@ void directory_feed_lost(struct directory *d, unsigned source)
 
 static bool same_content(const struct entry *a, const struct entry *b)
 {
-	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight && a->load == b->load &&
-	       a->draining == b->draining && a->gone == b->gone &&
+	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight &&
+	       a->load == b->load && a->draining == b->draining && a->gone == b->gone &&
 	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
 }
 

@@ -1,7 +1,8 @@
 #ifndef SVCPROTO_ENGINE_H
 #define SVCPROTO_ENGINE_H
 
-/* Private to the engine: link.c (epochs, timers), input.c and receive.c (what arrives), flush.c (what leaves), stream.c (one stream's life). */
+/* Private to the engine: link.c (epochs, timers), input.c and receive.c (what arrives), flush.c (what leaves), stream.c (one stream's
+ * life). */
 
 #include <sys/queue.h>
 

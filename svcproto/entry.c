@@ -1,5 +1,6 @@
 /*
- * The store: a chained hash over kind and name, so that all registrations of a domain lie in one chain, and a list of all. No order, no clock.
+ * The store: a chained hash over kind and name, so that all registrations of a domain lie in one chain, and a list of all. No order, no
+ * clock.
  */
 #include "svcproto/entry.h"
 

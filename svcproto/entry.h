@@ -2,8 +2,8 @@
 #define SVCPROTO_ENTRY_H
 
 /*
- * One entry of the registry (PROTOCOL.md part II) and a store of them, pure: the registry's table and the directory are both such a store with
- * rules of their own. An entry is known by kind, key, owner and name, so that nobody can touch what another key announced.
+ * One entry of the registry (PROTOCOL.md part II) and a store of them, pure: the registry's table and the directory are both such a store
+ * with rules of their own. An entry is known by kind, key, owner and name, so that nobody can touch what another key announced.
  */
 
 #include <sys/queue.h>
@@ -54,7 +54,8 @@ void entries_clear(struct entries *s);
 struct entry *entries_find(const struct entries *s, const struct entry *like);
 /* Everything of one kind and name, in turn: start with NULL. */
 struct entry *entries_next(const struct entries *s, enum directory_kind kind, const char *name, const struct entry *last);
-/* Takes a copy over what is known by the same kind, key, owner and name (whose own fields from until_ms on stay). NULL: no memory, nothing changed. */
+/* Takes a copy over what is known by the same kind, key, owner and name (whose own fields from until_ms on stay). NULL: no memory, nothing
+ * changed. */
 struct entry *entries_put(struct entries *s, const struct entry *e);
 void entries_remove(struct entries *s, struct entry *e);
 

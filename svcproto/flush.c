@@ -1,6 +1,6 @@
 /*
- * What leaves a link. Control frames first, in order; then chunks, round robin: a stream sends one chunk, or a few small stanzas, and goes to
- * the end of the line. A batch that the transport does not take is kept whole and offered again, since its number is spent.
+ * What leaves a link. Control frames first, in order; then chunks, round robin: a stream sends one chunk, or a few small stanzas, and goes
+ * to the end of the line. A batch that the transport does not take is kept whole and offered again, since its number is spent.
  */
 #include "svcproto/engine.h"
 
@@ -273,7 +273,8 @@ static int next_batch(struct svc_link *l)
 
 static bool epoch_output_due(const struct svc_link *l)
 {
-	return l->batch_n > 0 || outbox_left(&l->outbox) > 0 || !TAILQ_EMPTY(&l->control) || !TAILQ_EMPTY(&l->ready) || l->ping_due || l->pong_due;
+	return l->batch_n > 0 || outbox_left(&l->outbox) > 0 || !TAILQ_EMPTY(&l->control) || !TAILQ_EMPTY(&l->ready) || l->ping_due ||
+	       l->pong_due;
 }
 
 bool link_flush_due(const struct svc_link *l)

@@ -82,7 +82,8 @@ static void in_epoch(struct svc_link *l, const struct wire_batch *h, const uint8
 
 static bool first_frame(const uint8_t *p, size_t n, enum svc_side sender, uint8_t type, struct wire_frame *f, size_t *used)
 {
-	return wire_get_frame(p + WIRE_BATCH_HEADER, n - WIRE_BATCH_HEADER, f, used) == 0 && f->type == type && wire_check_frame(f, sender) == 0;
+	return wire_get_frame(p + WIRE_BATCH_HEADER, n - WIRE_BATCH_HEADER, f, used) == 0 && f->type == type &&
+	       wire_check_frame(f, sender) == 0;
 }
 
 static void welcome(struct svc_link *l, const struct message_hello *hello, uint32_t epoch)

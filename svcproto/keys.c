@@ -51,7 +51,8 @@ static int key_parse(const char *text, size_t n, struct svc_key *k)
 	k->public_z85[Z85_N] = '\0';
 	memcpy(k->secret_z85, text + Z85_N + 1, Z85_N);
 	k->secret_z85[Z85_N] = '\0';
-	if (svc_key_text_ok(k->secret_z85) && zmq_curve_public(public_again, k->secret_z85) == 0 && strcmp(public_again, k->public_z85) == 0)
+	if (svc_key_text_ok(k->secret_z85) && zmq_curve_public(public_again, k->secret_z85) == 0 &&
+	    strcmp(public_again, k->public_z85) == 0)
 		return 0;
 	svc_key_wipe(k);
 	return SVCPROTO_E_KEY;

@@ -102,7 +102,8 @@ bool keyset_domain_ok(const char *p, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)p[i];
 
-		if (c <= ' ' || c == 0x7f || (c >= 'A' && c <= 'Z') || c == '*' || c == '/' || c == '@' || c == ',' || (c == ':' && !literal))
+		if (c <= ' ' || c == 0x7f || (c >= 'A' && c <= 'Z') || c == '*' || c == '/' || c == '@' || c == ',' ||
+		    (c == ':' && !literal))
 			return false;
 	}
 	return true;

@@ -3,6 +3,8 @@
  * comes in with the calls. A callback may end the epoch, so whoever loops over streams or frames compares `era`; streams are freed only
  * when the outermost call returns.
  */
+#include "svcproto/link.h"
+
 #include "svcproto/engine.h"
 
 #include <stdio.h>

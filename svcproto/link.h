@@ -35,13 +35,15 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 
 struct svc_id { uint8_t b[16]; };
 
-/* What a side says of itself in HELLO (service) or WELCOME (gateway). A limit of 0 is the default; others are moved into the allowed range. */
+/* What a side says of itself in HELLO (service) or WELCOME (gateway). A limit of 0 is the default; others are moved into the allowed range.
+ */
 struct svc_hello {
 	struct svc_id instance;        /* random, for the life of the process */
 	uint64_t incarnation;
 	char name[64];                 /* of the program: for logs */
 	uint32_t stanza_bytes_max;     /* largest stanza that this side takes */
-	uint32_t stream_window_bytes;  /* initial CREDIT of every stream towards this side; also the most it ever holds un-taken (default 65536) */
+	uint32_t stream_window_bytes; /* initial CREDIT of every stream towards this side; also the most it ever holds un-taken (default
+					 65536) */
 	uint32_t unacked_stanzas_max, unacked_bytes_max; /* this side sends no more than this unacknowledged on a stream */
 	uint32_t streams_max;
 };
@@ -64,13 +66,13 @@ struct svc_refusal {
 };
 
 struct svc_link_ops {
-	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next flush;
-	 * anything else: the transport is broken and the epoch ends. May call svc_link_break, no other function of the engine. */
+	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next
+	 * flush; anything else: the transport is broken and the epoch ends. May call svc_link_break, no other function of the engine. */
 	int (*send)(void *arg, const void *batch, size_t n);
 	/* HELLO/WELCOME done: streams may be opened. Again after every new epoch (all streams of the old epoch got closed() before). */
 	void (*up)(void *arg, const struct svc_hello *peer);
-	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). Service only: also when
-	 * WELCOME refused us, without up() before; the engine tries again by itself. */
+	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). Service only:
+	 * also when WELCOME refused us, without up() before; the engine tries again by itself. */
 	void (*down)(void *arg, const char *why);
 	/* The peer opened a stream: answer with svc_stream_accept or svc_stream_refuse, now or later. */
 	void (*open)(void *arg, struct svc_stream *s, const struct svc_open *o);
@@ -82,31 +84,34 @@ struct svc_link_ops {
 	void (*acked)(void *arg, struct svc_stream *s, uint32_t seq);
 	/* After a send was refused with SVCPROTO_E_FULL: there is room again (below half of the bound). */
 	void (*writable)(void *arg, struct svc_stream *s);
-	/* The end of a stream, by either side or with the link; our unacknowledged stanzas can be read with svc_stream_unacked(). s is freed on return. */
+	/* The end of a stream, by either side or with the link; our unacknowledged stanzas can be read with svc_stream_unacked(). s is
+	 * freed on return. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
 };
 
 /* stanza() flags */
 #define SVC_REPEATED 1u  /* possibly delivered before */
-#define SVC_REJECT 2u    /* refused at the edge: the service's library answers it with an error; xml holds the stanza, see svc_stream_send_reject */
+#define SVC_REJECT                                                                                                                         \
+	2u /* refused at the edge: the service's library answers it with an error; xml holds the stanza, see svc_stream_send_reject */
 
-struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, const struct svc_link_ops *ops, void *arg); /* NULL: no memory */
+struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, const struct svc_link_ops *ops,
+			      void *arg); /* NULL: no memory */
 void svc_link_free(struct svc_link *l);    /* no events; NULL is allowed; not from a callback */
-/* A service begins: HELLO in a new epoch. Called once when the DEALER is there, and by the engine itself after RESET. Calling it on a link that
- * is up ends that epoch first. The HELLO leaves with the next flush. */
+/* A service begins: HELLO in a new epoch. Called once when the DEALER is there, and by the engine itself after RESET. Calling it on a link
+ * that is up ends that epoch first. The HELLO leaves with the next flush. */
 int svc_link_start(struct svc_link *l, uint64_t now_ms);
 /* One received message. Never fails visibly: a broken one ends the epoch (RESET) with down(). */
 void svc_link_input(struct svc_link *l, const void *batch, size_t n, uint64_t now_ms);
-/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none; input, flush, start and break may make it earlier, so
- * ask again after them. Call svc_link_flush afterwards. */
+/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none; input, flush, start and break may make it
+ * earlier, so ask again after them. Call svc_link_flush afterwards. */
 uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
 /* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. */
 void svc_link_flush(struct svc_link *l, uint64_t now_ms);
 bool svc_link_wants_flush(const struct svc_link *l);
 /* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */
 void svc_link_ping(struct svc_link *l);
-/* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next flush; a
- * service stays silent until svc_link_start. */
+/* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next
+ * flush; a service stays silent until svc_link_start. */
 void svc_link_break(struct svc_link *l, const char *why);
 bool svc_link_is_up(const struct svc_link *l);
 size_t svc_link_nr_streams(const struct svc_link *l);
@@ -116,8 +121,9 @@ size_t svc_link_queued_bytes(const struct svc_link *l);
 struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o, void *data);
 int svc_stream_accept(struct svc_stream *s, const char *full_jid);
 int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s, unless it fails */
-/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED; E_INVALID: larger
- * than the peer takes, or empty. flags: SVC_REPEATED or 0. Allowed before ACCEPT arrived on a stream that we opened: kept until then. */
+/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED;
+ * E_INVALID: larger than the peer takes, or empty. flags: SVC_REPEATED or 0. Allowed before ACCEPT arrived on a stream that we opened: kept
+ * until then. */
 int svc_stream_send(struct svc_stream *s, const char *xml, size_t n, unsigned flags, uint32_t *seq_out);
 /* The gateway refuses a client's stanza that keeps its place in the count: the service's library answers it. */
 int svc_stream_send_reject(struct svc_stream *s, const char *xml, size_t n, const char *type, const char *condition, uint32_t *seq_out);
@@ -129,8 +135,8 @@ int svc_stream_ack(struct svc_stream *s, uint32_t seq);
 int svc_stream_ack_through(struct svc_stream *s, uint32_t seq);
 /* Pauses giving CREDIT (the consumer of stanza() is full); resuming gives what is due. */
 void svc_stream_pause(struct svc_stream *s, bool paused);
-/* Begins the close; closed() follows when the peer answered (or the epoch ends). What was sent before goes first, for SVC_DRAIN_MS at most; what
- * the peer sends meanwhile is dropped unacknowledged. Nothing may be sent afterwards. */
+/* Begins the close; closed() follows when the peer answered (or the epoch ends). What was sent before goes first, for SVC_DRAIN_MS at most;
+ * what the peer sends meanwhile is dropped unacknowledged. Nothing may be sent afterwards. */
 int svc_stream_close(struct svc_stream *s, const char *condition, const char *text);
 /* In order, what we sent and the peer did not acknowledge: fn(arg, seq, xml, n). For closed(). */
 void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq, const char *xml, size_t n), void *arg);

@@ -114,8 +114,14 @@ void message_put_welcome(struct props_writer *w, const struct message_welcome *m
 
 int message_get_welcome(const struct wire_frame *f, struct message_welcome *m)
 {
-	static const enum prop_name needed[] = { PROP_VERSION, PROP_INSTANCE, PROP_INCARNATION, PROP_STANZA_BYTES_MAX,
-						 PROP_STREAM_WINDOW_BYTES, PROP_UNACKED_STANZAS_MAX, PROP_UNACKED_BYTES_MAX, PROP_STREAMS_MAX };
+	static const enum prop_name needed[] = {PROP_VERSION,
+						PROP_INSTANCE,
+						PROP_INCARNATION,
+						PROP_STANZA_BYTES_MAX,
+						PROP_STREAM_WINDOW_BYTES,
+						PROP_UNACKED_STANZAS_MAX,
+						PROP_UNACKED_BYTES_MAX,
+						PROP_STREAMS_MAX};
 	struct props_value v[PROP_COUNT];
 	int rc = parse(f, v);
 

@@ -1,7 +1,8 @@
 #ifndef SVCPROTO_MESSAGE_H
 #define SVCPROTO_MESSAGE_H
 
-/* The bodies that are property lists <-> structs (PROTOCOL.md section 5). Putting cannot fail but by overflow, getting checks ranges too. */
+/* The bodies that are property lists <-> structs (PROTOCOL.md section 5). Putting cannot fail but by overflow, getting checks ranges too.
+ */
 
 #include "svcproto/props.h"
 

@@ -1,7 +1,8 @@
 #ifndef SVCPROTO_PROPS_H
 #define SVCPROTO_PROPS_H
 
-/* Property lists: name length u8, name, value length u32, value, as ZMTP metadata (PROTOCOL.md section 3). The registry's messages use them too. */
+/* Property lists: name length u8, name, value length u32, value, as ZMTP metadata (PROTOCOL.md section 3). The registry's messages use them
+ * too. */
 
 #include "svcproto/wire.h"
 

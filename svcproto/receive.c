@@ -1,6 +1,6 @@
 /*
- * What arrives for a stream. A wrong move on one stream ends that stream with CLOSE; a frame that shows that the two ends disagree about which
- * streams there are ends the epoch. Nothing the peer sends is an assertion here. A callback may end the stream or the whole epoch:
+ * What arrives for a stream. A wrong move on one stream ends that stream with CLOSE; a frame that shows that the two ends disagree about
+ * which streams there are ends the epoch. Nothing the peer sends is an assertion here. A callback may end the stream or the whole epoch:
  * the state is read again after each.
  */
 #include "svcproto/engine.h"
@@ -159,7 +159,8 @@ static bool join(struct svc_link *l, struct svc_stream *s, const struct wire_fra
 	int rc = chunk_join_reserve(&s->join, f->length, max, hard > l->join_bytes ? hard - l->join_bytes : 0, &grown);
 
 	if (rc != 0) {
-		stream_violation(s, "resource-constraint", rc == SVCPROTO_E_NOMEM ? "out of memory" : "too much is being put together on this link");
+		stream_violation(s, "resource-constraint",
+				 rc == SVCPROTO_E_NOMEM ? "out of memory" : "too much is being put together on this link");
 		return false;
 	}
 	l->join_bytes += grown;

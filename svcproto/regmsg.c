@@ -1,6 +1,6 @@
 /*
- * Encoding and decoding of the registry's frames. What comes in is checked here for form (each property once, of its length, texts in UTF-8,
- * what the type needs is there); whether the sender may say it is the table's and the directory's business.
+ * Encoding and decoding of the registry's frames. What comes in is checked here for form (each property once, of its length, texts in
+ * UTF-8, what the type needs is there); whether the sender may say it is the table's and the directory's business.
  */
 #include "svcproto/regmsg.h"
 
@@ -44,15 +44,16 @@ static const struct {
 	uint32_t required, optional;
 	uint8_t flags;
 } rules[] = {
-	[REG_ENTRY - REG_ENTRY] = { F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
-				    F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(DRAINING), REG_GONE | REG_EXPIRED },
-	[REG_NOTED - REG_ENTRY] = { F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0 },
-	[REG_RENEW - REG_ENTRY] = { F(OWNER) | F(INCARNATION), 0, 0 },
-	[REG_RENEWED - REG_ENTRY] = { F(OWNER) | F(INCARNATION) | F(VERSION) | F(COUNT), F(REFUSED), 0 },
-	[REG_SNAPSHOT - REG_ENTRY] = { 0, 0, 0 },
-	[REG_SNAPSHOT_END - REG_ENTRY] = { F(NUMBER) | F(UP), 0, 0 },
-	[REG_KEYS - REG_ENTRY] = { F(SERIAL) | F(PART) | F(PARTS) | F(TEXT), 0, 0 },
-	[REG_BEAT - REG_ENTRY] = { F(UP), 0, 0 },
+	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
+				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(DRAINING),
+				   REG_GONE | REG_EXPIRED},
+	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
+	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
+	[REG_RENEWED - REG_ENTRY] = {F(OWNER) | F(INCARNATION) | F(VERSION) | F(COUNT), F(REFUSED), 0},
+	[REG_SNAPSHOT - REG_ENTRY] = {0, 0, 0},
+	[REG_SNAPSHOT_END - REG_ENTRY] = {F(NUMBER) | F(UP), 0, 0},
+	[REG_KEYS - REG_ENTRY] = {F(SERIAL) | F(PART) | F(PARTS) | F(TEXT), 0, 0},
+	[REG_BEAT - REG_ENTRY] = {F(UP), 0, 0},
 };
 
 void reg_begin(struct reg_message *m, uint32_t epoch, uint64_t number)

@@ -2,8 +2,8 @@
 #define SVCPROTO_REGMSG_H
 
 /*
- * The registry's messages <-> bytes (PROTOCOL.md part II): pure, no allocation. A message has the headers of part I: a batch header, then frames
- * whose bodies are property lists; `stream` and `sequence` of a frame are 0.
+ * The registry's messages <-> bytes (PROTOCOL.md part II): pure, no allocation. A message has the headers of part I: a batch header, then
+ * frames whose bodies are property lists; `stream` and `sequence` of a frame are 0.
  */
 
 #include "svcproto/entry.h"

@@ -232,7 +232,8 @@ struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o,
 	struct props_writer w = { .p = body, .max = sizeof(body) };
 	struct svc_stream *s;
 
-	if (l->state != LINK_UP || l->nr_ours >= l->peer.streams_max || !message_open_fits(o) || l->outbox.n - l->outbox.head > LINK_CONTROL_MAX / 2)
+	if (l->state != LINK_UP || l->nr_ours >= l->peer.streams_max || !message_open_fits(o) ||
+	    l->outbox.n - l->outbox.head > LINK_CONTROL_MAX / 2)
 		return NULL;
 	if (!message_may_open(o->kind, l->side))
 		return NULL;

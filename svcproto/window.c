@@ -1,6 +1,6 @@
 /*
- * Counts, credits and acknowledgements of a stream. The peer's numbers are believed only as far as our own go: an acknowledgement of what was
- * not sent, or more credit than the sum may hold, is an error for the caller to punish.
+ * Counts, credits and acknowledgements of a stream. The peer's numbers are believed only as far as our own go: an acknowledgement of what
+ * was not sent, or more credit than the sum may hold, is an error for the caller to punish.
  */
 #include "svcproto/window.h"
 

@@ -1,7 +1,8 @@
 #ifndef SVCPROTO_WIRE_H
 #define SVCPROTO_WIRE_H
 
-/* Bytes <-> batch and frame headers (PROTOCOL.md sections 2 and 4). No sockets, no allocation; what is decoded is borrowed from the input. */
+/* Bytes <-> batch and frame headers (PROTOCOL.md sections 2 and 4). No sockets, no allocation; what is decoded is borrowed from the input.
+ */
 
 #include "svcproto/link.h"
 

@@ -1,13 +1,14 @@
 #ifndef SVCPROTO_ZAP_H
 #define SVCPROTO_ZAP_H
 
-/* The ZAP thread of a process (RFC 27/ZAP): one for each 0MQ context, started before anything binds. Admits CURVE clients whose key is in the current
- * set; sets the User-Id to the client's public key in Z85, which is what receivers check on every message. */
+/* The ZAP thread of a process (RFC 27/ZAP): one for each 0MQ context, started before anything binds. Admits CURVE clients whose key is in
+ * the current set; sets the User-Id to the client's public key in Z85, which is what receivers check on every message. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* libzmq 4.3 has this option in every build, but names it only for drafts. Set it on every socket that binds: without ZAP nobody gets in. */
+/* libzmq 4.3 has this option in every build, but names it only for drafts. Set it on every socket that binds: without ZAP nobody gets in.
+ */
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
 #define ZMQ_ZAP_ENFORCE_DOMAIN 93
 #endif

@@ -1,6 +1,6 @@
 /*
- * Client sockets and their monitors. The monitor's events come through an inproc PAIR of the same context, so they cost a message each: only
- * those of the handshake and the end of a connection are asked for.
+ * Client sockets and their monitors. The monitor's events come through an inproc PAIR of the same context, so they cost a message each:
+ * only those of the handshake and the end of a connection are asked for.
  */
 #include "svcproto/zmon.h"
 
@@ -34,12 +34,13 @@ static bool set_options(void *s, const struct zmon_options *o)
 	int64_t message_max = o->message_max;
 
 	return set(s, ZMQ_LINGER, 0) && set(s, ZMQ_IPV6, 1) && set(s, ZMQ_IMMEDIATE, 1) && set(s, ZMQ_SNDHWM, o->high_water) &&
-	       set(s, ZMQ_RCVHWM, o->high_water) && set(s, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) && set(s, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) &&
-	       set(s, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS) && set(s, ZMQ_RECONNECT_IVL, RECONNECT_MS) && set(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) &&
+	       set(s, ZMQ_RCVHWM, o->high_water) && set(s, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) &&
+	       set(s, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) && set(s, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS) &&
+	       set(s, ZMQ_RECONNECT_IVL, RECONNECT_MS) && set(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) &&
 	       (o->kernel_bytes == 0 || (set(s, ZMQ_SNDBUF, o->kernel_bytes) && set(s, ZMQ_RCVBUF, o->kernel_bytes))) &&
-	       zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 && set_key(s, ZMQ_CURVE_SERVERKEY, o->server_key) &&
-	       set_key(s, ZMQ_CURVE_PUBLICKEY, o->public_key) && set_key(s, ZMQ_CURVE_SECRETKEY, o->secret_key) &&
-	       (o->type != ZMQ_SUB || zmq_setsockopt(s, ZMQ_SUBSCRIBE, "", 0) == 0);
+	       zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
+	       set_key(s, ZMQ_CURVE_SERVERKEY, o->server_key) && set_key(s, ZMQ_CURVE_PUBLICKEY, o->public_key) &&
+	       set_key(s, ZMQ_CURVE_SECRETKEY, o->secret_key) && (o->type != ZMQ_SUB || zmq_setsockopt(s, ZMQ_SUBSCRIBE, "", 0) == 0);
 }
 
 static bool set_monitor(struct zmon *z, void *context)

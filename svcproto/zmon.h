@@ -2,8 +2,8 @@
 #define SVCPROTO_ZMON_H
 
 /*
- * A client socket of 0MQ with CURVE, and what its monitor tells: 0MQ itself is silent about a key that is refused, and then gives up for good.
- * All options that our client sockets share are set here.
+ * A client socket of 0MQ with CURVE, and what its monitor tells: 0MQ itself is silent about a key that is refused, and then gives up for
+ * good. All options that our client sockets share are set here.
  */
 
 #include <stddef.h>

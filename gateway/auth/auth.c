@@ -1,6 +1,7 @@
 /*
- * One exchange on its loop: steps go to the lanes, answers come back here. A failure, whatever its reason, leaves at a multiple of one fixed time after the beginning, so that
- * neither text nor time tells an unknown user from a wrong password. A step that takes too long is answered and forgotten: its exchange ends behind, owned by nobody.
+ * One exchange on its loop: steps go to the lanes, answers come back here. A failure, whatever its reason, leaves at a multiple of one
+ * fixed time after the beginning, so that neither text nor time tells an unknown user from a wrong password. A step that takes too long is
+ * answered and forgotten: its exchange ends behind, owned by nobody.
  */
 #include "auth/auth.h"
 
@@ -72,7 +73,8 @@ static void fail_at_deadline(struct auth *a, enum auth_failure f, const char *te
 	wait_for(a, WAITING_FAILURE, every - (now - a->started_ms) % every);
 }
 
-/* What the callback is given must outlive it, and the callback may call auth_free: so the answer is taken out of the exchange first, and `a` not touched after. */
+/* What the callback is given must outlive it, and the callback may call auth_free: so the answer is taken out of the exchange first, and
+ * `a` not touched after. */
 static void deliver_challenge(struct auth *a)
 {
 	struct exchange *x = a->x;
@@ -111,7 +113,8 @@ static void on_timer(void *arg)
 	OBJ_CHECK(a, MAGIC);
 	switch (a->waiting) {
 	case WAITING_STEP:
-		log_warn("auth", 0, "slow", "domain=%s mech=%s: a login waits too long for its database", log_escape(slice_str(a->x->domain)), a->x->mech->name);
+		log_warn("auth", 0, "slow", "domain=%s mech=%s: a login waits too long for its database",
+			 log_escape(slice_str(a->x->domain)), a->x->mech->name);
 		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, NULL);
 		break;
 	case WAITING_CHALLENGE:

@@ -2,8 +2,9 @@
 #define GATEWAY_AUTH_AUTH_H
 
 /*
- * SASL for clients: Cyrus SASL (application "xmpp", realm = the stream's `to`) on job threads, never on a loop. One `struct auth` is one exchange; answers come
- * back on the loop that began it. Every failure is delivered at one fixed deadline, the same for an unknown user and a wrong password.
+ * SASL for clients: Cyrus SASL (application "xmpp", realm = the stream's `to`) on job threads, never on a loop. One `struct auth` is one
+ * exchange; answers come back on the loop that began it. Every failure is delivered at one fixed deadline, the same for an unknown user and
+ * a wrong password.
  */
 
 #include "common/jobs.h"
@@ -13,13 +14,14 @@ struct auth_pool;   /* one for the process, thread-safe */
 struct auth;
 
 enum auth_failure { /* RFC 6120 section 6.5 */
-	AUTH_ABORTED, AUTH_ACCOUNT_DISABLED, AUTH_CREDENTIALS_EXPIRED, AUTH_ENCRYPTION_REQUIRED, AUTH_INCORRECT_ENCODING, AUTH_INVALID_AUTHZID,
-	AUTH_INVALID_MECHANISM, AUTH_MALFORMED_REQUEST, AUTH_MECHANISM_TOO_WEAK, AUTH_NOT_AUTHORIZED, AUTH_TEMPORARY_FAILURE,
+	AUTH_ABORTED, AUTH_ACCOUNT_DISABLED, AUTH_CREDENTIALS_EXPIRED, AUTH_ENCRYPTION_REQUIRED,
+	AUTH_INCORRECT_ENCODING, AUTH_INVALID_AUTHZID, AUTH_INVALID_MECHANISM, AUTH_MALFORMED_REQUEST,
+	AUTH_MECHANISM_TOO_WEAK, AUTH_NOT_AUTHORIZED, AUTH_TEMPORARY_FAILURE,
 };
 const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
 
 struct auth_pool_options {
-	unsigned failure_ms;        /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
+	unsigned failure_ms; /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
 	const unsigned char *salt_key; /* 32 bytes: salts of derived keys and of users who don't exist. Copied */
 	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
 	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
@@ -50,8 +52,8 @@ struct auth_params {
 	const char *const *external; /* NULL-terminated: bare JIDs that the client's verified certificate holds (XmppAddr), or NULL */
 };
 
-/* Names to offer in <mechanisms/>, best first, for a stream like this: our allowed list ∩ the system's mech_list. -PLUS only with channel bindings, EXTERNAL only with
- * external, PLAIN only with tls. fn is called for each. Cheap: computed at start. */
+/* Names to offer in <mechanisms/>, best first, for a stream like this: our allowed list ∩ the system's mech_list. -PLUS only with channel
+ * bindings, EXTERNAL only with external, PLAIN only with tls. fn is called for each. Cheap: computed at start. */
 void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg);
 
 struct auth_ops {
@@ -61,8 +63,8 @@ struct auth_ops {
 	void (*failure)(void *arg, enum auth_failure f, const char *text); /* text NULL or fixed text; over; call auth_free */
 };
 
-/* Begins an exchange: initial.p NULL when there was no initial response, n 0 with p for "=". The answer comes later through ops, never inside. NULL with *failure
- * set when refused at once (unknown or not offered mechanism, queue full). */
+/* Begins an exchange: initial.p NULL when there was no initial response, n 0 with p for "=". The answer comes later through ops, never
+ * inside. NULL with *failure set when refused at once (unknown or not offered mechanism, queue full). */
 struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
 			const struct auth_ops *ops, void *arg, enum auth_failure *failure);
 void auth_step(struct auth *a, struct slice response);   /* raw bytes */

@@ -1,6 +1,7 @@
 /*
- * One exchange on the job threads: a sasl_conn_t made for the first message and disposed of with the last, one thread at a time. Before the library sees a SCRAM message, its
- * channel binding is read and held against what the stream has; after it is content, the name that it authenticated is held against the stream's domain.
+ * One exchange on the job threads: a sasl_conn_t made for the first message and disposed of with the last, one thread at a time. Before the
+ * library sees a SCRAM message, its channel binding is read and held against what the stream has; after it is content, the name that it
+ * authenticated is held against the stream's domain.
  */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
@@ -20,8 +21,10 @@ static void fail(struct exchange *x, enum auth_failure f, const char *text)
 	x->text = text;
 }
 
-/* Every name that the library takes for a user passes here, whatever the mechanism: it comes out as prepared localpart@domain or not at all. */
-static int on_canon_user(sasl_conn_t *conn, void *ctx, const char *in, unsigned n, unsigned flags, const char *realm, char *out, unsigned room, unsigned *out_n)
+/* Every name that the library takes for a user passes here, whatever the mechanism: it comes out as prepared localpart@domain or not at
+ * all. */
+static int on_canon_user(sasl_conn_t *conn, void *ctx, const char *in, unsigned n, unsigned flags, const char *realm, char *out,
+			 unsigned room, unsigned *out_n)
 {
 	struct exchange *x = ctx;
 	bool foreign;
@@ -41,7 +44,8 @@ static int on_canon_user(sasl_conn_t *conn, void *ctx, const char *in, unsigned 
 }
 
 /* Nobody acts for somebody else. */
-static int on_proxy(sasl_conn_t *conn, void *ctx, const char *user, unsigned n, const char *authid, unsigned authid_n, const char *realm, unsigned realm_n, struct propctx *props)
+static int on_proxy(sasl_conn_t *conn, void *ctx, const char *user, unsigned n, const char *authid, unsigned authid_n, const char *realm,
+		    unsigned realm_n, struct propctx *props)
 {
 	(void)conn;
 	(void)ctx;
@@ -116,8 +120,8 @@ static const struct auth_cb *binding_of(const struct exchange *x, struct slice t
 }
 
 /*
- * RFC 5802 section 6: 'y' is a client that was shown no -PLUS, so somebody took it away if we offered it; a -PLUS name without 'p', or 'p' under the bare name,
- * is a client that contradicts itself (the library would let the first pass).
+ * RFC 5802 section 6: 'y' is a client that was shown no -PLUS, so somebody took it away if we offered it; a -PLUS name without 'p', or 'p'
+ * under the bare name, is a client that contradicts itself (the library would let the first pass).
  */
 static bool scram_first(struct exchange *x)
 {

@@ -1,6 +1,7 @@
 /*
- * What a certificate says of domains and accounts: DNS-ID, SRV-ID and XmppAddr of the subjectAltName (RFC 6120 section 13.7.1.2, RFC 9525), never the
- * common name. Domains are compared as A-labels, in ASCII; a name with a NUL or other oddity in it matches nothing. Whether the certificate itself is to be trusted was decided before.
+ * What a certificate says of domains and accounts: DNS-ID, SRV-ID and XmppAddr of the subjectAltName (RFC 6120 section 13.7.1.2, RFC 9525),
+ * never the common name. Domains are compared as A-labels, in ASCII; a name with a NUL or other oddity in it matches nothing. Whether the
+ * certificate itself is to be trusted was decided before.
  */
 #include <arpa/inet.h>
 #include <idn2.h>
@@ -44,7 +45,8 @@ static bool matches_exactly(const char *presented, const char *ascii)
 	return strcasecmp(presented, ascii) == 0;
 }
 
-/* RFC 9525 section 6.3: a wildcard is the whole left-most label and stands for exactly one. One that would cover a whole top-level domain is not believed. */
+/* RFC 9525 section 6.3: a wildcard is the whole left-most label and stands for exactly one. One that would cover a whole top-level domain
+ * is not believed. */
 static bool matches_dns(const char *presented, const char *ascii)
 {
 	const char *rest;

@@ -1,6 +1,7 @@
 /*
- * The pool: Cyrus SASL initialised once, what it can do under its configuration, and what we offer of that. It reads its configuration here and never again. After
- * auth_pool_new everything is read only but the lanes, the failure counters and the key cache, which look after themselves.
+ * The pool: Cyrus SASL initialised once, what it can do under its configuration, and what we offer of that. It reads its configuration here
+ * and never again. After auth_pool_new everything is read only but the lanes, the failure counters and the key cache, which look after
+ * themselves.
  */
 #include "auth/auth_pool.h"
 
@@ -18,7 +19,8 @@
 #define WAITING_MAX 256         /* logins of one domain that may wait for a job thread */
 #define KEYS_MAX 10000
 
-/* Never CRAM-MD5, DIGEST-MD5, NTLM (broken), LOGIN (not a standard), ANONYMOUS (nobody's account), GSS-SPNEGO and GS2-* (no client has them). */
+/* Never CRAM-MD5, DIGEST-MD5, NTLM (broken), LOGIN (not a standard), ANONYMOUS (nobody's account), GSS-SPNEGO and GS2-* (no client has
+ * them). */
 const struct mech auth_mechs[MECH_COUNT] = {
 	{"SCRAM-SHA-512-PLUS", "SCRAM-SHA-512", MECH_SCRAM, true},
 	{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", MECH_SCRAM, true},
@@ -139,8 +141,9 @@ static bool has_word(const char *list, const char *word)
 }
 
 /*
- * What the library lists is what has a plugin, not what can work. GSSAPI is listed without a keytab too, and clients that find a ticket then fail; SCRAM is
- * listed though passwords are only ever checked by saslauthd, which has no secret to show. So GSSAPI, and without auxprop SCRAM, are offered when mech_list names them.
+ * What the library lists is what has a plugin, not what can work. GSSAPI is listed without a keytab too, and clients that find a ticket
+ * then fail; SCRAM is listed though passwords are only ever checked by saslauthd, which has no secret to show. So GSSAPI, and without
+ * auxprop SCRAM, are offered when mech_list names them.
  */
 static bool wanted(const struct mech *m, const char *mech_list, const char *pwcheck)
 {
@@ -216,7 +219,8 @@ struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_option
 	if (code == SASL_OK)
 		code = look_at_mechanisms(p);
 	if (code != SASL_OK) {
-		snprintf(why, why_size, "Cyrus SASL cannot start: %s; see xmpp.conf in /etc/sasl2 or SASL_CONF_PATH", sasl_errstring(code, NULL, NULL));
+		snprintf(why, why_size, "Cyrus SASL cannot start: %s; see xmpp.conf in /etc/sasl2 or SASL_CONF_PATH",
+			 sasl_errstring(code, NULL, NULL));
 		auth_pool_free(p);
 		return NULL;
 	}

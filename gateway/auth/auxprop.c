@@ -1,7 +1,8 @@
 /*
- * Our auxprop plugin. getopt answers its name for "auxprop_plugin", so that Cyrus SASL asks it alone; it asks the configured ones in turn, in the same
- * way and order as the library would have. What it adds is for SCRAM: a plaintext password becomes a stored key, which is kept a while, and a user who does not exist
- * gets one that nobody can match, after the same work. A lookup for PLAIN passes through untouched. Everything here but adding and removing is on job threads.
+ * Our auxprop plugin. getopt answers its name for "auxprop_plugin", so that Cyrus SASL asks it alone; it asks the configured ones in turn,
+ * in the same way and order as the library would have. What it adds is for SCRAM: a plaintext password becomes a stored key, which is kept
+ * a while, and a user who does not exist gets one that nobody can match, after the same work. A lookup for PLAIN passes through untouched.
+ * Everything here but adding and removing is on job threads.
  */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
@@ -45,7 +46,8 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* As Cyrus SASL puts the answers of several plugins together: one that knows the user outweighs one that doesn't, and an error outweighs all. */
+/* As Cyrus SASL puts the answers of several plugins together: one that knows the user outweighs one that doesn't, and an error outweighs
+ * all. */
 static int combined(int so_far, int answer)
 {
 	if (answer == SASL_NOVERIFY)

@@ -29,7 +29,8 @@ static void mac_parts(const char *key, const struct slice *part, size_t nr, unsi
 	EVP_PKEY_free(pkey);
 }
 
-void dialback_key(const unsigned char *secret, size_t secret_n, const char *receiving, const char *originating, struct slice stream_id, char *out)
+void dialback_key(const unsigned char *secret, size_t secret_n, const char *receiving, const char *originating, struct slice stream_id,
+		  char *out)
 {
 	const struct slice part[] = {slice_str(receiving), SLICE(" "), slice_str(originating), SLICE(" "), stream_id};
 	unsigned char digest[SHA256_DIGEST_LENGTH];

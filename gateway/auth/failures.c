@@ -1,6 +1,6 @@
 /*
- * Counts failed logins by address. Sixteen thousand counters in sets of eight; a set is chosen by a keyed hash, so that nobody can aim at another's counter.
- * It is shared by all workers, since an address reaches any of them: hence a mutex, held for a look at one set.
+ * Counts failed logins by address. Sixteen thousand counters in sets of eight; a set is chosen by a keyed hash, so that nobody can aim at
+ * another's counter. It is shared by all workers, since an address reaches any of them: hence a mutex, held for a look at one set.
  */
 #include "auth/failures.h"
 

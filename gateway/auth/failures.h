@@ -3,7 +3,8 @@
 
 #include "common/obj.h"
 
-/* Failed logins of the last minute for each address (IPv6: for each /64), in constant memory: when the table is crowded, who failed least is forgotten. Thread-safe. */
+/* Failed logins of the last minute for each address (IPv6: for each /64), in constant memory: when the table is crowded, who failed least
+ * is forgotten. Thread-safe. */
 struct failures;
 
 struct failures *failures_new(void);

@@ -1,6 +1,6 @@
 /*
- * SCRAM's channel binding, as far as the server must read it before Cyrus SASL does: the binding's type has to be set on the connection before the exchange starts,
- * and the c= attribute that ends it must repeat the header exactly. Nothing here looks at names or secrets.
+ * SCRAM's channel binding, as far as the server must read it before Cyrus SASL does: the binding's type has to be set on the connection
+ * before the exchange starts, and the c= attribute that ends it must repeat the header exactly. Nothing here looks at names or secrets.
  */
 #include "auth/gs2.h"
 

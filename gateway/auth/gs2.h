@@ -11,7 +11,8 @@ struct gs2 {
 };
 
 MUST_CHECK int gs2_parse(struct slice client_first, struct gs2 *out);   /* -ERR_INVALID */
-/* Does the c= of a client-final message hold exactly this header and, after it, this binding? Cyrus compares only the beginning when nothing is bound. */
+/* Does the c= of a client-final message hold exactly this header and, after it, this binding? Cyrus compares only the beginning when
+ * nothing is bound. */
 bool gs2_confirms(struct slice client_final, struct slice header, struct slice binding);
 
 #endif

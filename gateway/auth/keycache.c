@@ -1,6 +1,6 @@
 /*
- * A map from name to stored key, in the order of arrival: the oldest is at the front, and is the first to die of age as well as of want of room. A value is never made
- * younger by being used, so a changed password counts after one life at most.
+ * A map from name to stored key, in the order of arrival: the oldest is at the front, and is the first to die of age as well as of want of
+ * room. A value is never made younger by being used, so a changed password counts after one life at most.
  */
 #include "auth/keycache.h"
 

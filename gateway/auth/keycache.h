@@ -3,7 +3,8 @@
 
 #include "common/obj.h"
 
-/* Stored keys for a short while: bounded in number and age, wiped when forgotten. Thread-safe: job threads of all workers share it (STYLE.md section 9). */
+/* Stored keys for a short while: bounded in number and age, wiped when forgotten. Thread-safe: job threads of all workers share it
+ * (STYLE.md section 9). */
 struct keycache;
 
 #define KEYCACHE_VALUE_MAX 512

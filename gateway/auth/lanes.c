@@ -1,7 +1,7 @@
 /*
- * Lanes: work of one domain waits in the domain's own queue, and at most `per_lane` runners take from it. A runner is one job; after a few pieces of work it goes to
- * the back of the job threads' queue, so that a busy domain does not starve the others. Workers of the gateway share the lanes: the mutex is held for
- * a few pointers, never while work runs.
+ * Lanes: work of one domain waits in the domain's own queue, and at most `per_lane` runners take from it. A runner is one job; after a few
+ * pieces of work it goes to the back of the job threads' queue, so that a busy domain does not starve the others. Workers of the gateway
+ * share the lanes: the mutex is held for a few pointers, never while work runs.
  */
 #include "auth/lanes.h"
 

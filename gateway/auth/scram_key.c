@@ -1,5 +1,6 @@
 /*
- * Stored keys of SCRAM (RFC 5802 section 3) from a password. Pure but for OpenSSL. A made-up key for an unknown name takes the same way, and the same time, as a real one.
+ * Stored keys of SCRAM (RFC 5802 section 3) from a password. Pure but for OpenSSL. A made-up key for an unknown name takes the same way,
+ * and the same time, as a real one.
  */
 #include "auth/scram_key.h"
 
@@ -26,7 +27,8 @@ bool scram_key_knows(const char *mech)
 }
 
 /* HMAC-SHA-256 over the parts, each ended by a NUL, which no name can hold. */
-static void keyed(const unsigned char *salt_key, const char *what, const char *mech, struct slice user, struct slice realm, unsigned char *out)
+static void keyed(const unsigned char *salt_key, const char *what, const char *mech, struct slice user, struct slice realm,
+		  unsigned char *out)
 {
 	struct slice part[] = {slice_str(what), slice_str(mech), user, realm};
 	unsigned char text[4096];

@@ -4,12 +4,12 @@
 #include <string.h>
 
 /*
- * Rendezvous hashing: every candidate gets a score from a fixed, unkeyed hash of (instance, key), so that all gateways agree; the highest wins. Round robin: the
- * counter runs over the sum of weights. Never looks at load: that is the policy's business elsewhere.
+ * Rendezvous hashing: every candidate gets a score from a fixed, unkeyed hash of (instance, key), so that all gateways agree; the highest
+ * wins. Round robin: the counter runs over the sum of weights. Never looks at load: that is the policy's business elsewhere.
  */
 
-/* FNV-1a and a strong finisher: stable across processes and machines, which SipHash under a process's key is not. An attacker who picks JIDs can only
- * choose his own instance. */
+/* FNV-1a and a strong finisher: stable across processes and machines, which SipHash under a process's key is not. An attacker who picks
+ * JIDs can only choose his own instance. */
 static uint64_t hash_pair(const unsigned char *instance, struct slice key)
 {
 	uint64_t h = 0xcbf29ce484222325u;

@@ -16,7 +16,8 @@ struct choose_candidate {
 
 /* Weighted rendezvous hashing of the key: the same on every gateway, with no coordination. Index, or nr when there is none. */
 size_t choose_hash(const struct choose_candidate *v, size_t nr, struct slice key);
-/* Weighted round robin over a counter that the caller keeps. Candidates are ordered by instance id first, so their order does not matter. */
+/* Weighted round robin over a counter that the caller keeps. Candidates are ordered by instance id first, so their order does not matter.
+ */
 size_t choose_round_robin(const struct choose_candidate *v, size_t nr, uint64_t *counter);
 
 #endif

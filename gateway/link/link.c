@@ -6,8 +6,8 @@
 #include "svcproto/directory.h"
 
 /*
- * One service peer: turns the engine's events into calls of the link_end that each stream carries as its data. Knows no sockets: the set sends and
- * receives. A stream without an end (let go of, or never taken) is answered for here, so that nothing waits for it.
+ * One service peer: turns the engine's events into calls of the link_end that each stream carries as its data. Knows no sockets: the set
+ * sends and receives. A stream without an end (let go of, or never taken) is answered for here, so that nothing waits for it.
  */
 
 static struct link_end *end_of(struct svc_stream *s)

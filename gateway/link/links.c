@@ -12,8 +12,9 @@
 #include "link/choose.h"
 
 /*
- * The set of a worker's links over one ROUTER. The routing id finds the link, the User-Id that ZAP set proves it, on every batch. A peer that 0MQ no
- * longer knows shows when something is sent to it; its disconnection (monitor) makes us try. Never blocks; never frees a link inside its own events.
+ * The set of a worker's links over one ROUTER. The routing id finds the link, the User-Id that ZAP set proves it, on every batch. A peer
+ * that 0MQ no longer knows shows when something is sent to it; its disconnection (monitor) makes us try. Never blocks; never frees a link
+ * inside its own events.
  */
 
 #define LINKS_MAX 4096
@@ -262,7 +263,8 @@ void links_link_down(struct links *ls, struct link *k, const char *why)
 void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const struct svc_open *o)
 {
 	if (!directory_may(ls->directory, k->key, o->from_domain, SVCPROTO_SERVER)) {
-		struct svc_refusal r = {.type = "auth", .condition = "forbidden", .text = "the key is not authorised for the domain that sends"};
+		struct svc_refusal r = {
+			.type = "auth", .condition = "forbidden", .text = "the key is not authorised for the domain that sends"};
 
 		log_warn("link", k->id, "refused", "from=%s why=\"not authorised for that domain\"", log_escape(slice_str(o->from_domain)));
 		(void)svc_stream_refuse(s, &r);
@@ -380,7 +382,8 @@ static int set_int(void *zsock, int option, int value)
 	return zmq_setsockopt(zsock, option, &value, sizeof value);
 }
 
-/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3). Heartbeats notice a silent peer within two seconds. */
+/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3). Heartbeats notice a silent peer within two
+ * seconds. */
 static int configure(struct links *ls, const struct links_options *o)
 {
 	void *z = ls->zsock;
@@ -402,7 +405,8 @@ static int configure(struct links *ls, const struct links_options *o)
 	bad |= set_int(z, ZMQ_CURVE_SERVER, 1);
 	bad |= zmq_setsockopt(z, ZMQ_CURVE_SECRETKEY, o->key->secret_z85, 40);
 	bad |= zmq_setsockopt(z, ZMQ_ZAP_DOMAIN, "link", 4);
-#ifdef ZMQ_ZAP_ENFORCE_DOMAIN /* a draft option in some builds; without it, that the ZAP thread runs before anything binds is what protects us */
+#ifdef ZMQ_ZAP_ENFORCE_DOMAIN /* a draft option in some builds; without it, that the ZAP thread runs before anything binds is what         \
+				 protects us */
 	bad |= set_int(z, ZMQ_ZAP_ENFORCE_DOMAIN, 1);
 #endif
 	return bad;
@@ -440,7 +444,8 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 	ls->zsock = zmq_socket(o->zmq_context, ZMQ_ROUTER);
 	if (ls->zsock == NULL || configure(ls, o) != 0 || zmq_bind(ls->zsock, o->bind) != 0 ||
 	    zmq_getsockopt(ls->zsock, ZMQ_LAST_ENDPOINT, ls->endpoint, &n) != 0 || watch_disconnects(ls, o->zmq_context) != 0) {
-		snprintf(why, why_size, "cannot bind the service port %s: %s; choose another with --svc", o->bind, zmq_strerror(zmq_errno()));
+		snprintf(why, why_size, "cannot bind the service port %s: %s; choose another with --svc", o->bind,
+			 zmq_strerror(zmq_errno()));
 		links_free(ls);
 		return NULL;
 	}

@@ -2,8 +2,8 @@
 #define GATEWAY_LINK_LINKS_H
 
 /*
- * A worker's side of svcproto: its ROUTER, one link for each service instance that dialled in, and the choice of an instance for a new stream. Owned by the
- * worker's thread.
+ * A worker's side of svcproto: its ROUTER, one link for each service instance that dialled in, and the choice of an instance for a new
+ * stream. Owned by the worker's thread.
  */
 
 #include "common/loop.h"
@@ -29,7 +29,8 @@ struct link_end_ops {
 };
 
 struct links_ops {
-	/* A service asks for a stream outwards (SERVER_OUT; from_domain is authorised for its key). Attach an end with links_attach and accept or refuse. */
+	/* A service asks for a stream outwards (SERVER_OUT; from_domain is authorised for its key). Attach an end with links_attach and
+	 * accept or refuse. */
 	void (*open_out)(void *arg, struct svc_stream *s, const struct svc_open *o);
 	void (*changed)(void *arg);    /* a link came up or went down */
 };
@@ -49,7 +50,8 @@ const char *links_endpoint(const struct links *ls); /* as bound */
 
 /* Opens a stream at an instance that holds (domain, type), chosen by its policy (key: bare JID for hash). 0; -ERR_NOTFOUND: nobody has
  * registered it; -ERR_AGAIN: registered, but no link is up now; -ERR_LIMIT. */
-MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e);
+MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o,
+			  struct link_end *e);
 void links_attach(struct svc_stream *s, struct link_end *e);
 /* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);

@@ -216,7 +216,8 @@ static void on_poll(void *arg)
 	net_shared_put(s);
 }
 
-/* All marks are in use: lets go of the one between whose neighbours the least lies. The oldest stays, so that there is always progress to see. */
+/* All marks are in use: lets go of the one between whose neighbours the least lies. The oldest stays, so that there is always progress to
+ * see. */
 static void thin_out(struct ack_watch *w)
 {
 	uint64_t least = UINT64_MAX;

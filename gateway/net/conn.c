@@ -369,8 +369,8 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 	c->out_low = (uint32_t)limits->out_low;
 	loop_task_init(&c->turn, on_turn, c);
 	loop_task_init(&c->again, on_again, c);
-	/* refused only for what is no TCP socket, such as a test's pair. What a slow reader does not take should wait in `out`, where limits see it,
-	 * not in megabytes of the kernel's */
+	/* refused only for what is no TCP socket, such as a test's pair. What a slow reader does not take should wait in `out`, where
+	 * limits see it, not in megabytes of the kernel's */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
 	conn_update_interest(c);

@@ -2,8 +2,8 @@
 #define GATEWAY_NET_CONN_H
 
 /*
- * One TCP connection, plain or TLS: buffered output with marks, one read and one flush for each wake-up, deferred destruction. Knows nothing of XMPP.
- * An idle connection holds no buffers. All on the loop's thread.
+ * One TCP connection, plain or TLS: buffered output with marks, one read and one flush for each wake-up, deferred destruction. Knows
+ * nothing of XMPP. An idle connection holds no buffers. All on the loop's thread.
  */
 
 #include <openssl/ssl.h>
@@ -28,8 +28,10 @@ struct conn_ops {
 	void (*data)(void *arg, struct slice bytes);      /* plaintext; at most 16 KiB a turn. Not called while paused */
 	void (*tls_done)(void *arg);                      /* the handshake succeeded */
 	void (*drained)(void *arg);                       /* output fell below the low mark after having been above the high mark */
-	void (*acked)(void *arg, uint64_t pos);           /* the peer's TCP has acknowledged all plaintext up to pos (conn_position units); only after conn_watch_acks */
-	void (*closed)(void *arg, enum conn_end why, const char *text); /* once; the conn is freed at the turn's end; arg may be freed by the callee */
+	void (*acked)(void *arg, uint64_t pos); /* the peer's TCP has acknowledged all plaintext up to pos (conn_position units); only after
+						   conn_watch_acks */
+	void (*closed)(void *arg, enum conn_end why,
+		       const char *text); /* once; the conn is freed at the turn's end; arg may be freed by the callee */
 };
 
 struct conn_limits {
@@ -43,8 +45,9 @@ struct conn *conn_accept(struct loop *l, int fd, const struct sockaddr *peer, so
 /* Begins to connect; connected() or closed() follows. NULL if the system refuses at once. */
 struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t to_len, const struct conn_limits *limits,
 			  const struct conn_ops *ops, void *arg);
-/* TLS from here on. Takes ssl (SSL_set_fd is done here; accepting or connecting by its state set with SSL_set_accept_state/SSL_set_connect_state). Input that arrived
- * before and was not taken is dropped (RFC 6120 5.4.3.3); output queued before goes out in plain first. tls_done() or closed(). May be called in data(). */
+/* TLS from here on. Takes ssl (SSL_set_fd is done here; accepting or connecting by its state set with
+ * SSL_set_accept_state/SSL_set_connect_state). Input that arrived before and was not taken is dropped (RFC 6120 5.4.3.3); output queued
+ * before goes out in plain first. tls_done() or closed(). May be called in data(). */
 void conn_start_tls(struct conn *c, SSL *ssl);
 SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS */
 
@@ -53,10 +56,10 @@ void conn_send(struct conn *c, struct slice bytes);
 bool conn_full(const struct conn *c);                     /* above the high mark */
 size_t conn_queued(const struct conn *c);
 uint64_t conn_position(const struct conn *c);             /* plaintext bytes ever given to conn_send */
-void conn_watch_acks(struct conn *c);                     /* acked() will come for the present position (polled by SIOCOUTQ while outstanding) */
+void conn_watch_acks(struct conn *c); /* acked() will come for the present position (polled by SIOCOUTQ while outstanding) */
 void conn_pause(struct conn *c, bool paused);             /* stop reading; nests not: a plain switch. The peer's reset is still noticed */
-/* Flushes what is queued (a few seconds at most), sends close_notify and FIN, then closed(CLOSED_BY_US). linger_ms: how long to wait for the peer's own
- * close, reading and dropping (0: not at all). Idempotent. */
+/* Flushes what is queued (a few seconds at most), sends close_notify and FIN, then closed(CLOSED_BY_US). linger_ms: how long to wait for
+ * the peer's own close, reading and dropping (0: not at all). Idempotent. */
 void conn_close(struct conn *c, unsigned linger_ms);
 void conn_abort(struct conn *c);                          /* at once; closed() comes at the turn's end */
 const char *conn_peer_text(const struct conn *c);         /* "192.0.2.1" or "2001:db8::1"; port: conn_peer_port */

@@ -2,8 +2,8 @@
 #define GATEWAY_NET_CONN_INT_H
 
 /*
- * A connection's inside, shared by conn.c (life and bytes), conn_close.c (endings) and acks.c. What only some connections need for some time
- * (timers, marks) is allocated when it is needed, so that ten thousand idle ones stay small.
+ * A connection's inside, shared by conn.c (life and bytes), conn_close.c (endings) and acks.c. What only some connections need for some
+ * time (timers, marks) is allocated when it is needed, so that ten thousand idle ones stay small.
  */
 
 #include "net/conn.h"

@@ -15,8 +15,8 @@ struct dns_srv {
 
 /* The header's response code; -1 when there is no header. */
 int dns_answer_rcode(struct slice packet);
-/* Calls fn for each record of the type (class IN) in the answer section; others, such as the CNAMEs that led there and RRSIGs, are passed over. False when
- * the packet is malformed: what came before that was told all the same. */
+/* Calls fn for each record of the type (class IN) in the answer section; others, such as the CNAMEs that led there and RRSIGs, are passed
+ * over. False when the packet is malformed: what came before that was told all the same. */
 bool dns_answer_each(struct slice packet, unsigned type, void (*fn)(void *arg, struct slice packet, size_t at, size_t n), void *arg);
 /* The record's data at `at`; false when it is malformed or names what cannot be a host. */
 MUST_CHECK bool dns_answer_srv(struct slice packet, size_t at, size_t n, struct dns_srv *out);

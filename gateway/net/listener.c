@@ -68,9 +68,9 @@ static int try_bind(const struct address *a, bool shared)
 	if (fd < 0)
 		return -errno;
 	/* TCP_NODELAY is inherited by what is accepted: a system call less for each */
-	if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) && (!shared || set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) && set(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
-	    (a->u.any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) && bind(fd, &a->u.any, a->len) == 0 &&
-	    (!shared || listen(fd, BACKLOG) == 0))
+	if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) && (!shared || set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+	    set(fd, IPPROTO_TCP, TCP_NODELAY, 1) && (a->u.any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) &&
+	    bind(fd, &a->u.any, a->len) == 0 && (!shared || listen(fd, BACKLOG) == 0))
 		return fd;
 	int err = -errno;
 	close(fd);
@@ -162,7 +162,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len), void *arg)
+struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len),
+			      void *arg)
 {
 	struct listener *ln = NEW(struct listener);
 

@@ -137,7 +137,8 @@ static void take_address(struct resolve *q, unsigned tag, const struct dns_answe
 	if (a->security == DNS_BOGUS) {
 		note_bogus(q, a);
 		t->bogus = true;
-	} else if (is_answer(q, a) && !(tag % 2 ? dns_answer_each(a->packet, DNS_A, take_a, t) : dns_answer_each(a->packet, DNS_AAAA, take_aaaa, t))) {
+	} else if (is_answer(q, a) &&
+		   !(tag % 2 ? dns_answer_each(a->packet, DNS_A, take_a, t) : dns_answer_each(a->packet, DNS_AAAA, take_aaaa, t))) {
 		q->failed = true;
 	}
 	if (t->t.nr_addrs + t->nr_v4 > before)
@@ -365,7 +366,8 @@ static void begin(struct resolve *q, const char *service)
 	}
 }
 
-struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn, void *arg)
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn,
+			       void *arg)
 {
 	struct resolve *q = NEW(struct resolve), **list = resolver_list(r);
 

@@ -1,7 +1,8 @@
 #ifndef GATEWAY_NET_RESOLVE_H
 #define GATEWAY_NET_RESOLVE_H
 
-/* Where the servers of a domain are: SRV (RFC 2782), then addresses; libunbound inside the loop, forwarding to the system's resolvers only. */
+/* Where the servers of a domain are: SRV (RFC 2782), then addresses; libunbound inside the loop, forwarding to the system's resolvers only.
+ */
 
 #include <sys/socket.h>
 
@@ -40,8 +41,10 @@ typedef void resolve_fn(void *arg, enum resolve_status status, const struct reso
 
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size);
 void resolver_free(struct resolver *r);      /* pending resolves end without a callback */
-/* service "_xmpp-server._tcp"; without SRV records: the domain's own addresses with default_port. IP-literal domains need no DNS. fn is called later, never inside. */
-struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn, void *arg);
+/* service "_xmpp-server._tcp"; without SRV records: the domain's own addresses with default_port. IP-literal domains need no DNS. fn is
+ * called later, never inside. */
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn,
+			       void *arg);
 void resolve_cancel(struct resolve *q);
 
 #endif

@@ -18,7 +18,8 @@ struct resolver_query;
 typedef void resolver_answer_fn(void *arg, unsigned tag, const struct dns_answer *a);
 
 /* Asks; fn may be called before this returns. False with a line in *why (static) when it cannot even be asked; fn is not called then. */
-MUST_CHECK bool resolver_ask(struct resolver *r, const char *name, unsigned type, resolver_answer_fn *fn, void *arg, unsigned tag, const char **why);
+MUST_CHECK bool resolver_ask(struct resolver *r, const char *name, unsigned type, resolver_answer_fn *fn, void *arg, unsigned tag,
+			     const char **why);
 /* Nobody waits for what was asked with this arg any more. */
 void resolver_forget(struct resolver *r, const void *arg);
 

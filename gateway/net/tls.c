@@ -1,7 +1,7 @@
 /*
  * TLS straight on the socket: OpenSSL reads and writes the descriptor itself, so that nothing is copied through a BIO pair and an idle
- * connection holds no buffer (SSL_MODE_RELEASE_BUFFERS). OpenSSL may hold decrypted or unprocessed input that no poll shows; `more` tells of
- * it, and is never true for half a record, which only the network can complete.
+ * connection holds no buffer (SSL_MODE_RELEASE_BUFFERS). OpenSSL may hold decrypted or unprocessed input that no poll shows; `more` tells
+ * of it, and is never true for half a record, which only the network can complete.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -100,7 +100,8 @@ static ssize_t tls_read(struct channel *ch, void *to, size_t n)
 	return (ssize_t)have;
 }
 
-/* A write that was put off is repeated with the same bytes and perhaps more behind them, as OpenSSL demands: the queue only grows at its end. */
+/* A write that was put off is repeated with the same bytes and perhaps more behind them, as OpenSSL demands: the queue only grows at its
+ * end. */
 static ssize_t tls_write(struct channel *ch, const void *from, size_t n)
 {
 	begin();

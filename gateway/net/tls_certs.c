@@ -241,7 +241,8 @@ static void scan(struct tls_certs *to, const char *dir, int depth)
 	if (n < 0) {
 		/* the system's folders are often root's alone, which is no reason to warn whoever starts as somebody else */
 		if (errno != ENOENT && errno != ENOTDIR)
-			log_info("tls", 0, "certificates", "folder=%s why=%s", log_escape(slice_str(dir)), log_escape(slice_str(strerror(errno))));
+			log_info("tls", 0, "certificates", "folder=%s why=%s", log_escape(slice_str(dir)),
+				 log_escape(slice_str(strerror(errno))));
 		return;
 	}
 	for (int i = 0; i < n; i++)

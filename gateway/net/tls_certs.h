@@ -23,7 +23,8 @@ struct tls_certs {
 	size_t nr;
 };
 
-/* Appends every usable pair of the folder and of the folders in it, in the order of their names. What is there but cannot be used is one line in the log. */
+/* Appends every usable pair of the folder and of the folders in it, in the order of their names. What is there but cannot be used is one
+ * line in the log. */
 void tls_certs_scan(struct tls_certs *to, const char *dir);
 /* One pair. False with a line in why. */
 MUST_CHECK bool tls_certs_add_pair(struct tls_certs *to, const char *path, const char *key_path, char *why, size_t why_size);

@@ -117,7 +117,8 @@ static void index_names(struct tls_store *t, const char *public_host)
 
 /* --- contexts ------------------------------------------------------------ */
 
-/* Direct TLS: a client that offers protocols must offer ours (RFC 7301 section 3.2); one that offers none never comes here and is taken (XEP-0368). */
+/* Direct TLS: a client that offers protocols must offer ours (RFC 7301 section 3.2); one that offers none never comes here and is taken
+ * (XEP-0368). */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned int in_n, void *arg)
 {
 	struct slice want = slice_str(SSL_get_app_data(ssl));
@@ -162,7 +163,8 @@ static SSL_CTX *make_ctx(const SSL_METHOD *method)
 
 	if (ctx == NULL)
 		return NULL;
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_options(ctx,
+			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(ctx, 1);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

@@ -2,8 +2,9 @@
 #define GATEWAY_NET_TLS_CTX_H
 
 /*
- * Certificates and TLS contexts: an immutable, refcounted set, shared by all workers and replaced as a whole at SIGHUP. TLS 1.2 and 1.3 only, modern ciphers,
- * X25519 first. A certificate is chosen by SNI where we hold that name, else by the stream's `to`, else the first/self-signed one.
+ * Certificates and TLS contexts: an immutable, refcounted set, shared by all workers and replaced as a whole at SIGHUP. TLS 1.2 and 1.3
+ * only, modern ciphers, X25519 first. A certificate is chosen by SNI where we hold that name, else by the stream's `to`, else the
+ * first/self-signed one.
  */
 
 #include <openssl/ssl.h>
@@ -19,7 +20,8 @@ struct tls_store_options {
 	bool ask_clients;             /* ask c2s clients for a certificate (EXTERNAL); off: some of them prompt their users when asked */
 };
 
-/* Loads or makes certificates; warnings (self-signed made, unreadable files) go to the log. NULL with a line in why. Blocking: not on a loop. */
+/* Loads or makes certificates; warnings (self-signed made, unreadable files) go to the log. NULL with a line in why. Blocking: not on a
+ * loop. */
 struct tls_store *tls_store_load(const struct tls_store_options *o, char *why, size_t why_size);
 struct tls_store *tls_store_ref(struct tls_store *t);   /* thread-safe */
 void tls_store_unref(struct tls_store *t);
@@ -29,15 +31,18 @@ bool tls_store_has(const struct tls_store *t, const char *domain_ascii);
 const char *tls_store_self_signed(const struct tls_store *t);
 
 enum tls_role { TLS_C2S, TLS_S2S_IN, TLS_S2S_OUT };
-/* A new SSL, owned by the caller. Accepting roles: hint is the stream's `to` as A-labels or NULL (direct TLS); S2S_IN asks for a certificate without
- * failing on a bad one. S2S_OUT: `hint` is the remote domain (SNI, verification names), `own` the domain whose certificate we show if we hold one. alpn:
- * "xmpp-client", "xmpp-server" (static) required/offered when direct, NULL else: a client that offers others is refused, one that offers none is taken. */
+/* A new SSL, owned by the caller. Accepting roles: hint is the stream's `to` as A-labels or NULL (direct TLS); S2S_IN asks for a
+ * certificate without failing on a bad one. S2S_OUT: `hint` is the remote domain (SNI, verification names), `own` the domain whose
+ * certificate we show if we hold one. alpn: "xmpp-client", "xmpp-server" (static) required/offered when direct, NULL else: a client that
+ * offers others is refused, one that offers none is taken. */
 SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn);
 
-/* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be had. */
+/* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be
+ * had. */
 size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_t size);
 
-/* The peer's certificate: did its chain verify against the system's trust (serverAuth or clientAuth purposes both count)? why: a line when not. */
+/* The peer's certificate: did its chain verify against the system's trust (serverAuth or clientAuth purposes both count)? why: a line when
+ * not. */
 bool tls_peer_trusted(SSL *ssl, const char **why);
 
 #endif

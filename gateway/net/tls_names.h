@@ -12,7 +12,8 @@ struct tls_names {
 	size_t nr;
 };
 
-/* DNS names, SRV names and XMPP addresses (RFC 6120 section 13.7.1.2) of the subjectAltName; the common name only where there is no subjectAltName. */
+/* DNS names, SRV names and XMPP addresses (RFC 6120 section 13.7.1.2) of the subjectAltName; the common name only where there is no
+ * subjectAltName. */
 void tls_names_of(const X509 *cert, struct tls_names *out);
 void tls_names_clear(struct tls_names *n);
 /* "a.example.org" gives "*.example.org"; NULL when it has no second label. out takes size bytes. */

@@ -7,7 +7,8 @@
 
 enum { DEPTH_MAX = 10 };
 
-/* RFC 5929 section 4.1: the hash of the certificate's signature, SHA-256 in place of MD5 and SHA-1. A signature without a hash of its own (Ed25519) has no binding. */
+/* RFC 5929 section 4.1: the hash of the certificate's signature, SHA-256 in place of MD5 and SHA-1. A signature without a hash of its own
+ * (Ed25519) has no binding. */
 static size_t bind_end_point(SSL *ssl, unsigned char *out, size_t size)
 {
 	X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
@@ -31,8 +32,8 @@ static size_t bind_exporter(SSL *ssl, unsigned char *out, size_t size)
 	return size >= 32 && SSL_export_keying_material(ssl, out, 32, label, sizeof label - 1, context, 0, 1) == 1 ? 32 : 0;
 }
 
-/* RFC 5929 section 3.1: the handshake's first Finished message, the client's unless the session was resumed. TLS 1.3 has one too, though RFC 9266
- * leaves it undefined: docs/DECISIONS.md says why it is there all the same. */
+/* RFC 5929 section 3.1: the handshake's first Finished message, the client's unless the session was resumed. TLS 1.3 has one too, though
+ * RFC 9266 leaves it undefined: docs/DECISIONS.md says why it is there all the same. */
 static size_t bind_unique(SSL *ssl, unsigned char *out, size_t size)
 {
 	bool ours = SSL_is_server(ssl) == SSL_session_reused(ssl);

@@ -50,7 +50,8 @@ static bool fill(X509 *x, EVP_PKEY *key, const char *host)
 	       X509_set_pubkey(x, key) == 1 &&
 	       X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)"Ambrosia self-signed", -1, -1, 0) == 1 &&
 	       X509_set_issuer_name(x, subject) == 1 && add_extension(x, NID_subject_alt_name, names) &&
-	       add_extension(x, NID_basic_constraints, "critical,CA:FALSE") && add_extension(x, NID_key_usage, "critical,digitalSignature") &&
+	       add_extension(x, NID_basic_constraints, "critical,CA:FALSE") &&
+	       add_extension(x, NID_key_usage, "critical,digitalSignature") &&
 	       add_extension(x, NID_ext_key_usage, "serverAuth,clientAuth") && X509_sign(x, key, EVP_sha256()) > 0;
 }
 
@@ -67,8 +68,9 @@ static int write_pem(const char *path, mode_t mode, EVP_PKEY *key, X509 *cert)
 	FILE *f = fdopen(fd, "w");
 	ASSERT(f != NULL);
 	errno = EIO;
-	bool ok = fchmod(fd, mode) == 0 && (key ? PEM_write_PKCS8PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) : PEM_write_X509(f, cert)) == 1 &&
-		  fflush(f) == 0 && fsync(fd) == 0;
+	bool ok = fchmod(fd, mode) == 0 &&
+		  (key ? PEM_write_PKCS8PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) : PEM_write_X509(f, cert)) == 1 && fflush(f) == 0 &&
+		  fsync(fd) == 0;
 	int err = ok ? 0 : -errno;
 	fclose(f);
 	if (err == 0 && rename(tmp, path) != 0)
@@ -122,7 +124,8 @@ bool tls_certs_add_self_signed(struct tls_certs *to, const char *state_dir, cons
 		log_warn("tls", 0, "self-signed", "made=anew why=%s", log_escape(slice_str(why)));
 	int err = make_pair(crt, key, public_host);
 	if (err != 0) {
-		snprintf(why, why_size, "cannot make a self-signed certificate in %s: %s; choose another folder with --state-dir", state_dir, strerror(-err));
+		snprintf(why, why_size, "cannot make a self-signed certificate in %s: %s; choose another folder with --state-dir",
+			 state_dir, strerror(-err));
 		return false;
 	}
 	return tls_certs_add_pair(to, crt, key, why, why_size);

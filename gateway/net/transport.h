@@ -1,7 +1,8 @@
 #ifndef GATEWAY_NET_TRANSPORT_H
 #define GATEWAY_NET_TRANSPORT_H
 
-/* What carries a connection's bytes: TCP itself, or TLS over it. Private to gateway/net. Nothing here waits, owns the descriptor, or knows of events. */
+/* What carries a connection's bytes: TCP itself, or TLS over it. Private to gateway/net. Nothing here waits, owns the descriptor, or knows
+ * of events. */
 
 #include <openssl/ssl.h>
 #include <sys/types.h>

@@ -2,7 +2,8 @@
 
 #include <stdlib.h>
 
-/* A ring that grows by doubling; its length is bounded by the stanzas that the service may have unacknowledged. An empty one holds no memory. */
+/* A ring that grows by doubling; its length is bounded by the stanzas that the service may have unacknowledged. An empty one holds no
+ * memory. */
 
 void acks_clear(struct acks *a)
 {

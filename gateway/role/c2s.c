@@ -11,8 +11,9 @@
 #include "xml/ns.h"
 
 /*
- * One client. Glue only: the stream machine says what the client may do, auth whether it is who it says, the service what its session is, policy what its stanzas
- * must look like. After bind nothing is invented or swallowed: every stanza goes on, as itself or as a REJECT that keeps its place.
+ * One client. Glue only: the stream machine says what the client may do, auth whether it is who it says, the service what its session is,
+ * policy what its stanzas must look like. After bind nothing is invented or swallowed: every stanza goes on, as itself or as a REJECT that
+ * keeps its place.
  */
 
 struct c2s {

@@ -7,8 +7,8 @@
 #include "common/stat.h"
 
 /*
- * Bytes flow conn -> stream here. What the stream did not consume, because it waits for an answer, is kept (one read at most) while reading is paused.
- * The stream may be freed only when the connection is gone, so no callback of either can meet a freed other.
+ * Bytes flow conn -> stream here. What the stream did not consume, because it waits for an answer, is kept (one read at most) while reading
+ * is paused. The stream may be freed only when the connection is gone, so no callback of either can meet a freed other.
  */
 
 #define REST_MAX 65536
@@ -232,7 +232,8 @@ static void unlink_edge(struct edge *e)
 	e->env->nr_edges--;
 }
 
-bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t len, const struct stream_params *p, const struct stream_ops *ops)
+bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t len, const struct stream_params *p,
+		 const struct stream_ops *ops)
 {
 	e->address = admit_enter(e->env, peer);
 	if (e->address == NULL) {

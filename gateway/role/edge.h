@@ -2,8 +2,9 @@
 #define GATEWAY_ROLE_EDGE_H
 
 /*
- * A connection and its stream, glued: what the three roles share. A role embeds a struct edge as its first member, so that the stream machine's `arg`
- * is both. Lifetime: edge_gone() is called once, when the connection has ended and the stream with it; the role frees itself there by edge_free_later().
+ * A connection and its stream, glued: what the three roles share. A role embeds a struct edge as its first member, so that the stream
+ * machine's `arg` is both. Lifetime: edge_gone() is called once, when the connection has ended and the stream with it; the role frees
+ * itself there by edge_free_later().
  */
 
 #include "role/admit.h"

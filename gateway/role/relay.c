@@ -6,8 +6,8 @@
 #include "route/policy.h"
 
 /*
- * Stanza n of one stream becomes stanza n of the other, so an acknowledgement passes through as it is: it means that the far service handled it. Back-pressure
- * too: while the far stream is full, no credit is given to the near one. Either end's close closes the other.
+ * Stanza n of one stream becomes stanza n of the other, so an acknowledgement passes through as it is: it means that the far service
+ * handled it. Back-pressure too: while the far stream is full, no credit is given to the near one. Either end's close closes the other.
  */
 
 #define RELAY_MAGIC 0x52454c59u

@@ -11,8 +11,9 @@
 #include "xml/ns.h"
 
 /*
- * One remote server. The stream machine knows which pairs of domains are authenticated; nothing of another pair passes. Each pair is a svcproto stream of its
- * own, opened with its first stanza. While one of them is full nothing is read: the remote's TCP is the only back-pressure that XMPP has here.
+ * One remote server. The stream machine knows which pairs of domains are authenticated; nothing of another pair passes. Each pair is a
+ * svcproto stream of its own, opened with its first stanza. While one of them is full nothing is read: the remote's TCP is the only
+ * back-pressure that XMPP has here.
  */
 
 #define PAIRS_MAX 128
@@ -125,8 +126,8 @@ static void end_check(struct in_check *c, bool valid, const char *error)
 		p = &(*p)->next;
 	*p = c->next;
 	in->nr_checks--;
-	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d%s%s", log_escape(slice_str(c->from)), log_escape(slice_str(c->to)),
-		 valid, error ? " error=" : "", error ? error : "");
+	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d%s%s", log_escape(slice_str(c->from)),
+		 log_escape(slice_str(c->to)), valid, error ? " error=" : "", error ? error : "");
 	if (valid)
 		edge_authenticated(&in->e);
 	stream_db_result(in->e.stream, c->from, c->to, valid, error);
@@ -207,7 +208,8 @@ static void op_db_verify(void *arg, const char *from, const char *to, struct sli
 
 	dialback_key(in->e.env->dialback_secret, sizeof in->e.env->dialback_secret, from, to, id, want);
 	valid = dialback_key_matches(want, key);
-	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d", log_escape(slice_str(to)), log_escape(slice_str(from)), valid);
+	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d", log_escape(slice_str(to)), log_escape(slice_str(from)),
+		 valid);
 	stream_db_verify_answer(in->e.stream, from, to, id, valid);
 	edge_kick(&in->e);
 }
@@ -287,7 +289,8 @@ static const struct link_end_ops end_ops = {
 /* The pair's stream to a service, opened if it is not; NULL when it can't be, with the close reason. */
 static struct in_pair *pair_for(struct s2s_in *in, const char *from, const char *to, enum close_reason *why)
 {
-	struct svc_open o = {.kind = SVC_KIND_SERVER_IN, .from_domain = from, .to_domain = to, .address = conn_peer_text(in->e.conn), .secure = true};
+	struct svc_open o = {
+		.kind = SVC_KIND_SERVER_IN, .from_domain = from, .to_domain = to, .address = conn_peer_text(in->e.conn), .secure = true};
 	struct in_pair *p;
 	int err;
 

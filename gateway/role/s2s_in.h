@@ -1,7 +1,8 @@
 #ifndef GATEWAY_ROLE_S2S_IN_H
 #define GATEWAY_ROLE_S2S_IN_H
 
-/* A remote server's connection: authenticates its domain (certificate or dialback) for pairs, and hands its stanzas to the services. Frees itself. */
+/* A remote server's connection: authenticates its domain (certificate or dialback) for pairs, and hands its stanzas to the services. Frees
+ * itself. */
 
 #include "role/env.h"
 

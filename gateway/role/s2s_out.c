@@ -8,9 +8,9 @@
 #include "role/edge.h"
 
 /*
- * The wish (struct s2s_out: DNS, the list of addresses, one deadline over all) outlives its attempts (struct attempt: one connection and stream each).
- * An attempt that ends before the pair is established makes the next address's turn; the wish fails when there is none left. No plaintext, ever: the stream
- * machine ends a stream to a server that offers no TLS.
+ * The wish (struct s2s_out: DNS, the list of addresses, one deadline over all) outlives its attempts (struct attempt: one connection and
+ * stream each). An attempt that ends before the pair is established makes the next address's turn; the wish fails when there is none left.
+ * No plaintext, ever: the stream machine ends a stream to a server that offers no TLS.
  */
 
 #define ADDRS_MAX 32
@@ -298,7 +298,8 @@ static void on_hopeless(void *arg)
 	end(arg, S2S_OUT_NOT_FOUND, "not a domain that DNS can hold");
 }
 
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops, void *arg)
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
+			    void *arg)
 {
 	struct s2s_out *o = NEW(struct s2s_out);
 	char *name = jid_domain_ascii(slice_str(to));

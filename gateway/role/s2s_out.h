@@ -25,7 +25,8 @@ struct s2s_out_ops {
 };
 
 /* Begins: DNS, connections to each address in turn, TLS, authentication. Callbacks come later, never inside. */
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops, void *arg);
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
+			    void *arg);
 void s2s_out_send(struct s2s_out *o, struct slice xml);          /* established; jabber:server */
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
 uint64_t s2s_out_position(const struct s2s_out *o);

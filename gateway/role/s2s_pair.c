@@ -9,8 +9,8 @@
 #include "route/policy.h"
 
 /*
- * Every stanza's from and to are held against the pair before it leaves (promise 6). One that does not fit ends the pair: the service's key may send
- * from its own domains only.
+ * Every stanza's from and to are held against the pair before it leaves (promise 6). One that does not fit ends the pair: the service's key
+ * may send from its own domains only.
  */
 
 #define PAIR_MAGIC 0x50414952u

@@ -1,10 +1,10 @@
 /*
- * Who may say what in whose name. Nothing passes from one side of the gateway to the other but through here, and what passes was written anew by
- * stanza_write(), with prepared addresses.
+ * Who may say what in whose name. Nothing passes from one side of the gateway to the other but through here, and what passes was written
+ * anew by stanza_write(), with prepared addresses.
  *
  * Which fault is whose (RFC 6120): a false `from` is a stream error (4.9.3.9), and so are missing or malformed addresses between servers
- * (4.9.3.7) and a first-level element that is no stanza (4.9.3.24). A client's malformed `to` (8.3.3.8) and an iq or presence that breaks its own rules (8.2.3,
- * RFC 6121 section 4.7.1) cost their sender that stanza only.
+ * (4.9.3.7) and a first-level element that is no stanza (4.9.3.24). A client's malformed `to` (8.3.3.8) and an iq or presence that breaks
+ * its own rules (8.2.3, RFC 6121 section 4.7.1) cost their sender that stanza only.
  */
 #include "route/policy.h"
 
@@ -44,7 +44,8 @@ static bool iq_ok(const struct xml_element *e)
 /* RFC 6121 section 4.7.1. */
 static bool presence_ok(const struct xml_element *e)
 {
-	static const char *const types[] = {"unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error", NULL};
+	static const char *const types[] = {"unavailable",  "subscribe", "subscribed", "unsubscribe",
+					    "unsubscribed", "probe",     "error",      NULL};
 	struct slice type = xml_attr_get(&e->head, "type");
 	return type.p == NULL || is_one_of(type, types);
 }

@@ -2,7 +2,8 @@
 
 #include "common/err.h"
 
-/* The strict reader and the writer of base64 (RFC 4648 section 4). Branches on secrets are not hidden: the text came over the wire in the same form. */
+/* The strict reader and the writer of base64 (RFC 4648 section 4). Branches on secrets are not hidden: the text came over the wire in the
+ * same form. */
 
 static int value_of(char c)
 {

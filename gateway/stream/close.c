@@ -2,7 +2,8 @@
 
 #include "stream/stream.h"
 
-/* Why streams end, and the conditions that the RFCs define: peer text becomes one of these constants or "undefined-condition", so that it can be logged and kept. */
+/* Why streams end, and the conditions that the RFCs define: peer text becomes one of these constants or "undefined-condition", so that it
+ * can be logged and kept. */
 
 static const struct { const char *condition, *text, *word; } reasons[] = {
 #define CLOSE(name, condition, text, word) [CLOSE_##name] = {condition, text, word},
@@ -30,10 +31,32 @@ const char *close_word(enum close_reason r)
 
 /* RFC 6120 section 4.9.3 */
 static const char *const stream_conditions[] = {
-	"bad-format", "bad-namespace-prefix", "conflict", "connection-timeout", "host-gone", "host-unknown", "improper-addressing",
-	"internal-server-error", "invalid-from", "invalid-namespace", "invalid-xml", "not-authorized", "not-well-formed", "policy-violation",
-	"remote-connection-failed", "reset", "resource-constraint", "restricted-xml", "see-other-host", "system-shutdown",
-	"undefined-condition", "unsupported-encoding", "unsupported-feature", "unsupported-stanza-type", "unsupported-version", NULL,
+	"bad-format",
+	"bad-namespace-prefix",
+	"conflict",
+	"connection-timeout",
+	"host-gone",
+	"host-unknown",
+	"improper-addressing",
+	"internal-server-error",
+	"invalid-from",
+	"invalid-namespace",
+	"invalid-xml",
+	"not-authorized",
+	"not-well-formed",
+	"policy-violation",
+	"remote-connection-failed",
+	"reset",
+	"resource-constraint",
+	"restricted-xml",
+	"see-other-host",
+	"system-shutdown",
+	"undefined-condition",
+	"unsupported-encoding",
+	"unsupported-feature",
+	"unsupported-stanza-type",
+	"unsupported-version",
+	NULL,
 };
 
 /* RFC 6120 section 6.5 */
@@ -44,10 +67,30 @@ static const char *const sasl_conditions[] = {
 
 /* RFC 6120 section 8.3.3 */
 static const char *const stanza_conditions[] = {
-	"bad-request", "conflict", "feature-not-implemented", "forbidden", "gone", "internal-server-error", "item-not-found", "jid-malformed",
-	"not-acceptable", "not-allowed", "not-authorized", "policy-violation", "recipient-unavailable", "redirect",
-	"registration-required", "remote-connection-failed", "remote-server-not-found", "remote-server-timeout", "resource-constraint",
-	"service-unavailable", "subscription-required", "undefined-condition", "unexpected-request", NULL,
+	"bad-request",
+	"conflict",
+	"feature-not-implemented",
+	"forbidden",
+	"gone",
+	"internal-server-error",
+	"item-not-found",
+	"jid-malformed",
+	"not-acceptable",
+	"not-allowed",
+	"not-authorized",
+	"policy-violation",
+	"recipient-unavailable",
+	"redirect",
+	"registration-required",
+	"remote-connection-failed",
+	"remote-server-not-found",
+	"remote-server-timeout",
+	"resource-constraint",
+	"service-unavailable",
+	"subscription-required",
+	"undefined-condition",
+	"unexpected-request",
+	NULL,
 };
 
 static const char *find(const char *const *list, const char *name)

@@ -3,8 +3,9 @@
 #include <stdlib.h>
 
 /*
- * Resource binding (RFC 6120 section 7): asked by the client, answered by the owner. The legacy <session/> is not offered: clients that know it only ask when it
- * is, and after bind every iq belongs to the service. So does a second bind: it is an ordinary stanza then, and keeps its place in the count.
+ * Resource binding (RFC 6120 section 7): asked by the client, answered by the owner. The legacy <session/> is not offered: clients that
+ * know it only ask when it is, and after bind every iq belongs to the service. So does a second bind: it is an ordinary stanza then, and
+ * keeps its place in the count.
  */
 
 #define BINDS_MAX 10   /* 7.7.2.2 wants 5 to 10 attempts */

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 
 /*
- * Server dialback (XEP-0220). S2S_IN is the receiving server (db:result) and the authoritative one (db:verify); S2S_OUT the initiating server, and the receiving
- * one that asks. Keys are the owner's: here they are bytes. Questions don't stop the stream, since other pairs go on (2.2.1); a domain that isn't ours is an
- * error inside dialback, not of the stream (2.4.2).
+ * Server dialback (XEP-0220). S2S_IN is the receiving server (db:result) and the authoritative one (db:verify); S2S_OUT the initiating
+ * server, and the receiving one that asks. Keys are the owner's: here they are bytes. Questions don't stop the stream, since other pairs go
+ * on (2.2.1); a domain that isn't ours is an error inside dialback, not of the stream (2.4.2).
  */
 
 #define KEY_MAX 255
@@ -72,8 +72,8 @@ static bool key_ok(const struct db *d)
 }
 
 /* type NULL: a request, with its key. error: a stanza error condition, with type "error". */
-static void send_element(struct stream *s, const char *name, const char *from, const char *to, struct slice id, const char *type, const char *error,
-			 struct slice key)
+static void send_element(struct stream *s, const char *name, const char *from, const char *to, struct slice id, const char *type,
+			 const char *error, struct slice key)
 {
 	struct xml_writer w;
 	struct buf out;

@@ -5,8 +5,9 @@
 #include "stream/base64.h"
 
 /*
- * SASL (RFC 6120 section 6, XEP-0440): the profile's XML, its base64 and its order of things; what the data means is the owner's business, except that a server's
- * authorization identity must be the domain that its stream header names. One exchange at a time; attempts are counted.
+ * SASL (RFC 6120 section 6, XEP-0440): the profile's XML, its base64 and its order of things; what the data means is the owner's business,
+ * except that a server's authorization identity must be the domain that its stream header names. One exchange at a time; attempts are
+ * counted.
  */
 
 #define MECHANISM_MAX 40   /* RFC 4422 says 20; GS2 names come close */
@@ -146,7 +147,8 @@ enum gate_result sasl_before_tls(struct stream *s, const struct xml_element *e)
 	return fail(s, "encryption-required", NULL);
 }
 
-/* The data of an element, into `out`; NULL, or the condition of what is wrong with it. A base64 alphabet needs no references, so raw bytes do. */
+/* The data of an element, into `out`; NULL, or the condition of what is wrong with it. A base64 alphabet needs no references, so raw bytes
+ * do. */
 static const char *decode(const struct xml_element *e, struct buf *out, struct slice *data)
 {
 	*data = SLICE_NONE;

@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 /*
- * Streams over TCP (RFC 6120 section 4): the bytes of stream headers, stream errors and closing tags, and what makes a header one of ours. Says nothing about
- * addresses and states.
+ * Streams over TCP (RFC 6120 section 4): the bytes of stream headers, stream errors and closing tags, and what makes a header one of ours.
+ * Says nothing about addresses and states.
  */
 
 void framing_send_header(struct stream *s, const char *from, const char *to)

@@ -100,8 +100,8 @@ gate_fn sasl_before_tls, sasl_auth, sasl_response, sasl_abort, sasl_out_success,
 gate_fn bind_iq, dialback_result, dialback_verify, dialback_out_result, dialback_out_verify;
 
 /*
- * A stream feature. offer: writes what we offer in the present state, as the accepting side. consume: as the initiating side, looks into the peer's features;
- * true when it took the next step (or ended the stream).
+ * A stream feature. offer: writes what we offer in the present state, as the accepting side. consume: as the initiating side, looks into
+ * the peer's features; true when it took the next step (or ended the stream).
  */
 struct feature {
 	void (*offer)(struct stream *s, struct xml_writer *w);

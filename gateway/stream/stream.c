@@ -6,8 +6,9 @@
 #include "common/log.h"
 
 /*
- * A stream's life: bytes to the parser, what it finds to the gate, deadlines, ends. No sockets, no clock. Two rules carry it: state changes in stream_enter only,
- * and the parser is reset or left only between its feeds, never inside its callbacks, so that every answer may be given at any time, also at once.
+ * A stream's life: bytes to the parser, what it finds to the gate, deadlines, ends. No sockets, no clock. Two rules carry it: state changes
+ * in stream_enter only, and the parser is reset or left only between its feeds, never inside its callbacks, so that every answer may be
+ * given at any time, also at once.
  */
 
 /* An established stream that said nothing for so long gives its parser's memory back; sooner would cost a busy one more than it saves. */
@@ -128,7 +129,8 @@ void stream_finish(struct stream *s, enum close_reason r)
 	s->ops->closed(s->arg, r, s->detail);
 }
 
-/* During a handshake nothing of ours may be sent; an initiating stream without a header has nobody to tell; a plain end needs no new header. */
+/* During a handshake nothing of ours may be sent; an initiating stream without a header has nobody to tell; a plain end needs no new
+ * header. */
 static bool can_speak(const struct stream *s, bool error)
 {
 	if (s->state == STREAM_TLS)

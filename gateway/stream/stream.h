@@ -2,8 +2,8 @@
 #define GATEWAY_STREAM_STREAM_H
 
 /*
- * The stream machine (RFC 6120 sections 4 to 7, XEP-0220), pure: bytes, verdicts and times in; bytes and questions out. One for each connection, in one of
- * three roles. No sockets, no clock. Memory: an established, idle stream holds no parser.
+ * The stream machine (RFC 6120 sections 4 to 7, XEP-0220), pure: bytes, verdicts and times in; bytes and questions out. One for each
+ * connection, in one of three roles. No sockets, no clock. Memory: an established, idle stream holds no parser.
  */
 
 #include "common/buf.h"
@@ -53,32 +53,37 @@ struct stream_ops {
 	void (*start_tls)(void *arg);
 	/* Does this (prepared) domain take streams of our role here? */
 	bool (*host_known)(void *arg, const char *domain);
-	/* C2S, S2S_IN: which SASL mechanisms are offered now (after TLS): call stream_offer_mechanism for each; and channel-binding types by
-	 * stream_offer_binding. S2S_IN offers EXTERNAL here when the peer's certificate stands for stream_peer_domain(). */
+	/* C2S, S2S_IN: which SASL mechanisms are offered now (after TLS): call stream_offer_mechanism for each; and channel-binding types
+	 * by stream_offer_binding. S2S_IN offers EXTERNAL here when the peer's certificate stands for stream_peer_domain(). */
 	void (*mechanisms)(void *arg, struct stream *s);
 	void (*auth_start)(void *arg, struct slice mech, struct slice initial); /* decoded; initial.p NULL: none. Answer: stream_auth_* */
 	void (*auth_step)(void *arg, struct slice response);                    /* decoded */
-	void (*auth_abort)(void *arg);                                          /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
+	void (*auth_abort)(void *arg); /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
 	/* C2S: wanted resource, prepared; empty: choose. Answer: stream_bound or stream_bind_refused. */
 	void (*bind)(void *arg, struct slice resource);
 	/* A stanza on an established stream (message, presence, iq in the content namespace). */
 	void (*stanza)(void *arg, const struct xml_element *e);
-	/* S2S_IN: a dialback key for the pair (from: remote, to: ours; prepared): verify it at the authoritative server, then stream_db_result. */
+	/* S2S_IN: a dialback key for the pair (from: remote, to: ours; prepared): verify it at the authoritative server, then
+	 * stream_db_result. */
 	void (*db_result)(void *arg, const char *from, const char *to, struct slice key);
-	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our domain. */
+	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our
+	 * domain. */
 	void (*db_verify)(void *arg, const char *from, const char *to, struct slice id, struct slice key);
-	/* S2S_OUT used for verification: the authoritative server's answer (an answer of type error counts as not valid). Match all three: they're the
-	 * peer's word. */
+	/* S2S_OUT used for verification: the authoritative server's answer (an answer of type error counts as not valid). Match all three:
+	 * they're the peer's word. */
 	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, bool valid);
-	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte out. */
+	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte
+	 * out. */
 	bool (*own_certificate)(void *arg);
 	void (*make_key)(void *arg, struct slice stream_id, char *out);
 	/* S2S_OUT after TLS: is the peer who it should be? False closes with NOT_AUTHORIZED (policy certificates-only); true goes on. */
 	bool (*peer_acceptable)(void *arg);
-	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only, features after TLS came. */
+	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only,
+	 * features after TLS came. */
 	void (*established)(void *arg);
-	/* Established and idle for stream.c's keepalive etc. is internal. The stream is over: our last bytes have been given to send(). detail: the remote
-	 * stream error's condition (with REFUSED: the condition of its SASL failure or dialback error), static, or NULL. Close the connection (lingering for the peer's close), then stream_free later (not inside). */
+	/* Established and idle for stream.c's keepalive etc. is internal. The stream is over: our last bytes have been given to send().
+	 * detail: the remote stream error's condition (with REFUSED: the condition of its SASL failure or dialback error), static, or NULL.
+	 * Close the connection (lingering for the peer's close), then stream_free later (not inside). */
 	void (*closed)(void *arg, enum close_reason r, const char *detail);
 };
 
@@ -94,7 +99,8 @@ struct stream_params {
 struct stream *stream_new(const struct stream_params *p, const struct stream_ops *ops, void *arg, uint64_t now_ms);
 void stream_free(struct stream *s);
 
-/* Bytes from the peer. Stops consuming while a question is outstanding: *used (stream_wants_input() false then; the owner pauses reading and feeds the rest after). */
+/* Bytes from the peer. Stops consuming while a question is outstanding: *used (stream_wants_input() false then; the owner pauses reading
+ * and feeds the rest after). */
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
 /* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza(). */
@@ -102,7 +108,7 @@ void stream_hold(struct stream *s, bool held);
 /* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);
 void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
-void stream_tls_done(struct stream *s, uint64_t now_ms);            /* after start_tls(); ignored else, so that direct TLS may call it too */
+void stream_tls_done(struct stream *s, uint64_t now_ms); /* after start_tls(); ignored else, so that direct TLS may call it too */
 /* The owner wrote to the connection by itself (stanzas): no keepalive is due for a while. */
 void stream_sent(struct stream *s, uint64_t now_ms);
 void stream_lost(struct stream *s, enum close_reason r);            /* the connection is gone: closed() follows if it has not been */
@@ -114,12 +120,16 @@ void stream_auth_success(struct stream *s, const char *user, struct slice data);
 void stream_auth_failure(struct stream *s, const char *condition, const char *text);
 void stream_bound(struct stream *s, const char *full_jid);
 void stream_bind_refused(struct stream *s, const char *type, const char *condition, const char *text); /* the client may ask again */
-void stream_db_result(struct stream *s, const char *from, const char *to, bool valid, const char *error_condition); /* error: item-not-found, remote-… */
+void stream_db_result(struct stream *s, const char *from, const char *to, bool valid,
+		      const char *error_condition); /* error: item-not-found, remote-… */
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, bool valid);
-void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id, struct slice key);  /* S2S_OUT, after established */
-/* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or close_ms passed. */
+void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id,
+			   struct slice key); /* S2S_OUT, after established */
+/* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or
+ * close_ms passed. */
 void stream_close(struct stream *s, enum close_reason r);
-/* The same with a condition and text that a service gave (condition of RFC 6120 section 4.9.3, else undefined-condition is sent); NULL condition: plain. */
+/* The same with a condition and text that a service gave (condition of RFC 6120 section 4.9.3, else undefined-condition is sent); NULL
+ * condition: plain. */
 void stream_close_with(struct stream *s, const char *condition, const char *text);
 void stream_close_see_other_host(struct stream *s, const char *host);  /* after TLS only */
 

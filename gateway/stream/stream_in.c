@@ -1,8 +1,8 @@
 #include "stream/own.h"
 
 /*
- * The accepting side of a stream: the peer's header is checked, ours answers it in any case (RFC 6120 4.9.1.2), and features follow. Who may speak for which
- * address is decided here for headers, in feat_* for what comes after.
+ * The accepting side of a stream: the peer's header is checked, ours answers it in any case (RFC 6120 4.9.1.2), and features follow. Who
+ * may speak for which address is decided here for headers, in feat_* for what comes after.
  */
 
 static const struct feature *const offered[] = {&feature_tls, &feature_sasl, &feature_dialback, &feature_bind};

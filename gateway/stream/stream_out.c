@@ -1,8 +1,8 @@
 #include "stream/own.h"
 
 /*
- * The initiating side (S2S_OUT): our header, the peer's, its features, and the one next step that they allow. The peer's `from` is not believed nor needed: who it
- * is, its certificate or DNS says, and nothing but answers is taken from it.
+ * The initiating side (S2S_OUT): our header, the peer's, its features, and the one next step that they allow. The peer's `from` is not
+ * believed nor needed: who it is, its certificate or DNS says, and nothing but answers is taken from it.
  */
 
 /* In the order that RFC 6120 wants: TLS, then the certificate, then dialback. */

@@ -1,6 +1,6 @@
 /*
- * Stanzas on their way. The start tag is written anew (addresses, namespaces), the bytes inside pass as they came. What is written stands on its own:
- * every namespace that its bytes may use is declared on its start tag.
+ * Stanzas on their way. The start tag is written anew (addresses, namespaces), the bytes inside pass as they came. What is written stands
+ * on its own: every namespace that its bytes may use is declared on its start tag.
  */
 #include "xml/head.h"
 
@@ -62,7 +62,8 @@ static void add_attr(struct tag *t, struct slice prefix, struct slice name, stru
 
 static bool is_name_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':' || (c & 0x80);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':' ||
+	       (c & 0x80);
 }
 
 /* Whether "prefix:" occurs where a name may begin. It may do so in a text too: one declaration too many harms nobody. */

@@ -1,8 +1,9 @@
 /*
  * Addresses (RFC 6122, RFC 7622). What comes out is prepared, and two addresses are the same exactly when the prepared bytes are.
  *
- * Code points that Unicode 3.2, stringprep's, does not know are let through, as RFC 3454 section 7 has it for queries: a gateway looks addresses up and
- * compares them, it assigns none, and people do put newer characters (emoji) in their resources. Such a character prepares to itself.
+ * Code points that Unicode 3.2, stringprep's, does not know are let through, as RFC 3454 section 7 has it for queries: a gateway looks
+ * addresses up and compares them, it assigns none, and people do put newer characters (emoji) in their resources. Such a character prepares
+ * to itself.
  */
 #include "xml/jid.h"
 
@@ -43,7 +44,8 @@ static bool ascii_ok(struct slice s, const char *forbidden, char least)
 	return true;
 }
 
-/* Once more until nothing changes: normalisation can bring forth what an earlier step would have changed, and what is prepared must stay. */
+/* Once more until nothing changes: normalisation can bring forth what an earlier step would have changed, and what is prepared must stay.
+ */
 static char *run_stringprep(struct slice s, const Stringprep_profile *profile)
 {
 	char text[UNPREPARED_MAX + 1], before[UNPREPARED_MAX + 1];
@@ -137,7 +139,8 @@ static char *idna_ascii(struct slice s)
 {
 	char *text = mem_slicedup(s);
 	uint8_t *ascii = NULL;
-	/* Not IDN2_USE_STD3_ASCII_RULES, which drops forbidden characters silently ("b/c", once normalised, would be "bc"): ldh_name() refuses them. */
+	/* Not IDN2_USE_STD3_ASCII_RULES, which drops forbidden characters silently ("b/c", once normalised, would be "bc"): ldh_name()
+	 * refuses them. */
 	int rc = idn2_lookup_u8((const uint8_t *)text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
 	free(text);
 	if (rc != IDN2_OK)

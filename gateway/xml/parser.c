@@ -1,6 +1,6 @@
 /*
- * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished input too;
- * nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
+ * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished
+ * input too; nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
  *
  * Positions (int64_t) count the bytes that the present expat was fed. Between elements expat can be
  * thrown away and begun again behind a replayed header tag: so idle streams need none, and one that has grown (restrict.c) is retired.
@@ -282,8 +282,8 @@ static int check_unfinished(const struct xml_parser *p)
 	return 0;
 }
 
-/* UTF-16 and UTF-32 begin "<\0" or "\0<" behind their byte order marks, if any. A stream begins with '<' (after white space): a UTF-8 byte order mark
- * is a character like any other (RFC 6120 section 11.6). */
+/* UTF-16 and UTF-32 begin "<\0" or "\0<" behind their byte order marks, if any. A stream begins with '<' (after white space): a UTF-8 byte
+ * order mark is a character like any other (RFC 6120 section 11.6). */
 static int check_opening(const struct xml_parser *p)
 {
 	if (p->stage != WAIT_HEADER || p->fed > 1)
@@ -468,7 +468,8 @@ void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits
 
 bool xml_parser_idle(const struct xml_parser *p)
 {
-	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) && buf_len(&p->window.pending) == 0;
+	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) &&
+	       buf_len(&p->window.pending) == 0;
 }
 
 void xml_parser_release(struct xml_parser *p)

@@ -2,8 +2,8 @@
 #define GATEWAY_XML_PARSER_H
 
 /*
- * One XMPP stream's XML: expat, restricted as RFC 6120 section 11.1 demands, bounded while parsing. Gives the stream header, then each complete
- * first-level element as its raw bytes with its head (name, namespace, attributes), then the footer. No sockets, no time.
+ * One XMPP stream's XML: expat, restricted as RFC 6120 section 11.1 demands, bounded while parsing. Gives the stream header, then each
+ * complete first-level element as its raw bytes with its head (name, namespace, attributes), then the footer. No sockets, no time.
  */
 
 #include "common/buf.h"
@@ -41,8 +41,8 @@ struct xml_element {
 	struct xml_head head;
 	struct slice raw;            /* "<a …>…</a>" or "<a …/>" as received */
 	struct slice inner;          /* between the tags as received; empty for an empty element */
-	/* In force inside it: of the header and of its own start tag, inner ones winning; without xml. Both parts empty: xmlns='', which undoes
-	 * the header's default. */
+	/* In force inside it: of the header and of its own start tag, inner ones winning; without xml. Both parts empty: xmlns='', which
+	 * undoes the header's default. */
 	const struct xml_nsdecl *decls;
 	size_t nr_decls;
 	size_t nr_own;               /* the last nr_own of decls are of its own start tag */
@@ -61,12 +61,12 @@ struct xml_parser;
 struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct xml_parser_ops *ops, void *arg);
 void xml_parser_free(struct xml_parser *p);           /* not inside its own callbacks */
 void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits);
-/* A new stream on the same parser (after STARTTLS, SASL): everything is forgotten. Allowed inside callbacks: what is left of the input being fed is
- * dropped then. */
+/* A new stream on the same parser (after STARTTLS, SASL): everything is forgotten. Allowed inside callbacks: what is left of the input
+ * being fed is dropped then. */
 void xml_parser_reset(struct xml_parser *p);
 /* Feeds bytes; callbacks run inside. 0, -ERR_XML_* (the parser is dead until reset), or -ERR_AGAIN after xml_parser_stop() was called in a
- * callback: *used tells how many bytes were consumed (always set; all of them when 0). White space between elements is consumed silently, other text
- * between elements is -ERR_XML_NOT_WELL_FORMED. Anything before the header that isn't XML too. */
+ * callback: *used tells how many bytes were consumed (always set; all of them when 0). White space between elements is consumed silently,
+ * other text between elements is -ERR_XML_NOT_WELL_FORMED. Anything before the header that isn't XML too. */
 MUST_CHECK int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used);
 /* In a callback: return from feed after this callback (the rest of the input will be fed again later). */
 void xml_parser_stop(struct xml_parser *p);

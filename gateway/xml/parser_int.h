@@ -5,7 +5,8 @@
 
 #include "xml/parser.h"
 
-/* Makes a new or reset parser stand behind a header: the next thing fed is a first-level element. The tag is well-formed and declares no namespace. */
+/* Makes a new or reset parser stand behind a header: the next thing fed is a first-level element. The tag is well-formed and declares no
+ * namespace. */
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * One place that knows how expat must be set up for a hostile peer (RFC 6120 section 11.1) and that translates its errors.
  *
- * Expat keeps every name it ever saw, 159 bytes each, and gives nothing back. So its memory is counted through its allocator: the parser above
- * retires one that has grown, and a single element cannot take it past bytes_max. The allocator has no argument, hence the thread's
+ * Expat keeps every name it ever saw, 159 bytes each, and gives nothing back. So its memory is counted through its allocator: the parser
+ * above retires one that has grown, and a single element cannot take it past bytes_max. The allocator has no argument, hence the thread's
  * pointer; it is set around each call into expat and restored, since a callback may use another parser.
  */
 #include "xml/restrict.h"

@@ -2,8 +2,8 @@
 #define GATEWAY_XML_RESTRICT_H
 
 /*
- * Private to xml/: an expat parser as all of xml/ wants it. UTF-8 only, namespaces as triplets, no document type, comment or processing instruction
- * (the handlers call refuse()), nothing held back, memory counted and bounded. No callbacks of its own beyond that.
+ * Private to xml/: an expat parser as all of xml/ wants it. UTF-8 only, namespaces as triplets, no document type, comment or processing
+ * instruction (the handlers call refuse()), nothing held back, memory counted and bounded. No callbacks of its own beyond that.
  */
 
 #include <expat.h>
@@ -20,7 +20,8 @@ struct xml_expat {
 	void (*refuse)(void *arg, int err);
 };
 
-/* refuse is called with -ERR_XML_* for what restricted XML forbids; xml_expat_halt() then. arg goes to every handler. Aborts on lack of memory. */
+/* refuse is called with -ERR_XML_* for what restricted XML forbids; xml_expat_halt() then. arg goes to every handler. Aborts on lack of
+ * memory. */
 void xml_expat_open(struct xml_expat *x, const struct xml_limits *limits, void (*refuse)(void *arg, int err), void *arg);
 void xml_expat_close(struct xml_expat *x);
 /* Never the last feed: the end of a document is known by its depth. */

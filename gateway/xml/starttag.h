@@ -1,8 +1,8 @@
 #ifndef GATEWAY_XML_STARTTAG_H
 #define GATEWAY_XML_STARTTAG_H
 
-/* Private to xml/: keeps what a first-level start tag (or the stream header's) said until its element is complete. Expat's strings live no longer
- * than its handler. */
+/* Private to xml/: keeps what a first-level start tag (or the stream header's) said until its element is complete. Expat's strings live no
+ * longer than its handler. */
 
 #include "xml/parser.h"
 

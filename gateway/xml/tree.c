@@ -1,6 +1,7 @@
 /*
- * A tree of one element, in one arena. The element is parsed between the tags of a synthetic root that declares what is already in force. Text is kept in pieces
- * while an element is open and joined once at its end, so that no input costs more than linear time. Nothing recurses.
+ * A tree of one element, in one arena. The element is parsed between the tags of a synthetic root that declares what is already in force.
+ * Text is kept in pieces while an element is open and joined once at its end, so that no input costs more than linear time. Nothing
+ * recurses.
  */
 #include "xml/tree.h"
 
@@ -132,7 +133,8 @@ static void on_start(void *arg, const char *name, const char **atts)
 	t->last_end = end;
 	if (t->depth++ == 0)
 		return;
-	if (t->depth - 1 > t->limits->depth_max || (size_t)(end - at) > t->limits->tag_bytes || nr_attrs + nr_decls > t->limits->attrs_max) {
+	if (t->depth - 1 > t->limits->depth_max || (size_t)(end - at) > t->limits->tag_bytes ||
+	    nr_attrs + nr_decls > t->limits->attrs_max) {
 		fail(t, -ERR_XML_LIMIT);
 		return;
 	}

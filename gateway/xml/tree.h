@@ -1,7 +1,8 @@
 #ifndef GATEWAY_XML_TREE_H
 #define GATEWAY_XML_TREE_H
 
-/* A small read-only tree of one element, for the few that must be looked into (bind, SASL, and all that a service handles). One allocation arena. */
+/* A small read-only tree of one element, for the few that must be looked into (bind, SASL, and all that a service handles). One allocation
+ * arena. */
 
 #include "xml/parser.h"
 
@@ -18,8 +19,8 @@ struct xml_tree_attr { const char *ns, *name, *value; };
 
 struct xml_tree;
 
-/* Parses exactly one element. decls (may be NULL) are namespaces already in force. NULL when it isn't well-formed or passes the limits. The input must
- * live as long as the tree (raw points into it). */
+/* Parses exactly one element. decls (may be NULL) are namespaces already in force. NULL when it isn't well-formed or passes the limits. The
+ * input must live as long as the tree (raw points into it). */
 struct xml_tree *xml_tree_parse(struct slice xml, const struct xml_limits *limits, const struct xml_nsdecl *decls, size_t nr_decls);
 struct xml_node *xml_tree_root(struct xml_tree *t);
 void xml_tree_free(struct xml_tree *t);

@@ -2,8 +2,8 @@
 #define GATEWAY_XML_WINDOW_H
 
 /*
- * Private to xml/: raw bytes of a stream by position, across feeds. What lies in the present input is given as it lies there; only what began in an
- * earlier input is kept and put together. It has no limit of its own: its user checks before each call.
+ * Private to xml/: raw bytes of a stream by position, across feeds. What lies in the present input is given as it lies there; only what
+ * began in an earlier input is kept and put together. It has no limit of its own: its user checks before each call.
  */
 
 #include "common/buf.h"

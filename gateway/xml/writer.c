@@ -1,6 +1,6 @@
 /*
- * The only place that builds XML. Whatever text comes in, well-formed UTF-8 XML goes out: what XML 1.0 forbids becomes U+FFFD. Names and xml_raw()
- * are trusted: they come from this program's source or from a parser.
+ * The only place that builds XML. Whatever text comes in, well-formed UTF-8 XML goes out: what XML 1.0 forbids becomes U+FFFD. Names and
+ * xml_raw() are trusted: they come from this program's source or from a parser.
  */
 #include "xml/writer.h"
 

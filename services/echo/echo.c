@@ -15,10 +15,12 @@ static void on_open(void *arg, struct svcproto_session *s, const struct svcproto
 	(void)svcproto_accept(s, jid); /* fails only if the session ends, and that we need not know */
 }
 
-/* The stanza with `to` and `from` of its start tag exchanged; an iq becomes the error that refuses it. Needs at most n + 200 bytes at out. */
+/* The stanza with `to` and `from` of its start tag exchanged; an iq becomes the error that refuses it. Needs at most n + 200 bytes at out.
+ */
 static size_t turn_around(const char *xml, size_t n, char *out)
 {
-	static const char refusal[] = "><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>";
+	static const char refusal[] =
+		"><error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>";
 	bool iq = n > 3 && memcmp(xml, "<iq", 3) == 0;
 	const char *p = xml, *end = xml + n;
 	char quote = '\0', *q = out;

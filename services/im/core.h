@@ -158,7 +158,8 @@ uint64_t works_next_ms(const struct im *im);
 /* send.c */
 /* To one session. 0, or a negative svcproto_error: not taken. w counts it, NULL: nobody does. */
 MUST_CHECK int send_session(struct im_session *s, struct slice xml, struct im_work *w);
-/* State that a session must not miss (presence, pushes, answers): waits for room in order; a session that has too much waiting is closed. */
+/* State that a session must not miss (presence, pushes, answers): waits for room in order; a session that has too much waiting is closed.
+ */
 void send_state(struct im_session *s, struct slice xml, struct im_work *w);
 MUST_CHECK int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w);
 bool send_drain(struct im_session *s);  /* true when nothing waits any more */

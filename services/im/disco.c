@@ -1,4 +1,5 @@
-/* Service discovery (XEP-0030) of the server and of accounts. An account shows itself only to its owner and to those who may see its presence. */
+/* Service discovery (XEP-0030) of the server and of accounts. An account shows itself only to its owner and to those who may see its
+ * presence. */
 #include "services/im/core.h"
 
 static const char *const server_features[] = {

@@ -1,4 +1,5 @@
-/* IQs by RFC 6120 section 8.2.3 and RFC 6121 section 8.5: to a client of ours, or to the server, or to an account that the server answers for. */
+/* IQs by RFC 6120 section 8.2.3 and RFC 6121 section 8.5: to a client of ours, or to the server, or to an account that the server answers
+ * for. */
 #include "services/im/core.h"
 
 enum { SERVER = 1, OWN = 2, OTHER = 4 }; /* whom it is addressed to: the domain, the sender's account, somebody else's */

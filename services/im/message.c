@@ -26,7 +26,8 @@ static size_t send_best(struct stanza *st, struct im_user *u)
 	struct im_session *s, *best = im_user_best(u);
 	size_t nr = 0;
 	TAILQ_FOREACH(s, &u->sessions, link_user) {
-		if (best && s->available && s->priority == best->priority && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+		if (best && s->available && s->priority == best->priority && STAILQ_EMPTY(&s->queue) &&
+		    send_session(s, st->xml, st->work) == 0)
 			nr++;
 	}
 	return nr;

@@ -1,6 +1,6 @@
 /*
- * Offline messages (RFC 6121 section 8.5.2.2, XEP-0160): kept with the time at which they came (XEP-0203), sent in order to the session that
- * gets the user's messages, deleted when it has them.
+ * Offline messages (RFC 6121 section 8.5.2.2, XEP-0160): kept with the time at which they came (XEP-0203), sent in order to the session
+ * that gets the user's messages, deleted when it has them.
  */
 #include <time.h>
 
@@ -74,7 +74,8 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	return row;
 }
 
-/* One row on its way; it stays in the store until the client has it. One that no client could ever get goes back, lest it block the rest. */
+/* One row on its way; it stays in the store until the client has it. One that no client could ever get goes back, lest it block the rest.
+ */
 static int pump_row(struct im_user *u, struct im_session *s, int64_t row, struct slice xml)
 {
 	struct im *im = s->im;

@@ -1,6 +1,6 @@
 /*
- * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended. To other servers they go out again (they may
- * arrive twice, never not at all); what was for a client of ours bounces, since its session ended with that process.
+ * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended. To other servers they go out again
+ * (they may arrive twice, never not at all); what was for a client of ours bounces, since its session ended with that process.
  */
 #include "services/im/core.h"
 

@@ -1,6 +1,6 @@
 /*
- * Presence by RFC 6121 section 4: what a session says of itself goes to its subscribers, to the user's other sessions and back; new sessions learn
- * what the others said; a session that ends is unavailable to all who knew it. Subscriptions are subscription.c's.
+ * Presence by RFC 6121 section 4: what a session says of itself goes to its subscribers, to the user's other sessions and back; new
+ * sessions learn what the others said; a session that ends is unavailable to all who knew it. Subscriptions are subscription.c's.
  */
 #include "services/im/core.h"
 
@@ -327,7 +327,8 @@ static void directed(struct stanza *st)
 
 bool presence_is_subscription(struct slice type)
 {
-	return slice_is(type, "subscribe") || slice_is(type, "subscribed") || slice_is(type, "unsubscribe") || slice_is(type, "unsubscribed");
+	return slice_is(type, "subscribe") || slice_is(type, "subscribed") || slice_is(type, "unsubscribe") ||
+	       slice_is(type, "unsubscribed");
 }
 
 static void from_client(struct stanza *st)

@@ -1,6 +1,7 @@
 /*
- * Everything that leaves the core. Each stanza in flight has a cookie, by which its answer finds the work that waits for it. A full stream is
- * the caller's matter for messages; presence and pushes wait here, bounded, since a client that missed one would show a wrong state for ever.
+ * Everything that leaves the core. Each stanza in flight has a cookie, by which its answer finds the work that waits for it. A full stream
+ * is the caller's matter for messages; presence and pushes wait here, bounded, since a client that missed one would show a wrong state for
+ * ever.
  */
 #include <stdlib.h>
 

@@ -26,7 +26,8 @@ static const char *const schema[SCHEMA_VERSION] = {
 	"CREATE TABLE users (id INTEGER PRIMARY KEY, jid TEXT NOT NULL UNIQUE, created INTEGER NOT NULL);"
 	"CREATE TABLE contacts (user INTEGER NOT NULL, jid TEXT NOT NULL, name TEXT, state INTEGER NOT NULL, listed INTEGER NOT NULL,"
 	" request TEXT, PRIMARY KEY (user, jid)) WITHOUT ROWID;"
-	"CREATE TABLE contact_groups (user INTEGER NOT NULL, jid TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (user, jid, name)) WITHOUT ROWID;"
+	"CREATE TABLE contact_groups (user INTEGER NOT NULL, jid TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (user, jid, name)) WITHOUT "
+	"ROWID;"
 	"CREATE TABLE offline (id INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL, at INTEGER NOT NULL, xml BLOB NOT NULL);"
 	"CREATE INDEX offline_user ON offline (user, id);"
 	"CREATE TABLE passing (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, xml BLOB NOT NULL);",
@@ -69,7 +70,8 @@ static bool migrate(struct store *s)
 	if (s->failed)
 		return false;
 	if ((version && id != APPLICATION_ID) || version > SCHEMA_VERSION) {
-		snprintf(s->why, sizeof s->why, version > SCHEMA_VERSION ? "it was written by a newer ambrosia-im" : "it is another program's");
+		snprintf(s->why, sizeof s->why,
+			 version > SCHEMA_VERSION ? "it was written by a newer ambrosia-im" : "it is another program's");
 		return false;
 	}
 	for (; version < SCHEMA_VERSION; version++) {

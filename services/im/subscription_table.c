@@ -1,6 +1,6 @@
 /*
- * The eight tables of RFC 6121 appendix A.2 and A.3 as two masks each: a stanza passes when the state has none of the bits `unless` and, if `when` is not
- * 0, one of the bits of `when`; then the bits of `drop` leave the state and those of `add` come.
+ * The eight tables of RFC 6121 appendix A.2 and A.3 as two masks each: a stanza passes when the state has none of the bits `unless` and, if
+ * `when` is not 0, one of the bits of `when`; then the bits of `drop` leave the state and those of `add` come.
  */
 #include "services/im/subscription_table.h"
 

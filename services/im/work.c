@@ -1,6 +1,6 @@
 /*
- * Promise 1 in one place: a received stanza is acknowledged when every next hop has answered, or, once that took too long, when a copy is in
- * the store. Acknowledgements are collected and leave after the turn's commit. A copy is deleted when the next hop answers after all.
+ * Promise 1 in one place: a received stanza is acknowledged when every next hop has answered, or, once that took too long, when a copy is
+ * in the store. Acknowledgements are collected and leave after the turn's commit. A copy is deleted when the next hop answers after all.
  */
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /*
- * svcproto's wire against a hostile peer: a real handshake first, then what the fuzzer makes. The first byte says which side is under test and how its owner answers;
- * then come pieces, each with a length (two bytes). The top bit of a length says whether the piece is a whole batch or only frames, for which a fitting batch
- * header is made, so that the fuzzer need not guess epochs and numbers.
+ * svcproto's wire against a hostile peer: a real handshake first, then what the fuzzer makes. The first byte says which side is under test
+ * and how its owner answers; then come pieces, each with a length (two bytes). The top bit of a length says whether the piece is a whole
+ * batch or only frames, for which a fitting batch header is made, so that the fuzzer need not guess epochs and numbers.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /*
- * The parser against itself: a stream fed whole and fed in pieces, with stops and with its memory taken away, tells the same. What stanza_write() makes of each
- * element holds the same information as the element in its stream, and stanza_parse() takes it. A tree is given for what the parser takes, and only for that.
+ * The parser against itself: a stream fed whole and fed in pieces, with stops and with its memory taken away, tells the same. What
+ * stanza_write() makes of each element holds the same information as the element in its stream, and stanza_parse() takes it. A tree is
+ * given for what the parser takes, and only for that.
  *
  * The first byte picks limits and header, the second seeds the cuts.
  */
@@ -18,7 +19,8 @@ static const char *const headers[] = {
 	"",
 	C2S,
 	"<s xmlns:p='jabber:client' xmlns:x=\"urn:'x&quot;\">",
-	"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' xmlns:x='urn:x'>",
+	"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
+	"xmlns:x='urn:x'>",
 };
 
 #define REQUIRE(cond)                                                     \
@@ -128,7 +130,8 @@ static void check_tree(const char *p, size_t n)
 	if (t != NULL)
 		REQUIRE(one);
 	else if (one)
-		/* The parser lets white space by reference pass between elements, and so does the tree; what is left is an unfinished '\r'. */
+		/* The parser lets white space by reference pass between elements, and so does the tree; what is left is an unfinished '\r'.
+		 */
 		REQUIRE(n > roomy.element_bytes);
 	xml_tree_free(t);
 	events_end(&v);

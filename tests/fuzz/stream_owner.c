@@ -352,7 +352,12 @@ void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)
 	static const struct stream_limits limits = {
 		.before_auth = {.element_bytes = 2048, .tag_bytes = 1024, .depth_max = 8, .attrs_max = 16},
 		.after_auth = {.element_bytes = 4096, .tag_bytes = 2048, .depth_max = 16, .attrs_max = 32},
-		.negotiation_ms = 100000, .tls_ms = 30000, .close_ms = 5000, .keepalive_ms = 60000, .idle_ms = 200000, .auth_attempts_max = 4,
+		.negotiation_ms = 100000,
+		.tls_ms = 30000,
+		.close_ms = 5000,
+		.keepalive_ms = 60000,
+		.idle_ms = 200000,
+		.auth_attempts_max = 4,
 	};
 	static const struct xml_limits large = {.element_bytes = 1 << 20, .tag_bytes = 1 << 20, .depth_max = 64, .attrs_max = 64};
 	struct owner o = {.options = n > 0 ? data[0] : 0, .role = role, .now_ms = 1000000};

@@ -2,8 +2,9 @@
 #define AMBROSIA_TESTS_STREAM_OWNER_H
 
 /*
- * An owner of a stream machine that does what the input says, and what must always hold: nothing is sent inside a handshake or after the end, what is sent is XML
- * that our own parser takes, nobody is established who was not let in, no stanza comes before that, and the end comes once.
+ * An owner of a stream machine that does what the input says, and what must always hold: nothing is sent inside a handshake or after the
+ * end, what is sent is XML that our own parser takes, nobody is established who was not let in, no stanza comes before that, and the end
+ * comes once.
  */
 
 #include "stream/stream.h"

@@ -6,7 +6,8 @@
 
 #include "common/err.h"
 
-/* Events are lines of words, kept in order until somebody asks. As an owner it keeps the contract of stream.h: what was not consumed is fed again. */
+/* Events are lines of words, kept in order until somebody asks. As an owner it keeps the contract of stream.h: what was not consumed is fed
+ * again. */
 
 #define EVENTS_MAX 256
 

@@ -2,8 +2,8 @@
 #define AMBROSIA_TESTS_PLAY_H
 
 /*
- * The owner of a stream machine, in memory: collects what the machine sends and asks, gives the answers it is told to give. Bytes from the peer are fed in pieces,
- * whole or cut.
+ * The owner of a stream machine, in memory: collects what the machine sends and asks, gives the answers it is told to give. Bytes from the
+ * peer are fed in pieces, whole or cut.
  */
 
 #include "common/buf.h"
@@ -44,5 +44,7 @@ enum close_reason play_closed(const struct play *p); /* CLOSE_MAX_ while it live
 void play_escape(struct buf *out, struct slice bytes);
 /* The other way: \n \r \t \0 \\ \xNN. */
 void play_unescape(struct buf *out, struct slice text);
+/* How much of `got` the pattern takes from its front; -1 when it does not fit. "..." is anything, "$ID" 32 hexadecimal digits. */
+ssize_t play_match(const char *pattern, struct slice got);
 
 #endif

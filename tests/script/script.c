@@ -5,7 +5,8 @@
 
 #include "../fuzz/fuzz_marks.h"
 
-/* A transcript in memory is a list of lines, `use` replaced by the lines of the part; playing walks it. Expectations are matched, never compared by position. */
+/* A transcript in memory is a list of lines, `use` replaced by the lines of the part; playing walks it. Expectations are matched, never
+ * compared by position. */
 
 enum kind { LINE_PEER, LINE_SENT, LINE_EVENT, LINE_SILENT, LINE_ACT, LINE_INSIDE };
 
@@ -328,43 +329,6 @@ enum close_reason script_closed(const struct script *s)
 	return s->closed;
 }
 
-/* --- matching ---------------------------------------------------------------- */
-
-static bool is_id(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-/* How much of `got` the pattern takes from its front; -1 when it does not fit. "..." is anything, "$ID" 32 hexadecimal digits. */
-static ssize_t match(const char *pattern, struct slice got)
-{
-	size_t at = 0;
-
-	for (; *pattern != '\0'; pattern++) {
-		if (strncmp(pattern, "...", 3) == 0) {
-			pattern += 3;
-			for (size_t skip = at; skip <= got.n && *pattern != '\0'; skip++) {
-				ssize_t n = match(pattern, (struct slice){got.p + skip, got.n - skip});
-
-				if (n >= 0)
-					return (ssize_t)skip + n;
-			}
-			return *pattern == '\0' ? (ssize_t)got.n : -1;
-		}
-		if (strncmp(pattern, "$ID", 3) == 0) {
-			for (unsigned i = 0; i < 32; i++, at++) {
-				if (at >= got.n || !is_id(got.p[at]))
-					return -1;
-			}
-			pattern += 2;
-			continue;
-		}
-		if (at >= got.n || got.p[at++] != *pattern)
-			return -1;
-	}
-	return (ssize_t)at;
-}
-
 /* --- playing ----------------------------------------------------------------- */
 
 static bool wrong(const struct line *l, const char *what, struct slice got)
@@ -391,7 +355,7 @@ static bool play_line(struct play *p, const struct line *l)
 		play_peer_says(p, (struct slice){l->text, l->text_n});
 		return true;
 	case LINE_SENT:
-		n = match(l->text, out);
+		n = play_match(l->text, out);
 		if (n < 0)
 			return wrong(l, "to be sent", out);
 		buf_drain(play_output(p), (size_t)n);
@@ -400,7 +364,7 @@ static bool play_line(struct play *p, const struct line *l)
 		return out.n == 0 || wrong(l, "silence", out);
 	case LINE_EVENT:
 		got = play_event(p);
-		ok = got != NULL && match(l->text, slice_str(got)) == (ssize_t)strlen(got);
+		ok = got != NULL && play_match(l->text, slice_str(got)) == (ssize_t)strlen(got);
 		if (!ok)
 			wrong(l, "the event", slice_str(got ? got : "(none)"));
 		free(got);
@@ -455,12 +419,27 @@ static void mark(struct buf *out, char c)
 
 static char mark_of(const struct line *l)
 {
-	static const struct { const char *a, *b; char mark; } marks[] = {
-		{"tls", NULL, FUZZ_TLS}, {"start", NULL, FUZZ_START}, {"auth", "ok", FUZZ_AUTH_OK}, {"auth", "challenge", FUZZ_AUTH_CHALLENGE},
-		{"auth", "fail", FUZZ_AUTH_FAIL}, {"bind", "ok", FUZZ_BIND_OK}, {"bind", "no", FUZZ_BIND_NO}, {"db", "valid", FUZZ_DB_VALID},
-		{"db", "invalid", FUZZ_DB_INVALID}, {"db", "error", FUZZ_DB_ERROR}, {"verify", NULL, FUZZ_VERIFY}, {"tick", NULL, FUZZ_TICK},
-		{"ask-verify", NULL, FUZZ_ASK_VERIFY}, {"hold", "on", FUZZ_HOLD}, {"hold", "off", FUZZ_UNHOLD}, {"close", NULL, FUZZ_CLOSE},
-		{"close-with", NULL, FUZZ_CLOSE_WITH}, {"see-other", NULL, FUZZ_SEE_OTHER}, {"lost", NULL, FUZZ_LOST},
+	static const struct { const char *a, *b; char mark;
+	} marks[] = {
+		{"tls", NULL, FUZZ_TLS},
+		{"start", NULL, FUZZ_START},
+		{"auth", "ok", FUZZ_AUTH_OK},
+		{"auth", "challenge", FUZZ_AUTH_CHALLENGE},
+		{"auth", "fail", FUZZ_AUTH_FAIL},
+		{"bind", "ok", FUZZ_BIND_OK},
+		{"bind", "no", FUZZ_BIND_NO},
+		{"db", "valid", FUZZ_DB_VALID},
+		{"db", "invalid", FUZZ_DB_INVALID},
+		{"db", "error", FUZZ_DB_ERROR},
+		{"verify", NULL, FUZZ_VERIFY},
+		{"tick", NULL, FUZZ_TICK},
+		{"ask-verify", NULL, FUZZ_ASK_VERIFY},
+		{"hold", "on", FUZZ_HOLD},
+		{"hold", "off", FUZZ_UNHOLD},
+		{"close", NULL, FUZZ_CLOSE},
+		{"close-with", NULL, FUZZ_CLOSE_WITH},
+		{"see-other", NULL, FUZZ_SEE_OTHER},
+		{"lost", NULL, FUZZ_LOST},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {

@@ -6,9 +6,8 @@
 
 /*
  * script_player FILE…: plays each transcript whole, byte by byte and at random cuts.
- * script_player --coverage FILE…: plays all whole, and fails unless every row of the gate's table, its default, and every end that the machine comes to
- * by itself were met.
- * script_player --corpus FILE: writes the fuzzers' seed to standard output.
+ * script_player --coverage FILE…: plays all whole, and fails unless every row of the gate's table, its default, and every end that the
+ * machine comes to by itself were met. script_player --corpus FILE: writes the fuzzers' seed to standard output.
  */
 
 #define NR_SEEDS 20

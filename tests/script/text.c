@@ -5,7 +5,7 @@
 
 #include "common/err.h"
 
-/* Bytes as text that fits on a line, and back. */
+/* Bytes as text that fits on a line, and back; text as a pattern. */
 
 static void must(int err)
 {
@@ -69,4 +69,38 @@ void play_unescape(struct buf *out, struct slice t)
 		}
 		must(buf_add(out, &c, 1));
 	}
+}
+
+static bool is_id(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+ssize_t play_match(const char *pattern, struct slice got)
+{
+	size_t at = 0;
+
+	for (; *pattern != '\0'; pattern++) {
+		if (strncmp(pattern, "...", 3) == 0) {
+			pattern += 3;
+			for (size_t skip = at; skip <= got.n && *pattern != '\0'; skip++) {
+				ssize_t n = play_match(pattern, (struct slice){got.p + skip, got.n - skip});
+
+				if (n >= 0)
+					return (ssize_t)skip + n;
+			}
+			return *pattern == '\0' ? (ssize_t)got.n : -1;
+		}
+		if (strncmp(pattern, "$ID", 3) == 0) {
+			for (unsigned i = 0; i < 32; i++, at++) {
+				if (at >= got.n || !is_id(got.p[at]))
+					return -1;
+			}
+			pattern += 2;
+			continue;
+		}
+		if (at >= got.n || got.p[at++] != *pattern)
+			return -1;
+	}
+	return (ssize_t)at;
 }

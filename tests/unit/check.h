@@ -17,13 +17,14 @@ static int check_passed_, check_failed_, check_bad_;
 		}                                                                            \
 	} while (0)
 
-#define CHECK_EQ(got, want)                                                                               \
-	do {                                                                                              \
-		intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                                \
-		if (got_ != want_) {                                                                      \
-			check_bad_ = 1;                                                                   \
-			fprintf(stderr, "%s:%d: %s is %" PRIdMAX ", not %s (%" PRIdMAX ")\n", __FILE__, __LINE__, #got, got_, #want, want_); \
-		}                                                                                         \
+#define CHECK_EQ(got, want)                                                                                                                \
+	do {                                                                                                                               \
+		intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                                                                 \
+		if (got_ != want_) {                                                                                                       \
+			check_bad_ = 1;                                                                                                    \
+			fprintf(stderr, "%s:%d: %s is %" PRIdMAX ", not %s (%" PRIdMAX ")\n", __FILE__, __LINE__, #got, got_, #want,       \
+				want_);                                                                                                    \
+		}                                                                                                                          \
 	} while (0)
 
 #define CHECK_STR(got, want)                                                                             \

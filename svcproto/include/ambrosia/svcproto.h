@@ -65,11 +65,13 @@ struct svcproto_stanza {
 struct svcproto_callbacks {
 	/* A client asks for a session. Answer with svcproto_accept() or svcproto_refuse(), now or later. */
 	void (*session_open)(void *arg, struct svcproto_session *s, const struct svcproto_open *o);
-	/* The session ended (client, gateway or you closed it). Stanzas of its sender that were not acknowledged never will be; s is freed on return. */
+	/* The session ended (client, gateway or you closed it). Stanzas of its sender that were not acknowledged never will be; s is freed
+	 * on return. */
 	void (*session_closed)(void *arg, struct svcproto_session *s, const char *condition, const char *text);
 	/* s is NULL for a stanza of a remote server (see remote_domain). */
 	void (*stanza)(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st);
-	/* The next hop has what you sent with this cookie: the client's stream management or TCP, the remote server, or the other service. */
+	/* The next hop has what you sent with this cookie: the client's stream management or TCP, the remote server, or the other service.
+	 */
 	void (*delivered)(void *arg, uint64_t cookie);
 	/* What you sent with this cookie came back: condition is a stanza error condition of RFC 6120 section 8.3.3
 	 * ("remote-server-not-found", "remote-server-timeout", "recipient-unavailable" when the session ended, …). xml is what you sent. */

@@ -1,4 +1,5 @@
-/* An auxprop plugin for the tests: who asks about hang.example waits, about down.example gets an error, about anybody else hears that there is no such user. */
+/* An auxprop plugin for the tests: who asks about hang.example waits, about down.example gets an error, about anybody else hears that there
+ * is no such user. */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
 #include <sasl/saslplug.h>
@@ -22,8 +23,8 @@ static int lookup(void *ctx, sasl_server_params_t *sparams, unsigned flags, cons
 	return ends_with(user, n, "@down.example") ? SASL_UNAVAIL : ends_with(user, n, "@off.example") ? SASL_DISABLED : SASL_NOUSER;
 }
 
-__attribute__((visibility("default"))) int sasl_auxprop_plug_init(const sasl_utils_t *utils, int max, int *version, sasl_auxprop_plug_t **plug,
-								     const char *name);
+__attribute__((visibility("default"))) int sasl_auxprop_plug_init(const sasl_utils_t *utils, int max, int *version,
+								  sasl_auxprop_plug_t **plug, const char *name);
 
 int sasl_auxprop_plug_init(const sasl_utils_t *utils, int max, int *version, sasl_auxprop_plug_t **plug, const char *name)
 {

@@ -139,7 +139,8 @@ static void test_addresses_and_nothing(void)
 
 static void test_jids(void)
 {
-	X509 *cert = cert_with(XMPP_ADDR "example.org," XMPP_ADDR "alice@example.org," XMPP_ADDR "alice@example.org/home,DNS:example.org," XMPP_ADDR "bob@b.example");
+	X509 *cert = cert_with(XMPP_ADDR "example.org," XMPP_ADDR "alice@example.org," XMPP_ADDR
+					 "alice@example.org/home,DNS:example.org," XMPP_ADDR "bob@b.example");
 	char **jids = extern_cert_jids(cert);
 
 	CHECK(jids != NULL);

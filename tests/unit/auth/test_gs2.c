@@ -23,7 +23,8 @@ static void test_flags(void)
 
 static void test_malformed(void)
 {
-	static const char *const bad[] = {"", "n", "n,", "x,,n=u", "p,,n=u", "p=,,n=u", "p=tls exporter,,n=u", "n=u,r=x", "n,b=x,n=u", "n,a=,n=u", "n,a=me", "nn,,"};
+	static const char *const bad[] = {"",        "n",         "n,",       "x,,n=u", "p,,n=u", "p=,,n=u", "p=tls exporter,,n=u",
+					  "n=u,r=x", "n,b=x,n=u", "n,a=,n=u", "n,a=me", "nn,,"};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		CHECK_EQ(flag_of(bad[i]), -1);

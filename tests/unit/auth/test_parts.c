@@ -18,7 +18,8 @@ static void test_derive(void)
 	char out[SCRAM_KEY_MAX];
 
 	CHECK_EQ(scram_key_derive("SCRAM-SHA-256", SLICE("pencil"), salt, 4096, out), 0);
-	CHECK_STR(out, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+	CHECK_STR(out, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
+		       "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
 	CHECK(scram_key_derive("CRAM-MD5", SLICE("pencil"), salt, 4096, out) < 0);
 }
 

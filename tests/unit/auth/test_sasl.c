@@ -1,7 +1,8 @@
 /*
- * Whole logins against Cyrus SASL with a user database in a temporary folder: a small SCRAM client plays the other side. Every failure must come at a multiple of
- * FAILURE_MS, whatever its reason.
+ * Whole logins against Cyrus SASL with a user database in a temporary folder: a small SCRAM client plays the other side. Every failure must
+ * come at a multiple of FAILURE_MS, whatever its reason.
  */
+/* lint: long file because one client and its server's cases share a login, cut they would share a header */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
@@ -113,7 +114,9 @@ static void client_final(struct login *l, const char *challenge, char *out, size
 	CHECK_EQ(sscanf(challenge, "r=%127[^,],s=%63[^,],i=%u", nonce, l->salt, &rounds), 3);
 	CHECK(strncmp(nonce, l->nonce, strlen(l->nonce)) == 0 && strlen(nonce) > strlen(l->nonce));
 	CHECK(rounds >= 4096);
-	salt_n = EVP_DecodeBlock(salt, (const unsigned char *)l->salt, (int)strlen(l->salt)) - (strstr(l->salt, "==") ? 2 : strchr(l->salt, '=') ? 1 : 0);
+	salt_n = EVP_DecodeBlock(salt, (const unsigned char *)l->salt, (int)strlen(l->salt)) - (strstr(l->salt, "==")  ? 2
+												: strchr(l->salt, '=') ? 1
+														       : 0);
 	CHECK_EQ(salt_n, 16);
 	PKCS5_PBKDF2_HMAC(l->password, -1, salt, salt_n, (int)rounds, md, n, salted);
 	HMAC(md, salted, n, (const unsigned char *)"Client Key", 10, key, NULL);
@@ -190,7 +193,8 @@ static void begin(struct login *l)
 	l->domain = l->domain ? l->domain : "a.example";
 	l->user = l->user ? l->user : "alice";
 	l->password = l->password ? l->password : "sesame";
-	struct auth_params p = {.domain = l->domain, .address = l->address ? l->address : "192.0.2.1", .tls = !l->no_tls, .external = l->external};
+	struct auth_params p = {
+		.domain = l->domain, .address = l->address ? l->address : "192.0.2.1", .tls = !l->no_tls, .external = l->external};
 	char out[1024];
 	size_t n;
 
@@ -209,7 +213,8 @@ static void begin(struct login *l)
 	} else {        /* PLAIN */
 		n = (size_t)snprintf(out, sizeof out, "%s%c%s%c%s", l->authzid ? l->authzid : "", 0, l->user, 0, l->password);
 	}
-	l->auth = auth_start(pool_, loop_, &p, slice_str(l->mech), l->quirk == LATE_INITIAL ? SLICE_NONE : (struct slice){out, n}, &ops, l, &l->failure);
+	l->auth = auth_start(pool_, loop_, &p, slice_str(l->mech), l->quirk == LATE_INITIAL ? SLICE_NONE : (struct slice){out, n}, &ops, l,
+			     &l->failure);
 	if (!l->auth) {
 		l->refused = l->ended = true;
 		left_--;
@@ -282,7 +287,8 @@ static void test_offer(void)
 
 static void test_not_offered(void)
 {
-	static const char *const never[] = {"CRAM-MD5", "DIGEST-MD5", "LOGIN", "NTLM", "ANONYMOUS", "GSSAPI", "EXTERNAL", "", "scram-sha-1", "SCRAM"};
+	static const char *const never[] = {"CRAM-MD5", "DIGEST-MD5", "LOGIN", "NTLM",        "ANONYMOUS",
+					    "GSSAPI",   "EXTERNAL",   "",      "scram-sha-1", "SCRAM"};
 
 	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
 		struct login l = try(LOGIN(.mech = never[i], .raw = "x", .raw_n = 1));
@@ -298,7 +304,8 @@ static void test_not_offered(void)
 
 static void test_each_mechanism(void)
 {
-	static const char *const mech[] = {"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"};
+	static const char *const mech[] = {
+		"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"};
 
 	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
 		check_ok(try(LOGIN(.mech = mech[i])), "alice");
@@ -318,8 +325,10 @@ static void test_many_at_once(void)
 	struct login v[60];
 
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
-		v[i] = LOGIN(.mech = i % 3 == 0 ? "PLAIN" : i % 3 == 1 ? "SCRAM-SHA-1" : "SCRAM-SHA-256-PLUS", .password = i % 5 == 0 ? "wrong" : "sesame",
-			     .address = i % 2 ? "192.0.2.7" : "192.0.2.8");
+		v[i] = LOGIN(.mech = i % 3 == 0   ? "PLAIN"
+				     : i % 3 == 1 ? "SCRAM-SHA-1"
+						  : "SCRAM-SHA-256-PLUS",
+			     .password = i % 5 == 0 ? "wrong" : "sesame", .address = i % 2 ? "192.0.2.7" : "192.0.2.8");
 	play(v, ARRAY_LEN(v));
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
 		CHECK(v[i].ended);
@@ -369,7 +378,8 @@ static void test_domains_are_apart(void)
 	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
 		check_ok(try(LOGIN(.mech = mech[i], .domain = "b.example", .password = "other")), "alice");
 		check_fails(try(LOGIN(.mech = mech[i], .domain = "b.example", .address = "192.0.2.30")), AUTH_NOT_AUTHORIZED);
-		check_fails(try(LOGIN(.mech = mech[i], .domain = "b.example", .user = "alice@a.example", .address = "192.0.2.30")), AUTH_NOT_AUTHORIZED);
+		check_fails(try(LOGIN(.mech = mech[i], .domain = "b.example", .user = "alice@a.example", .address = "192.0.2.30")),
+			    AUTH_NOT_AUTHORIZED);
 		check_fails(try(LOGIN(.mech = mech[i], .user = "alice@", .address = "192.0.2.31")), AUTH_NOT_AUTHORIZED);
 	}
 }
@@ -381,14 +391,16 @@ static void test_foreign_authzid(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(mech); i++)
 		for (size_t k = 0; k < ARRAY_LEN(whose); k++)
-			check_fails(try(LOGIN(.mech = mech[i], .authzid = whose[k], .address = k % 2 ? "192.0.2.40" : "192.0.2.41")), AUTH_INVALID_AUTHZID);
+			check_fails(try(LOGIN(.mech = mech[i], .authzid = whose[k], .address = k % 2 ? "192.0.2.40" : "192.0.2.41")),
+				    AUTH_INVALID_AUTHZID);
 }
 
 static void test_bindings(void)
 {
 	const char *at = "192.0.2.50";
 
-	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .cb = "tls-server-end-point", .address = at)), AUTH_NOT_AUTHORIZED);  /* other data */
+	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .cb = "tls-server-end-point", .address = at)),
+		    AUTH_NOT_AUTHORIZED); /* other data */
 	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .cb = "tls-unique", .address = at)), AUTH_NOT_AUTHORIZED);
 	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .flag = 'n', .address = at)), AUTH_MALFORMED_REQUEST);
 	check_fails(try(LOGIN(.mech = "SCRAM-SHA-256-PLUS", .flag = 'y', .address = at)), AUTH_MALFORMED_REQUEST);
@@ -405,9 +417,17 @@ static void test_malformed(void)
 		const char *mech, *raw;
 		size_t n;
 	} bad[] = {
-		{"PLAIN", "", 0}, {"PLAIN", "alice", 5}, {"PLAIN", "\0alice", 6}, {"PLAIN", "\0alice\0sesame\0", 14}, {"SCRAM-SHA-1", "", 0},
-		{"SCRAM-SHA-1", "n,,", 3}, {"SCRAM-SHA-1", "n,,n=alice", 10}, {"SCRAM-SHA-1", "n,,n=al\0ce,r=1", 14}, {"SCRAM-SHA-1", "q,,n=alice,r=1", 14},
-		{"SCRAM-SHA-1", "n,,n=al=ce,r=1", 14}, {"SCRAM-SHA-1", "n,,m=x,n=alice,r=1", 18},
+		{"PLAIN", "", 0},
+		{"PLAIN", "alice", 5},
+		{"PLAIN", "\0alice", 6},
+		{"PLAIN", "\0alice\0sesame\0", 14},
+		{"SCRAM-SHA-1", "", 0},
+		{"SCRAM-SHA-1", "n,,", 3},
+		{"SCRAM-SHA-1", "n,,n=alice", 10},
+		{"SCRAM-SHA-1", "n,,n=al\0ce,r=1", 14},
+		{"SCRAM-SHA-1", "q,,n=alice,r=1", 14},
+		{"SCRAM-SHA-1", "n,,n=al=ce,r=1", 14},
+		{"SCRAM-SHA-1", "n,,m=x,n=alice,r=1", 18},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -454,7 +474,8 @@ static void test_free_while_a_job_runs(void)
 
 static void test_external(void)
 {
-	static const char *const one[] = {"Alice@a.example", "alice@b.example", NULL}, *const two[] = {"alice@a.example", "bob@a.example", NULL};
+	static const char *const one[] = {"Alice@a.example", "alice@b.example", NULL}, *const two[] = {"alice@a.example", "bob@a.example",
+												       NULL};
 	static const char *const other[] = {"alice@b.example", NULL};
 	const char *at = "192.0.2.70";
 
@@ -463,8 +484,10 @@ static void test_external(void)
 	check_ok(try(LOGIN(.mech = "EXTERNAL", .raw = "bob@a.example", .raw_n = 13, .external = two)), "bob");
 	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = two, .address = at)), AUTH_INVALID_AUTHZID);
 	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "", .external = other, .address = at)), AUTH_INVALID_AUTHZID);
-	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "eve@a.example", .raw_n = 13, .external = two, .address = at)), AUTH_INVALID_AUTHZID);
-	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "alice@b.example", .raw_n = 15, .external = one, .address = at)), AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "eve@a.example", .raw_n = 13, .external = two, .address = at)),
+		    AUTH_INVALID_AUTHZID);
+	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "alice@b.example", .raw_n = 15, .external = one, .address = at)),
+		    AUTH_INVALID_AUTHZID);
 	check_fails(try(LOGIN(.mech = "EXTERNAL", .raw = "a\0b", .raw_n = 3, .external = one, .address = at)), AUTH_MALFORMED_REQUEST);
 }
 
@@ -505,7 +528,8 @@ static void test_address_limit(void)
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
 		v[i] = LOGIN(.mech = "PLAIN", .password = "wrong", .address = "2001:db8::1");
 	play(v, ARRAY_LEN(v));
-	check_fails(try(LOGIN(.mech = "PLAIN", .address = "2001:db8::2")), AUTH_TEMPORARY_FAILURE);     /* the right password, from the same /64 */
+	check_fails(try(LOGIN(.mech = "PLAIN", .address = "2001:db8::2")),
+		    AUTH_TEMPORARY_FAILURE); /* the right password, from the same /64 */
 	check_ok(try(LOGIN(.mech = "PLAIN", .address = "2001:db8:0:1::1")), "alice");
 }
 
@@ -559,8 +583,13 @@ static char *prep_local(struct slice text)
 static void set_up(void)
 {
 	static const unsigned char salt_key[32] = "a salt key for the tests";
-	struct auth_pool_options o = {.failure_ms = FAILURE_MS, .salt_key = salt_key, .prep_local = prep_local, .job_ms = JOB_MS, .key_life_ms = LIFE_MS,
-				      .threads_per_domain = 2, .per_address_failures_max = 25};
+	struct auth_pool_options o = {.failure_ms = FAILURE_MS,
+				      .salt_key = salt_key,
+				      .prep_local = prep_local,
+				      .job_ms = JOB_MS,
+				      .key_life_ms = LIFE_MS,
+				      .threads_per_domain = 2,
+				      .per_address_failures_max = 25};
 	char path[128], why[200] = "";
 	FILE *f;
 

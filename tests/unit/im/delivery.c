@@ -1,4 +1,5 @@
-/* Promise 1: acknowledged only when stored or when the next hop has it; and what happens when the next hop does not answer, says no, or is full. */
+/* Promise 1: acknowledged only when stored or when the next hop has it; and what happens when the next hop does not answer, says no, or is
+ * full. */
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
 
@@ -229,7 +230,8 @@ static void stored_ones_change_the_session(void)
 	fake_logout(bob);
 	for (int i = 0; i < 100; i++) { /* more than leave in one turn */
 		char xml[256];
-		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='bob@b.example'><body>%d</body></message>", i);
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='bob@b.example'><body>%d</body></message>",
+			 i);
 		fake_from(alice, xml);
 	}
 	bob = fake_login(&f, "bob@b.example", "two");
@@ -332,15 +334,16 @@ static void stored_on_its_way_survives(void)
 	fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "survives"));
 	fake_from(alice, "<presence xmlns='jabber:client' from='" ALICE "' to='room@c.example/nick'/>");
 	fake_from(alice, "<iq xmlns='jabber:client' from='" ALICE "' to='" BOB "' type='get' id='i'><q xmlns='x'/></iq>");
-	uint64_t t = fake_from_server(&f, "c.example",
-				      "<iq xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' type='get' id='r'><q xmlns='x'/></iq>");
+	uint64_t t = fake_from_server(
+		&f, "c.example", "<iq xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' type='get' id='r'><q xmlns='x'/></iq>");
 	fake_wait(&f, 1000);
 	CHECK(fake_acked(&f, t));
 	CHECK_EQ(fake_rows(&f, "passing"), 4);
 	fake_crash(&f);
 	struct sent *s = fake_next(&f, NULL);
 	CHECK(s && strstr(s->xml, "survives"));
-	CHECK(fake_got(&f, NULL, "type='error'", "service-unavailable", "to='carol@c.example/x'", NULL)); /* bob's session went with the process */
+	CHECK(fake_got(&f, NULL, "type='error'", "service-unavailable", "to='carol@c.example/x'",
+		       NULL)); /* bob's session went with the process */
 	CHECK(!fake_next(&f, NULL)); /* a presence of a session that is no more says nothing */
 	CHECK_EQ(fake_rows(&f, "passing"), 1);
 	fake_delivered(&f, s);
@@ -373,7 +376,8 @@ static void too_large_for_the_gateway(void)
 		char xml[1024];
 		begin();
 		f.stanza_max = 500;
-		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='%s'><body>%0500d</body></message>", to[i], 0);
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='" ALICE "' to='%s'><body>%0500d</body></message>", to[i],
+			 0);
 		uint64_t t = fake_from(alice, xml);
 		f.stanza_max = SIZE_MAX;
 		if (i < 2) { /* the error quotes nothing, so it fits */

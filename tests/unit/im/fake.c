@@ -33,7 +33,8 @@ static int op_close(void *arg, void *link, const char *condition, const char *te
 	return 0;
 }
 
-static void note(struct fake *f, struct client *to, const char *from_domain, const char *to_domain, const char *xml, size_t n, uint64_t cookie)
+static void note(struct fake *f, struct client *to, const char *from_domain, const char *to_domain, const char *xml, size_t n,
+		 uint64_t cookie)
 {
 	ASSERT(f->nr_sent < SENT_MAX);
 	struct sent *s = &f->sent[f->nr_sent++];
@@ -171,7 +172,8 @@ struct client *fake_login(struct fake *f, const char *bare, const char *resource
 {
 	ASSERT(f->nr_clients < ARRAY_LEN(f->clients));
 	struct client *c = &f->clients[f->nr_clients++];
-	struct svcproto_open o = {.bare_jid = bare, .resource = resource, .mechanism = "SCRAM-SHA-256", .address = "192.0.2.1", .secure = true};
+	struct svcproto_open o = {
+		.bare_jid = bare, .resource = resource, .mechanism = "SCRAM-SHA-256", .address = "192.0.2.1", .secure = true};
 	*c = (struct client){.fake = f, .room = SIZE_MAX, .open = true};
 	bool ours = turn(f);
 	c->session = im_session_open(f->im, c, &o);

@@ -2,8 +2,8 @@
 #define TESTS_UNIT_IM_FAKE_H
 
 /*
- * A core with a transport that only writes down what it is given. Every call of fake_* that feeds the core is a turn of its own, unless between
- * fake_begin() and fake_end().
+ * A core with a transport that only writes down what it is given. Every call of fake_* that feeds the core is a turn of its own, unless
+ * between fake_begin() and fake_end().
  */
 
 #include "services/im/im.h"

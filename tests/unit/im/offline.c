@@ -37,7 +37,8 @@ static void in_order_with_their_time(void)
 	fake_from(alice, "<x:message xmlns:x='jabber:client' from='alice@a.example/one' to='bob@b.example' />");
 	CHECK(!fake_next(&f, alice));
 	struct client *bob = bob_arrives("two", "0");
-	CHECK(fake_got(&f, bob, "<body>1</body><delay xmlns='urn:xmpp:delay' from='b.example' stamp='2023-11-14T22:30:00Z'/></message>", NULL));
+	CHECK(fake_got(&f, bob, "<body>1</body><delay xmlns='urn:xmpp:delay' from='b.example' stamp='2023-11-14T22:30:00Z'/></message>",
+		       NULL));
 	CHECK(fake_got(&f, bob, "<body>2</body><delay", "stamp='2023-11-14T22:30:03Z'", NULL));
 	CHECK(fake_got(&f, bob, "id='m'><delay", "/></message>", NULL));
 	CHECK(fake_got(&f, bob, "<x:body>4</x:body><delay", "/></x:message>", NULL));
@@ -107,7 +108,8 @@ static void nobody_there(void)
 		char xml[512];
 		begin();
 		fake_logout(fake_login(&f, "bob@b.example", "x"));
-		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='%s' to='%s' type='%s'/>", alice->jid, cases[i].to, cases[i].type);
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='%s' to='%s' type='%s'/>", alice->jid, cases[i].to,
+			 cases[i].type);
 		uint64_t t = fake_from(alice, xml);
 		struct sent *s = fake_next(&f, alice);
 		CHECK_EQ(s != NULL, cases[i].answer[0] != 0);
@@ -157,7 +159,8 @@ static void from_another_server(void)
 {
 	begin();
 	fake_logout(fake_login(&f, "bob@b.example", "x"));
-	uint64_t t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='bob@b.example' type='chat'/>");
+	uint64_t t = fake_from_server(&f, "c.example",
+				      "<message xmlns='jabber:client' from='carol@c.example/x' to='bob@b.example' type='chat'/>");
 	CHECK(fake_acked(&f, t));
 	CHECK_EQ(fake_rows(&f, "offline"), 1);
 	t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='7'/>");

@@ -169,7 +169,11 @@ static void broadcasts_do_not_bounce(void)
 static void bad_ones(void)
 {
 	static const char *const inner[] = {
-		"<priority>128</priority>", "<priority>-129</priority>", "<priority>x</priority>", "<priority/>", "<priority>99999999999999999999</priority>",
+		"<priority>128</priority>",
+		"<priority>-129</priority>",
+		"<priority>x</priority>",
+		"<priority/>",
+		"<priority>99999999999999999999</priority>",
 	};
 	begin();
 	struct client *alice = fake_login(&f, "alice@a.example", "one");
@@ -207,7 +211,8 @@ static void a_slow_session(void)
 	bob->room = 1;
 	say(alice, "", "<status>1</status>");
 	say(alice, "", "<status>2</status>");
-	fake_from(alice, "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example' type='chat'><body>3</body></message>");
+	fake_from(alice,
+		  "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example' type='chat'><body>3</body></message>");
 	say(alice, "", "<status>4</status>");
 	struct sent *s = fake_next(&f, bob);
 	CHECK(s && strstr(s->xml, "<status>1<"));

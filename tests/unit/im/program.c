@@ -46,7 +46,8 @@ static void program_start(void)
 	if (pid == 0) {
 		dup2(fds[1], 1);
 		close(fds[0]);
-		execl(IM_PROGRAM, "ambrosia-im", "--state-dir", c.dir, "--domain", "a.example", "--domain", "b.example", "--log-level", "warn", NULL);
+		execl(IM_PROGRAM, "ambrosia-im", "--state-dir", c.dir, "--domain", "a.example", "--domain", "b.example", "--log-level",
+		      "warn", NULL);
 		_exit(127);
 	}
 	close(fds[1]);

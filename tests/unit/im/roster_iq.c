@@ -32,9 +32,13 @@ static void a_roster(void)
 	struct client *third = fake_online(&f, "alice@a.example", "third", 0);
 	iq(other, "get", " to='alice@a.example'", QUERY(""));
 	fake_read_all(&f);
-	iq(alice, "set", "", QUERY("<item jid='Bob@B.example/x' name='Bob &amp; &quot;co&quot;' subscription='both'><group>&lt;Friends&gt;</group><group>Work</group></item>"));
-	const char *item = "<item jid='bob@b.example' subscription='none' name='Bob &amp; &quot;co&quot;'><group>&lt;Friends&gt;</group><group>Work</group></item>";
-	CHECK(fake_got(&f, alice, "type='set'", "to='alice@a.example/one'", item, NULL)); /* what a client writes as subscription counts nothing */
+	iq(alice, "set", "",
+	   QUERY("<item jid='Bob@B.example/x' name='Bob &amp; &quot;co&quot;' "
+		 "subscription='both'><group>&lt;Friends&gt;</group><group>Work</group></item>"));
+	const char *item = "<item jid='bob@b.example' subscription='none' name='Bob &amp; "
+			   "&quot;co&quot;'><group>&lt;Friends&gt;</group><group>Work</group></item>";
+	CHECK(fake_got(&f, alice, "type='set'", "to='alice@a.example/one'", item,
+		       NULL)); /* what a client writes as subscription counts nothing */
 	CHECK(fake_got(&f, alice, "type='result'", "id='q1'", NULL));
 	CHECK(fake_got(&f, other, "type='set'", item, NULL));
 	CHECK(!fake_next(&f, third)); /* it never asked */
@@ -116,14 +120,18 @@ static void bad_roster_sets(void)
 
 static void what_the_server_answers(void)
 {
-	static const struct { const char *type, *to, *payload, *answer; } cases[] = {
+	static const struct { const char *type, *to, *payload, *answer;
+	} cases[] = {
 		{"get", " to='a.example'", "<ping xmlns='urn:xmpp:ping'/>", "type='result'"},
 		{"get", "", "<ping xmlns='urn:xmpp:ping'/>", "type='result'"},
-		{"get", " to='b.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "<identity category='server' type='im'"},
+		{"get", " to='b.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+		 "<identity category='server' type='im'"},
 		{"get", " to='a.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "<feature var='urn:xmpp:ping'/>"},
 		{"get", " to='a.example'", "<query xmlns='http://jabber.org/protocol/disco#info' node='x'/>", "item-not-found"},
-		{"get", " to='a.example'", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "<query xmlns='http://jabber.org/protocol/disco#items'/>"},
-		{"get", " to='alice@a.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "<identity category='account' type='registered'/>"},
+		{"get", " to='a.example'", "<query xmlns='http://jabber.org/protocol/disco#items'/>",
+		 "<query xmlns='http://jabber.org/protocol/disco#items'/>"},
+		{"get", " to='alice@a.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+		 "<identity category='account' type='registered'/>"},
 		{"get", "", "<query xmlns='http://jabber.org/protocol/disco#items'/>", "type='result'"},
 		{"get", " to='bob@b.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "service-unavailable"},
 		{"get", " to='nobody@b.example'", "<query xmlns='http://jabber.org/protocol/disco#info'/>", "service-unavailable"},
@@ -155,9 +163,12 @@ static void what_the_server_answers(void)
 static void from_another_server(void)
 {
 	begin();
-	fake_from_server(&f, "c.example", "<iq xmlns='jabber:client' from='carol@c.example/x' to='a.example' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>");
+	fake_from_server(
+		&f, "c.example",
+		"<iq xmlns='jabber:client' from='carol@c.example/x' to='a.example' type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>");
 	CHECK(fake_got(&f, NULL, "type='result'", "from='a.example'", "to='carol@c.example/x'", NULL));
-	fake_from_server(&f, "c.example", "<iq xmlns='jabber:client' from='carol@c.example/x' to='alice@a.example' type='get' id='1'>" QUERY("") "</iq>");
+	fake_from_server(&f, "c.example",
+			 "<iq xmlns='jabber:client' from='carol@c.example/x' to='alice@a.example' type='get' id='1'>" QUERY("") "</iq>");
 	CHECK(fake_got(&f, NULL, "type='error'", "service-unavailable", NULL));
 	fake_close(&f);
 }
@@ -182,7 +193,8 @@ static void from_client_to_client(void)
 	CHECK(fake_got(&f, alice, "type='error'", "resource-constraint", NULL));
 	fake_deliver_all(&f);
 	CHECK(fake_acked(&f, t));
-	iq(alice, "result", " to='bob@b.example/two'", "<answer xmlns='x'/>"); /* an answer waits for room: nobody could be told of its loss */
+	iq(alice, "result", " to='bob@b.example/two'",
+	   "<answer xmlns='x'/>"); /* an answer waits for room: nobody could be told of its loss */
 	bob->room = SIZE_MAX;
 	fake_wait(&f, 200);
 	CHECK(fake_got(&f, bob, "<answer", NULL));

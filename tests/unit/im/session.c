@@ -32,7 +32,8 @@ static void the_newest_wins(void)
 	CHECK_STR(old->closed, "conflict");
 	CHECK_STR(fresh->jid, "alice@a.example/home");
 	CHECK(fake_got(&f, other, "type='unavailable'", "from='alice@a.example/home'", NULL));
-	fake_from(other, "<message xmlns='jabber:client' from='alice@a.example/work' to='alice@a.example/home' type='chat'><body>x</body></message>");
+	fake_from(other, "<message xmlns='jabber:client' from='alice@a.example/work' to='alice@a.example/home' "
+			 "type='chat'><body>x</body></message>");
 	CHECK(fake_got(&f, fresh, "<body>x", NULL));
 	uint64_t t = fake_from(old, "<message xmlns='jabber:client' from='alice@a.example/home' to='alice@a.example' type='chat'/>");
 	CHECK(!fake_acked(&f, t)); /* it is not handled any more, so its client repeats it */

@@ -66,7 +66,10 @@ static void contacts(void)
 	begin();
 	struct store *s = again(NULL);
 	int64_t u = store_user_add(s, SLICE("a@x"), 5);
-	struct contact c = {.jid = mem_strdup("b@x"), .name = mem_strdup("B'); DROP TABLE users; --"), .state = SUB_FROM | SUB_PENDING_OUT, .listed = true};
+	struct contact c = {.jid = mem_strdup("b@x"),
+			    .name = mem_strdup("B'); DROP TABLE users; --"),
+			    .state = SUB_FROM | SUB_PENDING_OUT,
+			    .listed = true};
 	c.groups = mem_alloc(2 * sizeof *c.groups);
 	c.groups[0] = mem_strdup("one");
 	c.groups[1] = mem_strdup("two");
@@ -155,7 +158,8 @@ static void not_a_database(void)
 {
 	begin();
 	FILE *file = fopen(path, "w");
-	fprintf(file, "this is not what it should be, but it is longer than a header of a database would have to be, which is one hundred bytes\n");
+	fprintf(file, "this is not what it should be, but it is longer than a header of a database would have to be, which is one hundred "
+		      "bytes\n");
 	fclose(file);
 	CHECK(!store_open(path, why, sizeof why));
 	CHECK(strstr(why, "not a database"));

@@ -8,7 +8,8 @@
 struct fake_record {
 	const char *name;         /* lower case */
 	unsigned type;
-	const char *data;         /* "192.0.2.1", "2001:db8::1", "PRIORITY WEIGHT PORT TARGET" (SRV), "TARGET" (CNAME, 5); NULL: the name exists with nothing of that type */
+	const char *data; /* "192.0.2.1", "2001:db8::1", "PRIORITY WEIGHT PORT TARGET" (SRV), "TARGET" (CNAME, 5); NULL: the name exists
+			     with nothing of that type */
 	int rcode;                /* not 0: this code for every type of the name; -1: no answer at all */
 };
 

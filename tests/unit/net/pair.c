@@ -249,7 +249,8 @@ struct tls_store *pair_store(void)
 
 	state = state ? state : ca_folder();
 	if (store == NULL)
-		store = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = state, .public_host = "host.example"}, why, sizeof why);
+		store = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = state, .public_host = "host.example"}, why,
+				       sizeof why);
 	must(store != NULL, why);
 	return store;
 }

@@ -1,7 +1,8 @@
 #ifndef AMBROSIA_TESTS_NET_PAIR_H
 #define AMBROSIA_TESTS_NET_PAIR_H
 
-/* Two connections over loopback on one loop, or one connection and a plain socket of the test's; each end writes down what happens to it. */
+/* Two connections over loopback on one loop, or one connection and a plain socket of the test's; each end writes down what happens to it.
+ */
 
 #include "common/loop.h"
 #include "net/conn.h"

@@ -208,7 +208,8 @@ static void test_many(void)
 		/* a socket that is no TCP has no such count: asking it in vain must harm nobody */
 		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 		buf_init(&many[i].in, 1u << 20);
-		many[i].conn = conn_accept(loop, fds[0], &(struct sockaddr){.sa_family = AF_INET}, sizeof(struct sockaddr), &limits, &pair_ops, &many[i]);
+		many[i].conn = conn_accept(loop, fds[0], &(struct sockaddr){.sa_family = AF_INET}, sizeof(struct sockaddr), &limits,
+					   &pair_ops, &many[i]);
 		conn_send(many[i].conn, SLICE("x"));
 		conn_watch_acks(many[i].conn);
 		close(fds[1]);

@@ -1,4 +1,5 @@
 /* Connections over loopback: bytes, back-pressure, TLS upgrades, endings. */
+/* lint: long file because the cases share one pair of connections */
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
@@ -80,7 +81,8 @@ static void ignore_closed(void *arg, enum conn_end why, const char *text)
 
 static void test_mapped_address(void)
 {
-	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(7), .sin6_addr = {.s6_addr = {[10] = 255, [11] = 255, 192, 0, 2, 1}}};
+	struct sockaddr_in6 six = {
+		.sin6_family = AF_INET6, .sin6_port = htons(7), .sin6_addr = {.s6_addr = {[10] = 255, [11] = 255, 192, 0, 2, 1}}};
 	static const struct conn_ops ops = {.closed = ignore_closed};
 	int fds[2];
 
@@ -422,7 +424,8 @@ static void test_tls_close(void)
 	pair_end();
 }
 
-/* Many small records in one segment: read in one turn, and those that do not fit in 16 KiB in the next ones, though the descriptor is silent. */
+/* Many small records in one segment: read in one turn, and those that do not fit in 16 KiB in the next ones, though the descriptor is
+ * silent. */
 static void test_tls_small_records(void)
 {
 	pair_begin();

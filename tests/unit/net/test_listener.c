@@ -118,7 +118,8 @@ static void test_taken(void)
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof at;
 	int rude = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK(bind(rude, (struct sockaddr *)&at, sizeof at) == 0 && listen(rude, 1) == 0 && getsockname(rude, (struct sockaddr *)&at, &len) == 0);
+	CHECK(bind(rude, (struct sockaddr *)&at, sizeof at) == 0 && listen(rude, 1) == 0 &&
+	      getsockname(rude, (struct sockaddr *)&at, &len) == 0);
 	CHECK_EQ(listener_bind("127.0.0.1", ntohs(at.sin_port), &other, why, sizeof why), -EADDRINUSE);
 	CHECK(strstr(why, strerror(EADDRINUSE)) != NULL);
 	close(rude);
@@ -198,7 +199,9 @@ static void test_out_of_descriptors(void)
 	run_for(250);
 	getrusage(RUSAGE_SELF, &after);
 	CHECK_EQ(nr_accepted, 0);
-	CHECK(after.ru_utime.tv_sec * 1000 + after.ru_utime.tv_usec / 1000 - before.ru_utime.tv_sec * 1000 - before.ru_utime.tv_usec / 1000 < 100);
+	CHECK(after.ru_utime.tv_sec * 1000 + after.ru_utime.tv_usec / 1000 - before.ru_utime.tv_sec * 1000 -
+		      before.ru_utime.tv_usec / 1000 <
+	      100);
 	setrlimit(RLIMIT_NOFILE, &old);
 	CHECK(run_until(&nr_accepted, 1));
 	close_accepted();

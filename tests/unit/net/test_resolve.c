@@ -307,7 +307,8 @@ static void test_no_server(void)
 
 static void test_bad_options(void)
 {
-	const char *const bad[] = {"", "x", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:53x", "localhost:53", ":53", "[::1]:"};
+	const char *const bad[] = {"",    "x",     "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:53x", "localhost:53",
+				   ":53", "[::1]:"};
 	char text[200];
 
 	pair_begin();
@@ -323,7 +324,8 @@ static void test_bad_options(void)
 		CHECK(r != NULL);
 		resolver_free(r);
 	}
-	CHECK(resolver_new(loop, &(struct resolver_options){.server = "127.0.0.1", .trust_anchor = "/nonexistent"}, text, sizeof text) == NULL);
+	CHECK(resolver_new(loop, &(struct resolver_options){.server = "127.0.0.1", .trust_anchor = "/nonexistent"}, text, sizeof text) ==
+	      NULL);
 	CHECK(strstr(text, "--trust-anchor") != NULL);
 	pair_end();
 }

@@ -1,4 +1,5 @@
 /* Certificates on disk, chosen by name; what handshakes accept; channel bindings; trust. */
+/* lint: long file because the cases share one authority and its folders */
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -19,12 +20,15 @@ static void make_all(void)
 {
 	ca_make(&root, &(struct ca_params){.cn = "Root", .is_ca = 1});
 	ca_make(&inter, &(struct ca_params){.cn = "Intermediate", .is_ca = 1, .issuer = &root});
-	ca_make(&one, &(struct ca_params){.cn = "one", .san = "DNS:One.Example,DNS:www.one.example", .eku = "serverAuth", .issuer = &inter});
+	ca_make(&one,
+		&(struct ca_params){.cn = "one", .san = "DNS:One.Example,DNS:www.one.example", .eku = "serverAuth", .issuer = &inter});
 	ca_make(&two, &(struct ca_params){.cn = "two", .san = "DNS:two.example", .issuer = &root, .rsa_bits = 2048});
 	ca_make(&wild, &(struct ca_params){.cn = "wild", .san = "DNS:*.two.example", .issuer = &root});
-	ca_make(&old, &(struct ca_params){.cn = "old", .san = "DNS:old.example,DNS:one.example", .from_days = -60, .to_days = -1, .issuer = &root});
+	ca_make(&old, &(struct ca_params){
+			      .cn = "old", .san = "DNS:old.example,DNS:one.example", .from_days = -60, .to_days = -1, .issuer = &root});
 	ca_make(&srv, &(struct ca_params){.cn = "srv",
-		.san = "otherName:1.3.6.1.5.5.7.8.7;IA5:_xmpp-server.srv.example,otherName:1.3.6.1.5.5.7.8.5;UTF8:addr.example,otherName:1.3.6.1.5.5.7.8.5;UTF8:user@no.example"});
+					  .san = "otherName:1.3.6.1.5.5.7.8.7;IA5:_xmpp-server.srv.example,otherName:1.3.6.1.5.5.7.8.5;"
+						 "UTF8:addr.example,otherName:1.3.6.1.5.5.7.8.5;UTF8:user@no.example"});
 	ca_make(&cn_only, &(struct ca_params){.cn = "cn.example"});
 	ca_make(&other_cn, &(struct ca_params){.cn = "believed.example", .san = "DNS:real.example"});
 	ca_make(&client_only, &(struct ca_params){.cn = "client", .san = "DNS:client.example", .eku = "clientAuth", .issuer = &root});
@@ -304,7 +308,8 @@ static void test_self_signed_odd_hosts(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
 		const char *state = ca_folder();
-		struct tls_store *t = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = state, .public_host = hosts[i]}, why, sizeof why);
+		struct tls_store *t = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = state, .public_host = hosts[i]},
+						     why, sizeof why);
 		FILE *f = fopen(ca_path(state, "self-signed.crt"), "r");
 		X509 *x = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
 
@@ -376,7 +381,9 @@ static void test_versions(void)
 static void test_ciphers(void)
 {
 	static const char *const good[] = {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"};
-	static const char *const bad[] = {"AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA", "DHE-RSA-AES128-GCM-SHA256", "AES128-SHA", "ADH-AES128-GCM-SHA256", "ECDHE-RSA-AES128-CCM"};
+	static const char *const bad[] = {
+		"AES128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES256-SHA", "DHE-RSA-AES128-GCM-SHA256",
+		"AES128-SHA",        "ADH-AES128-GCM-SHA256",   "ECDHE-RSA-AES128-CCM"};
 	struct tls_store *t = plain_store();
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -464,7 +471,9 @@ static void test_habits(void)
 	part();
 	tls_store_unref(t);
 	const char *const none[] = {NULL};
-	t = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = ca_folder(), .public_host = "gw.example", .ask_clients = true}, why, sizeof why);
+	t = tls_store_load(
+		&(struct tls_store_options){.dirs = none, .state_dir = ca_folder(), .public_host = "gw.example", .ask_clients = true}, why,
+		sizeof why);
 	server = tls_store_ssl(t, TLS_C2S, NULL, NULL, NULL);
 	CHECK(SSL_get_verify_mode(server) & SSL_VERIFY_PEER);
 	part();
@@ -658,7 +667,8 @@ static void test_trust(void)
 static void test_self_signed_is_not_shown(void)
 {
 	const char *const none[] = {NULL};
-	struct tls_store *t = tls_store_load(&(struct tls_store_options){.dirs = none, .state_dir = ca_folder(), .public_host = "gw.example"}, why, sizeof why);
+	struct tls_store *t = tls_store_load(
+		&(struct tls_store_options){.dirs = none, .state_dir = ca_folder(), .public_host = "gw.example"}, why, sizeof why);
 
 	CHECK(!trusted_in(t, "gw.example"));
 	CHECK(SSL_get0_peer_certificate(server) == NULL);

@@ -35,8 +35,13 @@ static inline struct entry sample_registration(const char *key, uint8_t owner, c
 
 static inline struct entry sample_gateway(const char *key, uint8_t owner, const char *endpoint, uint64_t version)
 {
-	struct entry e = { .kind = DIR_GATEWAY, .incarnation = 7, .version = version, .name = endpoint, .public_host = "gw.example", .load = 3,
-			   .lease_ms = REG_LEASE_MS };
+	struct entry e = {.kind = DIR_GATEWAY,
+			  .incarnation = 7,
+			  .version = version,
+			  .name = endpoint,
+			  .public_host = "gw.example",
+			  .load = 3,
+			  .lease_ms = REG_LEASE_MS};
 
 	memset(e.owner.b, owner, sizeof(e.owner.b));
 	memcpy(e.key, key, sizeof(e.key));

@@ -18,7 +18,8 @@ static void refused(const char *text, const char *want)
 
 static void test_roles(void)
 {
-	struct keyset *k = sample_keys("# a comment\n# serial 12\n\n" KEY_A "  service example.org:client,server\r\n" KEY_G "\tgateway\n" KEY_X " admin # it\n");
+	struct keyset *k = sample_keys("# a comment\n# serial 12\n\n" KEY_A "  service example.org:client,server\r\n" KEY_G
+				       "\tgateway\n" KEY_X " admin # it\n");
 	enum directory_role role;
 
 	CHECK(k != NULL);
@@ -36,7 +37,8 @@ static void test_roles(void)
 
 static void test_most_specific_line_owns(void)
 {
-	struct keyset *k = sample_keys(KEY_A " service *:client,server example.org:client\n" KEY_B " service *.example.org:server x.example.org:client\n");
+	struct keyset *k = sample_keys(KEY_A " service *:client,server example.org:client\n" KEY_B
+					     " service *.example.org:server x.example.org:client\n");
 
 	CHECK(keyset_may(k, KEY_A, "other.net", SVCPROTO_CLIENT | SVCPROTO_SERVER));
 	CHECK(!keyset_may(k, KEY_B, "other.net", SVCPROTO_CLIENT));
@@ -58,7 +60,8 @@ static void test_most_specific_line_owns(void)
 
 static void test_two_keys_share_a_domain(void)
 {
-	struct keyset *k = sample_keys(KEY_A " service example.org:client\n" KEY_B " service EXAMPLE.org:server\n" KEY_B " service b.example:client\n");
+	struct keyset *k = sample_keys(KEY_A " service example.org:client\n" KEY_B " service EXAMPLE.org:server\n" KEY_B
+					     " service b.example:client\n");
 
 	CHECK(keyset_may(k, KEY_A, "example.org", SVCPROTO_CLIENT));
 	CHECK(!keyset_may(k, KEY_A, "example.org", SVCPROTO_SERVER));

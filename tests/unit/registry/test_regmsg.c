@@ -17,7 +17,8 @@ static int parse(const uint8_t *p, size_t n)
 
 static void test_entry(void)
 {
-	struct entry e = sample_registration(KEY_A, 1, "example.org", SVCPROTO_SERVER, 5), g = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
+	struct entry e = sample_registration(KEY_A, 1, "example.org", SVCPROTO_SERVER, 5),
+		     g = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
 
 	e.draining = true;
 	reg_begin(&m, 3, 4);

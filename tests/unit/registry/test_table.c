@@ -3,7 +3,9 @@
 #include "registry/table.h"
 #include "sample.h"
 
-#define KEYS "# serial 1\n" KEY_A " service example.org:client,server\n" KEY_B " service b.example:server\n" KEY_G " gateway\n" KEY_X " admin\n"
+#define KEYS                                                                                                                               \
+	"# serial 1\n" KEY_A " service example.org:client,server\n" KEY_B " service b.example:server\n" KEY_G " gateway\n" KEY_X " admin"  \
+																 "\n"
 
 static struct {
 	int nr, gone, expired;
@@ -53,16 +55,22 @@ static void test_permissions(void)
 	struct registry_table *t = table();
 
 	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 1), 0, NULL) == NULL);
-	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "b.example", 2, 2), 0, NULL), "domain b.example is not authorised for this key");
+	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "b.example", 2, 2), 0, NULL),
+		  "domain b.example is not authorised for this key");
 	CHECK_STR(announce(t, KEY_B, sample_registration(KEY_B, 2, "b.example", 3, 1), 0, NULL),
 		  "domain b.example is not authorised for this key as type client");
-	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_B, 2, "b.example", 2, 1), 0, NULL), "the entry names another key than the connection's");
+	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_B, 2, "b.example", 2, 1), 0, NULL),
+		  "the entry names another key than the connection's");
 	CHECK_STR(announce(t, KEY_A, sample_gateway(KEY_A, 1, "tcp://h:1", 3), 0, NULL), "role service may not announce a gateway");
-	CHECK_STR(announce(t, KEY_G, sample_registration(KEY_G, 3, "example.org", 1, 3), 0, NULL), "role gateway may not announce a registration");
-	CHECK_STR(announce(t, KEY_X, sample_registration(KEY_X, 3, "example.org", 1, 3), 0, NULL), "role admin may not announce a registration");
-	CHECK_STR(announce(t, "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", sample_gateway("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 1, "tcp://h:1", 1), 0,
-			   NULL), "the registry does not know this key");
-	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 0, 9), 0, NULL), "the registration has no type that is known");
+	CHECK_STR(announce(t, KEY_G, sample_registration(KEY_G, 3, "example.org", 1, 3), 0, NULL),
+		  "role gateway may not announce a registration");
+	CHECK_STR(announce(t, KEY_X, sample_registration(KEY_X, 3, "example.org", 1, 3), 0, NULL),
+		  "role admin may not announce a registration");
+	CHECK_STR(announce(t, "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+			   sample_gateway("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 1, "tcp://h:1", 1), 0, NULL),
+		  "the registry does not know this key");
+	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 0, 9), 0, NULL),
+		  "the registration has no type that is known");
 	CHECK(announce(t, KEY_G, sample_gateway(KEY_G, 3, "ipc://x", 1), 0, NULL) != NULL);
 	CHECK(announce(t, KEY_G, sample_gateway(KEY_G, 3, "tcp://h:1", 1), 0, NULL) == NULL);
 	CHECK_EQ(count(t), 2);

@@ -6,7 +6,8 @@
 #include "route/policy.h"
 #include "xml/ns.h"
 
-#define HEADER(ns) "<stream:stream xmlns='" ns "' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' version='1.0'>"
+#define HEADER(ns)                                                                                                                         \
+	"<stream:stream xmlns='" ns "' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' version='1.0'>"
 
 static const struct xml_limits limits = {.element_bytes = 65536, .tag_bytes = 16384, .depth_max = 32, .attrs_max = 32};
 
@@ -149,7 +150,8 @@ static void test_types(void)
 
 static void test_server(void)
 {
-	server("<message from='A@R.example/x' to='b@L.example'/>", "PASS <message" C " from='a@r.example/x' to='b@l.example'/> [r.example l.example]");
+	server("<message from='A@R.example/x' to='b@L.example'/>",
+	       "PASS <message" C " from='a@r.example/x' to='b@l.example'/> [r.example l.example]");
 	server("<message to='l.example' from='r.example'><body/></message>",
 	       "PASS <message" C " to='l.example' from='r.example'><body/></message> [r.example l.example]");
 	server("<s:message xmlns:s='jabber:server' from='r' to='l'><s:body/></s:message>",
@@ -195,7 +197,8 @@ static void outward(const char *xml, bool to_server, int err, const char *want)
 
 static void test_to_client(void)
 {
-	outward("<message" C " from='b@b/c' to='a@a'><body>x</body></message>", false, 0, "<message" C " from='b@b/c' to='a@a'><body>x</body></message>");
+	outward("<message" C " from='b@b/c' to='a@a'><body>x</body></message>", false, 0,
+		"<message" C " from='b@b/c' to='a@a'><body>x</body></message>");
 	outward("<iq" C "/>\n", false, 0, "<iq" C "/>");
 	outward("<message/>", false, -ERR_XML_NAMESPACE, "");
 	outward("<message xmlns='jabber:server'/>", false, -ERR_XML_NAMESPACE, "");

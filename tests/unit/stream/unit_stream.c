@@ -14,9 +14,17 @@
 
 static void base64_knows_rfc4648(void)
 {
-	static const struct { const char *plain, *text; } v[] = {
-		{"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"", ""},
-		{"\xff\xef\xbe\xfb", "/+++" "+w=="},
+	static const struct { const char *plain, *text;
+	} v[] = {
+		{"f", "Zg=="},
+		{"fo", "Zm8="},
+		{"foo", "Zm9v"},
+		{"foob", "Zm9vYg=="},
+		{"fooba", "Zm9vYmE="},
+		{"foobar", "Zm9vYmFy"},
+		{"", ""},
+		{"\xff\xef\xbe\xfb", "/+++"
+				     "+w=="},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
@@ -53,7 +61,8 @@ static void base64_round_trips_every_length(void)
 
 static void base64_is_strict(void)
 {
-	static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "Zm9v\n", " Zm9", "Zm-v", "Zh==", "Zm9=", "Zg==Zg==", "Zm=v"};
+	static const char *const bad[] = {
+		"Z", "Zg", "Zg=", "Zg===", "=", "====", "Z===", "Zm9v\n", " Zm9", "Zm-v", "Zh==", "Zm9=", "Zg==Zg==", "Zm=v"};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct buf b;
@@ -179,8 +188,14 @@ static void op_closed(void *arg, enum close_reason r, const char *detail)
 }
 
 static const struct stream_ops ops = {
-	.send = op_send, .start_tls = op_start_tls, .host_known = op_host_known, .mechanisms = op_mechanisms, .auth_start = op_auth_start, .bind = op_bind,
-	.established = op_nothing, .closed = op_closed,
+	.send = op_send,
+	.start_tls = op_start_tls,
+	.host_known = op_host_known,
+	.mechanisms = op_mechanisms,
+	.auth_start = op_auth_start,
+	.bind = op_bind,
+	.established = op_nothing,
+	.closed = op_closed,
 };
 
 static const struct stream_limits limits = {
@@ -199,7 +214,8 @@ static void feed(struct stream *s, const char *text, uint64_t now)
 
 static struct stream *bound_stream(struct stream **self)
 {
-	static const char header[] = "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+	static const char header[] =
+		"<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 	struct stream_params p = {.role = STREAM_C2S, .limits = &limits, .direct_tls = true};
 	struct stream *s = *self = stream_new(&p, &ops, self, 1000);
 
@@ -211,16 +227,19 @@ static struct stream *bound_stream(struct stream **self)
 	return s;
 }
 
-/* RFC 6120 5.4.3.3, also when the handshake is over before start_tls() returns: bytes of the same read are no part of the secured stream. */
+/* RFC 6120 5.4.3.3, also when the handshake is over before start_tls() returns: bytes of the same read are no part of the secured stream.
+ */
 static void nothing_survives_starttls(void)
 {
 	struct stream_params p = {.role = STREAM_C2S, .limits = &limits};
 	struct stream *s, *self;
 
 	s = self = stream_new(&p, &ops, &self, 1000);
-	feed(s, "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-		"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-		"<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", 1000);
+	feed(s,
+	     "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+	     "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+	     "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+	     1000);
 	CHECK(stream_secure(s));
 	CHECK_EQ(stream_state(s), STREAM_WAIT_STREAM);
 	CHECK(stream_local_domain(s) == NULL);

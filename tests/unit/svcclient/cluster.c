@@ -153,7 +153,8 @@ static void on_closed(void *arg, struct svcproto_session *session, const char *c
 	(void)text;
 	note(s, 'c');
 	s->closed++;
-	copy(s->closed_condition, sizeof(s->closed_condition), condition != NULL ? condition : "", condition != NULL ? strlen(condition) : 0);
+	copy(s->closed_condition, sizeof(s->closed_condition), condition != NULL ? condition : "",
+	     condition != NULL ? strlen(condition) : 0);
 	if (s->session == session)
 		s->session = NULL;
 }

@@ -266,8 +266,12 @@ static struct svc_stream *open_stream(struct fake_gateway *g, struct svc_open *o
 
 struct svc_stream *fake_gateway_open_client(struct fake_gateway *g, const char *bare_jid, const char *resource)
 {
-	struct svc_open o = { .kind = SVC_KIND_CLIENT, .bare_jid = bare_jid, .resource = resource, .mechanism = "PLAIN", .address = "192.0.2.1",
-			      .secure = true };
+	struct svc_open o = {.kind = SVC_KIND_CLIENT,
+			     .bare_jid = bare_jid,
+			     .resource = resource,
+			     .mechanism = "PLAIN",
+			     .address = "192.0.2.1",
+			     .secure = true};
 
 	return open_stream(g, &o);
 }

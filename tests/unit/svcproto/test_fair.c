@@ -1,6 +1,6 @@
 /*
- * No head-of-line blocking: a 4 MiB stanza on one stream while 50 others exchange 200-byte stanzas, on a throttled link. Between the queueing and
- * the arrival of any small stanza at most 128 KiB of the large one cross the link; counted, not timed.
+ * No head-of-line blocking: a 4 MiB stanza on one stream while 50 others exchange 200-byte stanzas, on a throttled link. Between the
+ * queueing and the arrival of any small stanza at most 128 KiB of the large one cross the link; counted, not timed.
  */
 #include "pair.h"
 
@@ -120,8 +120,8 @@ static void one_large_among_many_small(struct end *sender)
 	CHECK(large->out.nr == 0);
 	CHECK(arrived > 2000);
 	CHECK(worst <= LIMIT);
-	fprintf(stderr, "large by the %s: %u small ones queued, %u arrived meanwhile, at most %" PRIu64 " bytes of the large one between\n", sender->name, sent,
-		arrived, worst);
+	fprintf(stderr, "large by the %s: %u small ones queued, %u arrived meanwhile, at most %" PRIu64 " bytes of the large one between\n",
+		sender->name, sent, arrived, worst);
 	free(b);
 	pair_clear(&p);
 }

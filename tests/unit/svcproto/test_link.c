@@ -1,4 +1,5 @@
 /* The engine by scenarios: link, streams, credit, acknowledgements, and what each wrong move of a peer costs it. */
+/* lint: long file because one scenario for each sentence of PROTOCOL.md, over one pair of ends */
 #include "pair.h"
 
 #include <stdlib.h>
@@ -143,8 +144,11 @@ static void hook_refuse(struct end *e, const char *event, struct svc_stream *s, 
 
 static void refusals(void)
 {
-	struct svc_refusal full = { .type = "cancel", .condition = "not-allowed", .text = "na\xc3\xafve", .see_other_host = "h.example:5222",
-				    .stream_error = true };
+	struct svc_refusal full = {.type = "cancel",
+				   .condition = "not-allowed",
+				   .text = "na\xc3\xafve",
+				   .see_other_host = "h.example:5222",
+				   .stream_error = true};
 	struct svc_refusal bare = { .condition = "conflict" }, none = { .type = "cancel" };
 	struct svc_stream *s;
 
@@ -232,7 +236,8 @@ static void large_stanzas(void)
 	CHECK_EQ(svc_stream_send(s, b, SIZE, 0, NULL), 0);
 	CHECK_EQ(svc_link_queued_bytes(p.gw.l), SIZE);
 	svc_link_flush(p.gw.l, p.now);
-	CHECK(s->out.unsent >= SIZE - SVC_WINDOW_BYTES && s->out.unsent < SIZE - SVC_WINDOW_BYTES + LINK_FLOOR_BYTES); /* a window, no more */
+	CHECK(s->out.unsent >= SIZE - SVC_WINDOW_BYTES &&
+	      s->out.unsent < SIZE - SVC_WINDOW_BYTES + LINK_FLOOR_BYTES); /* a window, no more */
 	CHECK(!svc_link_wants_flush(p.gw.l));
 	pair_pump(&p);
 	CHECK_STR(pair_log(&p.sv), "stanza 1 xxxxxxxxxxxx:4194304");
@@ -509,7 +514,8 @@ static void peers_limits_hold(void)
 	pair_inject(&p, &p.gw, WIRE_DATA, 3, 4, 1, b, 9000);
 	pair_inject(&p, &p.gw, WIRE_DATA, 3, 4, 2, b, 9000);
 	pair_inject(&p, &p.gw, WIRE_DATA, 3, 4, 3, b, 2001);
-	CHECK_STR(pair_log(&p.gw), "accepted a@b/r; stanza 1 xxxxxxxxxxxx:9000; stanza 2 xxxxxxxxxxxx:9000; closed policy-violation more than the credit 0");
+	CHECK_STR(pair_log(&p.gw),
+		  "accepted a@b/r; stanza 1 xxxxxxxxxxxx:9000; stanza 2 xxxxxxxxxxxx:9000; closed policy-violation more than the credit 0");
 	pair_pump(&p);
 	pair_open(&p, "a@b");
 	for (uint32_t i = 1; i <= 3; i++)
@@ -559,7 +565,8 @@ static void a_gap_ends_the_epoch(void)
 	CHECK(svc_link_is_up(p.gw.l)); /* hears with the HELLO */
 	pair_tick(&p, 1);
 	pair_pump(&p);
-	CHECK_STR(pair_log(&p.gw), "closed remote-connection-failed a gap in the batch numbers 2; down a gap in the batch numbers; up service");
+	CHECK_STR(pair_log(&p.gw),
+		  "closed remote-connection-failed a gap in the batch numbers 2; down a gap in the batch numbers; up service");
 	CHECK_STR(pair_log(&p.sv), "up gateway");
 	pair_clear(&p);
 }

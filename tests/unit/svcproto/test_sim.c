@@ -1,7 +1,8 @@
 /*
- * Two ends, a link that loses, stalls and restarts, applications that do anything at any time, all from a seed: `test_svcproto_sim [seed [rounds]]`.
- * What must hold: stanzas of a stream arrive whole, in order, once; nobody is told of an acknowledgement that was not given; what was sent and
- * not acknowledged is exactly what closed() shows; every stream ends once; and when the faults stop, everything gets through.
+ * Two ends, a link that loses, stalls and restarts, applications that do anything at any time, all from a seed: `test_svcproto_sim [seed
+ * [rounds]]`. What must hold: stanzas of a stream arrive whole, in order, once; nobody is told of an acknowledgement that was not given;
+ * what was sent and not acknowledged is exactly what closed() shows; every stream ends once; and when the faults stop, everything gets
+ * through.
  */
 #include "svcproto/engine.h"
 
@@ -253,8 +254,12 @@ static const struct svc_link_ops ops = {
 
 static void new_link(struct end *e)
 {
-	struct svc_hello h = { .incarnation = ++e->incarnation, .stream_window_bytes = 1u << (12 + rnd(5)), .unacked_stanzas_max = 1 + rnd(PENDING - 1),
-			       .unacked_bytes_max = 1000 + rnd(300000), .stanza_bytes_max = 200000, .streams_max = STREAMS / 2 };
+	struct svc_hello h = {.incarnation = ++e->incarnation,
+			      .stream_window_bytes = 1u << (12 + rnd(5)),
+			      .unacked_stanzas_max = 1 + rnd(PENDING - 1),
+			      .unacked_bytes_max = 1000 + rnd(300000),
+			      .stanza_bytes_max = 200000,
+			      .streams_max = STREAMS / 2};
 
 	h.instance.b[0] = (uint8_t)(e->which + 1);
 	e->l = svc_link_new(e->which, &h, &ops, e);
@@ -291,7 +296,10 @@ static void send_one(struct end *e, struct model *m)
 
 static void open_one(struct end *e, struct model *m)
 {
-	struct svc_open o = { .kind = e->which == SVC_GATEWAY ? SVC_KIND_CLIENT : SVC_KIND_SERVER_OUT, .bare_jid = "a@b", .from_domain = "b", .to_domain = "c" };
+	struct svc_open o = {.kind = e->which == SVC_GATEWAY ? SVC_KIND_CLIENT : SVC_KIND_SERVER_OUT,
+			     .bare_jid = "a@b",
+			     .from_domain = "b",
+			     .to_domain = "c"};
 	struct svc_stream *s;
 
 	memset(m, 0, sizeof(*m));
@@ -415,8 +423,11 @@ static void settle(void)
 				struct side *d = &models[i].side[k];
 
 				if (d->s != NULL && (d->told != d->sent || d->s->state != STREAM_OPEN))
-					fprintf(stderr, "stream %u side %d state %u: sent %u told %u; far received %u row %u; credit %u unsent %" PRIu64 "\n", models[i].nr, k,
-						d->s->state, d->sent, d->told, models[i].side[!k].received, models[i].side[!k].row, d->s->out.credit, d->s->out.unsent);
+					fprintf(stderr,
+						"stream %u side %d state %u: sent %u told %u; far received %u row %u; credit %u unsent "
+						"%" PRIu64 "\n",
+						models[i].nr, k, d->s->state, d->sent, d->told, models[i].side[!k].received,
+						models[i].side[!k].row, d->s->out.credit, d->s->out.unsent);
 			}
 	MUST(at_rest());
 }
@@ -456,7 +467,8 @@ static void anything_at_any_time(void)
 			return;
 		}
 	}
-	fprintf(stderr, "seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " stanzas, %" PRIu64 " epochs\n", first_seed, first_seed + nr_seeds - 1, delivered, epochs);
+	fprintf(stderr, "seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " stanzas, %" PRIu64 " epochs\n", first_seed, first_seed + nr_seeds - 1,
+		delivered, epochs);
 	CHECK(delivered > 100 * nr_seeds && epochs > 4 * nr_seeds); /* it did happen */
 }
 

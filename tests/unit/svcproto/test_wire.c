@@ -1,4 +1,5 @@
-/* The codec: golden bytes for each frame, there and back again, and refusal of whatever is not exactly right. `--write` writes the golden files anew. */
+/* The codec: golden bytes for each frame, there and back again, and refusal of whatever is not exactly right. `--write` writes the golden
+ * files anew. */
 #include "frames.h"
 #include "svcproto/table.h"
 #include "svcproto/window.h"
@@ -163,7 +164,8 @@ static void there_and_back(void)
 	CHECK(f.length - used == 10 && memcmp(f.body + used, "<message/>", 10) == 0);
 }
 
-/* A frame whose body is cut anywhere is refused, and nothing is read behind the cut (the copy is exactly as long, for the sanitizer to watch). */
+/* A frame whose body is cut anywhere is refused, and nothing is read behind the cut (the copy is exactly as long, for the sanitizer to
+ * watch). */
 static void cut_anywhere(void)
 {
 	for (size_t i = 0; i < nr_samples; i++) {

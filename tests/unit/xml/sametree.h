@@ -25,8 +25,8 @@ static inline bool same_attrs(const struct xml_node *a, const struct xml_node *b
 	if (a->nr_attrs != b->nr_attrs)
 		return false;
 	for (size_t i = 0; i < a->nr_attrs; i++)
-		if (!same_ns(a->attrs[i].ns, b->attrs[i].ns, from_ns, to_ns) || !same_str("attribute", a->attrs[i].name, b->attrs[i].name) ||
-		    !same_str("value", a->attrs[i].value, b->attrs[i].value))
+		if (!same_ns(a->attrs[i].ns, b->attrs[i].ns, from_ns, to_ns) ||
+		    !same_str("attribute", a->attrs[i].name, b->attrs[i].name) || !same_str("value", a->attrs[i].value, b->attrs[i].value))
 			return false;
 	return true;
 }

@@ -1,4 +1,5 @@
-/* Stanzas on their way: rewritten start tags keep the infoset, stanzas given whole are taken or refused, errors are as RFC 6120 has them. */
+/* Stanzas on their way: rewritten start tags keep the infoset, stanzas given whole are taken or refused, errors are as RFC 6120 has them.
+ */
 #include <check.h>
 #include <pthread.h>
 
@@ -59,14 +60,17 @@ static void same(const char *stream, const char *want)
 }
 
 #define S2S "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback'>"
-#define EXTRA "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:x='urn:x' xmlns:y='urn:y&apos;&quot;'>"
+#define EXTRA                                                                                                                              \
+	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:x='urn:x' "                            \
+	"xmlns:y='urn:y&apos;&quot;'>"
 
 static void test_write_same(void)
 {
 	same(C2S "<message to='b'><body>hi</body></message>", "<message xmlns='jabber:client' to='b'><body>hi</body></message>");
 	same(C2S "<presence/>", "<presence xmlns='jabber:client'/>");
 	same(C2S "<presence></presence>", "<presence xmlns='jabber:client'/>");
-	same(C2S "<iq xmlns='jabber:client' id=\"a'b\"><q xmlns='urn:q'/></iq>", "<iq xmlns='jabber:client' id=\"a'b\"><q xmlns='urn:q'/></iq>");
+	same(C2S "<iq xmlns='jabber:client' id=\"a'b\"><q xmlns='urn:q'/></iq>",
+	     "<iq xmlns='jabber:client' id=\"a'b\"><q xmlns='urn:q'/></iq>");
 	same(C2S "<m a='&lt;&amp;&#10;&#9;&#13;&quot;&apos;>' b=\"'\" c='\xc3\xa9'/>", NULL);
 	same(C2S "<m xml:lang='de' xmlns:z='urn:z' z:a='1' a='2'><z:b z:c=''/></m>",
 	     "<m xmlns='jabber:client' xmlns:z='urn:z' xml:lang='de' z:a='1' a='2'><z:b z:c=''/></m>");
@@ -116,8 +120,10 @@ static void test_write_inner_stays(void)
 	struct events v;
 	events_begin(&v, &wide);
 	v.on_element = inner_stays;
-	CHECK_EQ(events_feed_str(&v, S2S "<message><f xmlns='urn:xmpp:forward:0'><message xmlns='jabber:server'/><message xmlns='jabber:client'/>"
-					 "</f></message>"), 0);
+	CHECK_EQ(events_feed_str(&v, S2S
+				 "<message><f xmlns='urn:xmpp:forward:0'><message xmlns='jabber:server'/><message xmlns='jabber:client'/>"
+				 "</f></message>"),
+		 0);
 	CHECK_EQ(v.nr_elements, 1);
 	events_end(&v);
 }
@@ -292,7 +298,8 @@ static void test_parse_limits(void)
 	CHECK_EQ(stanza_parse(SLICE("<message xmlns='jabber:client' a='' b=''/>"), &l, given, &nr_given), -ERR_XML_LIMIT);
 	CHECK_EQ(stanza_parse(SLICE("<message xmlns='jabber:client' abcdefghi=''/>"), &l, given, &nr_given), -ERR_XML_LIMIT);
 	CHECK_EQ(stanza_parse(SLICE("<message xmlns='jabber:client'><a><b/></a></message>"), &l, given, &nr_given), -ERR_XML_LIMIT);
-	CHECK_EQ(stanza_parse(SLICE("<message xmlns='jabber:client'>01234567890123456789</message>"), &l, given, &nr_given), -ERR_XML_LIMIT);
+	CHECK_EQ(stanza_parse(SLICE("<message xmlns='jabber:client'>01234567890123456789</message>"), &l, given, &nr_given),
+		 -ERR_XML_LIMIT);
 	CHECK_EQ(parse_whole("<message xmlns='jabber:client'>01234567890123456789</message>"), 0);
 }
 

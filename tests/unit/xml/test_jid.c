@@ -222,7 +222,8 @@ static size_t utf8_encode(uint32_t c, char *to)
 	return n;
 }
 
-/* Whatever the libraries' tables hold: nothing prepares to something that prepares otherwise, and no character turns into a separator or a quote. */
+/* Whatever the libraries' tables hold: nothing prepares to something that prepares otherwise, and no character turns into a separator or a
+ * quote. */
 static void test_every_character(void)
 {
 	char *(*const preps[])(struct slice) = {jid_prep_local, jid_prep_domain, jid_prep_resource};

@@ -14,14 +14,16 @@ static struct xml_tree *parse(const char *s)
 
 static void test_shape(void)
 {
-	static const char text[] = "<iq xmlns='jabber:client' type='set' id='a&amp;b' xml:lang='en'>one<bind xmlns='urn:b'><resource>r</resource>"
-				   "</bind>two<x/>&lt;three<![CDATA[<&]]></iq>";
+	static const char text[] =
+		"<iq xmlns='jabber:client' type='set' id='a&amp;b' xml:lang='en'>one<bind xmlns='urn:b'><resource>r</resource>"
+		"</bind>two<x/>&lt;three<![CDATA[<&]]></iq>";
 	struct xml_tree *t = parse(text);
 	CHECK(t != NULL);
 	if (t == NULL)
 		return;
 	struct xml_node *n = xml_tree_root(t);
-	CHECK(xml_node_is(n, NS_CLIENT, "iq") && !xml_node_is(n, NS_SERVER, "iq") && !xml_node_is(n, NULL, "i") && xml_node_is(n, NULL, NULL));
+	CHECK(xml_node_is(n, NS_CLIENT, "iq") && !xml_node_is(n, NS_SERVER, "iq") && !xml_node_is(n, NULL, "i") &&
+	      xml_node_is(n, NULL, NULL));
 	CHECK_STR(xml_node_attr(n, "id"), "a&b");
 	CHECK(xml_node_attr(n, "lang") == NULL && xml_node_attr(n, "x") == NULL);
 	CHECK_EQ(n->nr_attrs, 3);
@@ -65,9 +67,31 @@ static void test_decls(void)
 
 static void test_refused(void)
 {
-	static const char *const bad[] = {"", " ", "<a>", "<a/><b/>", "<a/>x", "x<a/>", "<a/></r>", "</r><r><a/>", "<a/></r><r>", "</r>", "<a></r>", "<a/><b",
-					  "<a/><!-- x", "<a/><!-- x -->", "<a><?p x?></a>", "<!DOCTYPE a><a/>", "<a>&x;</a>", "<a/>&#65;", "<a/><![CDATA[]]>",
-					  "<a/><![CDATA[", "<a b='1' b='2'/>", "<a>\xff</a>", "<a/>\xc3", "<?xml version='1.0'?><a/>", "\xef\xbb\xbf<a/>"};
+	static const char *const bad[] = {"",
+					  " ",
+					  "<a>",
+					  "<a/><b/>",
+					  "<a/>x",
+					  "x<a/>",
+					  "<a/></r>",
+					  "</r><r><a/>",
+					  "<a/></r><r>",
+					  "</r>",
+					  "<a></r>",
+					  "<a/><b",
+					  "<a/><!-- x",
+					  "<a/><!-- x -->",
+					  "<a><?p x?></a>",
+					  "<!DOCTYPE a><a/>",
+					  "<a>&x;</a>",
+					  "<a/>&#65;",
+					  "<a/><![CDATA[]]>",
+					  "<a/><![CDATA[",
+					  "<a b='1' b='2'/>",
+					  "<a>\xff</a>",
+					  "<a/>\xc3",
+					  "<?xml version='1.0'?><a/>",
+					  "\xef\xbb\xbf<a/>"};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct xml_tree *t = parse(bad[i]);
 		CHECK(t == NULL);

@@ -51,8 +51,9 @@ static void test_escape(void)
 	struct buf b;
 	buf_init(&b, 1000);
 	CHECK_EQ(xml_escape(&b, SLICE("a&b<c>d\"e'f\tg\nh\ri\x01j\xffk\xed\xa0\x80l\xef\xbf\xbfm\xc3\xa9n\x7fo\xc3")), 0);
-	CHECK_STR(text_of(&b), "a&amp;b&lt;c&gt;d&quot;e&apos;f&#9;g&#10;h&#13;i\xef\xbf\xbdj\xef\xbf\xbdk\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdl"
-			       "\xef\xbf\xbdm\xc3\xa9n\x7fo\xef\xbf\xbd");
+	CHECK_STR(text_of(&b),
+		  "a&amp;b&lt;c&gt;d&quot;e&apos;f&#9;g&#10;h&#13;i\xef\xbf\xbdj\xef\xbf\xbdk\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdl"
+		  "\xef\xbf\xbdm\xc3\xa9n\x7fo\xef\xbf\xbd");
 	buf_reset(&b);
 	struct xml_writer w;
 	xml_writer_init(&w, &b);
@@ -125,11 +126,14 @@ static void round_trip(struct slice text, const char *want)
 
 static void test_round_trip(void)
 {
-	static const char all[] = "\t\n\r !\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`{|}~\x7f]]>&amp;&#65;\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbd\xf0\x90\x80\x80"
-				  "\xf4\x8f\xbf\xbf";
+	static const char all[] =
+		"\t\n\r "
+		"!\"#$%&'()*+,-./0123456789:;<=>?@[\\]^_`{|}~\x7f]]>&amp;&#65;\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbd\xf0\x90\x80\x80"
+		"\xf4\x8f\xbf\xbf";
 	round_trip(SLICE(all), all);
 	round_trip(SLICE("\n\n  \t x \r\n"), "\n\n  \t x \r\n");
-	round_trip(SLICE("\xc0\x80\xf8\x01\xe0\x80\xaf"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+	round_trip(SLICE("\xc0\x80\xf8\x01\xe0\x80\xaf"),
+		   "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }
 
 int main(void)
