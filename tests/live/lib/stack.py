@@ -1,5 +1,7 @@
 """What the live tests share: programs in a temporary folder, accounts, certificates of a test authority, clients, and counted checks."""
 import asyncio
+import atexit
+import glob
 import os
 import secrets
 import shutil
@@ -22,6 +24,13 @@ class Test:
         self.name, self.folder = name, tempfile.mkdtemp()
         self.passed = self.failed = 0
         self.programs = {}
+        atexit.register(self.sweep)
+
+    def sweep(self):
+        """What is left of a test that an exception ended."""
+        for name in list(self.programs):
+            self.stop(name)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def check(self, what, ok):
         self.passed, self.failed = self.passed + bool(ok), self.failed + (not ok)
@@ -46,9 +55,8 @@ class Test:
         for name in list(self.programs):
             self.stop(name)
         if self.failed:
-            for log in sorted(os.listdir(self.folder)):
-                if log.endswith(".log"):
-                    print(f"--- {log}\n" + open(f"{self.folder}/{log}", errors="replace").read()[-6000:])
+            for log in sorted(glob.glob(f"{self.folder}/**/*.log", recursive=True)):
+                print(f"--- {log}\n" + open(log, errors="replace").read()[-6000:])
         shutil.rmtree(self.folder)
         print(f"{self.name}: {self.passed} passed, {self.failed} failed")
         sys.exit(self.failed != 0)
