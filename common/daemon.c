@@ -141,6 +141,15 @@ int daemon_hand_over(const char *dir, const char *user)
 	return failed ? -ERR_SYSTEM : 0;
 }
 
+/* A user without a name has no other groups. */
+static int become(const char *name, uid_t uid, gid_t gid)
+{
+	if ((name ? initgroups(name, gid) : setgroups(0, NULL)) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+		return -ERR_SYSTEM;
+	ASSERT(uid == 0 || setresuid(0, 0, 0) < 0); /* no way back */
+	return 0;
+}
+
 int daemon_become(const char *user)
 {
 	bool named = user && user[0];
@@ -154,12 +163,22 @@ int daemon_become(const char *user)
 		log_warn("daemon", 0, "running_as_root", "hint=\"make a user ambrosia, or give --user\"");
 		return 0;
 	}
-	uid_t uid = pw->pw_uid;
-	gid_t gid = pw->pw_gid;
-	if (initgroups(pw->pw_name, gid) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+	return become(pw->pw_name, pw->pw_uid, pw->pw_gid);
+}
+
+int daemon_become_owner(const char *dir)
+{
+	struct passwd *pw;
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (stat(dir, &st) != 0)
 		return -ERR_SYSTEM;
-	ASSERT(uid == 0 || setresuid(0, 0, 0) < 0); /* no way back */
-	return 0;
+	if (st.st_uid == 0)
+		return 0;
+	pw = getpwuid(st.st_uid);
+	return pw ? become(pw->pw_name, st.st_uid, pw->pw_gid) : become(NULL, st.st_uid, st.st_gid);
 }
 
 static char *join(const char *dir, const char *rest)

@@ -18,6 +18,9 @@ void daemon_ready(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Become `user` with its groups when started as root; user NULL or "" means: ambrosia if it exists, else stay with a warning.
  * -ERR_NOTFOUND for a named user that does not exist, -ERR_SYSTEM when the system refuses (errno). */
 MUST_CHECK int daemon_become(const char *user);
+/* As root: become the owner of this folder, with its groups; for what shares a folder with a program that was there first. 0 when the owner
+ * is root, or -ERR_SYSTEM (errno). */
+MUST_CHECK int daemon_become_owner(const char *dir);
 /* As root, before daemon_become: gives the folder and the plain files in it to the user that daemon_become would take, so that what was
  * made as root can be read again afterwards. 0, or -ERR_SYSTEM (errno). */
 MUST_CHECK int daemon_hand_over(const char *dir, const char *user);

@@ -1,4 +1,5 @@
 /* ambrosia-echo: options, signals, and the library's own loop around echo.c. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -134,6 +135,13 @@ static void register_all(struct svcproto *sp, const struct options *o)
 	}
 }
 
+/* The local gateway's key for services is its owner's. */
+static void become_owner(const char *dir)
+{
+	if (daemon_become_owner(dir) != 0 && errno != ENOENT)
+		daemon_die("cannot become the user that owns %s: %s; start as that user", dir, strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	struct svcproto_callbacks cb = { .linked = on_linked, .refused = on_refused, .log = on_log };
@@ -150,6 +158,9 @@ int main(int argc, char **argv)
 	}
 	log_set_level(o.level);
 	daemon_init();
+	if (o.state_dir == NULL)
+		o.state_dir = daemon_state_dir();
+	become_owner(o.state_dir);
 	echo_set_callbacks(&cb);
 	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo" };
 	e.sp = running = svcproto_new(&so, &cb, &e, &rc);

@@ -1,6 +1,7 @@
 /* The program: svcproto's descriptor and the core's timer in one loop; every dispatch is one turn of the core. */
 #include <ambrosia/svcproto.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -318,6 +319,8 @@ static void start(struct app *a)
 	char *state_dir = a->o.state_dir ? mem_strdup(a->o.state_dir) : daemon_state_dir();
 	if (daemon_make_dir(state_dir) < 0)
 		daemon_die("cannot make the state folder %s; name another with --state-dir", state_dir);
+	if (daemon_become_owner(state_dir) < 0)
+		daemon_die("cannot become the user that owns %s: %s; start as that user", state_dir, strerror(errno));
 	open_database(a, state_dir);
 	open_link(a, state_dir);
 	free(state_dir);

@@ -155,6 +155,40 @@ static void test_become(void)
 	CHECK(strncmp(c.text, want, strlen(want)) == 0);
 }
 
+static void become_owner(void *dir)
+{
+	int err = daemon_become_owner(dir);
+	uid_t real, effective, saved;
+
+	getresuid(&real, &effective, &saved);
+	printf("%d %d %d %d %d\n", err, (int)real, (int)effective, (int)saved, (int)getgid());
+}
+
+static void test_become_owner(void)
+{
+	char named[200], nameless[200], missing[] = "/nonexistent/folder", root[] = "/", want[100];
+	struct passwd *pw = getpwnam("nobody");
+
+	if (geteuid() != 0 || pw == NULL) {
+		CHECK_EQ(daemon_become_owner("/"), 0);
+		return;
+	}
+	snprintf(named, sizeof named, "%s/named", folder);
+	snprintf(nameless, sizeof nameless, "%s/nameless", folder);
+	CHECK(mkdir(named, 0700) == 0 && chown(named, pw->pw_uid, 0) == 0);
+	CHECK(mkdir(nameless, 0700) == 0 && chown(nameless, 54321, 54322) == 0);
+	snprintf(want, sizeof want, "0 %d %d %d %d\n", (int)pw->pw_uid, (int)pw->pw_uid, (int)pw->pw_uid, (int)pw->pw_gid);
+	child_run(&c, STDOUT_FILENO, become_owner, named);
+	CHECK_STR(c.text, want);
+	child_run(&c, STDOUT_FILENO, become_owner, nameless);
+	CHECK_STR(c.text, "0 54321 54321 54321 54322\n");
+	child_run(&c, STDOUT_FILENO, become_owner, root);
+	CHECK_STR(c.text, "0 0 0 0 0\n");
+	child_run(&c, STDOUT_FILENO, become_owner, missing);
+	snprintf(want, sizeof want, "%d 0 0 0 0\n", -ERR_SYSTEM);
+	CHECK_STR(c.text, want);
+}
+
 static void print_state_dir(void *arg)
 {
 	if (arg && geteuid() == 0 && setresuid(65534, 65534, 65534) < 0)
@@ -214,7 +248,7 @@ static void test_make_dir(void)
 
 static void remove_folder(void)
 {
-	static const char *const names[] = {"a/b/c", "a/b", "a", "file", "notify", ""};
+	static const char *const names[] = {"a/b/c", "a/b", "a", "file", "notify", "named", "nameless", ""};
 	char path[200];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -232,6 +266,7 @@ int main(void)
 	RUN(test_signals);
 	RUN(test_ready);
 	RUN(test_become);
+	RUN(test_become_owner);
 	RUN(test_state_dir);
 	RUN(test_make_dir);
 	remove_folder();
