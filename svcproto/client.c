@@ -104,7 +104,12 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 	client_log(arg, level, "%s", line);
 }
 
-static const struct announcer_ops announcer_ops = { .refused = on_refused, .log = on_log };
+static void on_synced(void *arg)
+{
+	((struct svcproto *)arg)->synced = true;
+}
+
+static const struct announcer_ops announcer_ops = { .refused = on_refused, .synced = on_synced, .log = on_log };
 static const struct directory_ops directory_ops = { .gateway = client_gateway_event };
 
 /* ---- making it ---- */
@@ -214,6 +219,7 @@ struct svcproto *svcproto_new(const struct svcproto_options *o, const struct svc
 		sp->arg = arg;
 		sp->epoll_fd = sp->timer_fd = sp->kick_fd = -1;
 		TAILQ_INIT(&sp->links);
+		TAILQ_INIT(&sp->requests);
 		TAILQ_INIT(&sp->all_pairs);
 		TAILQ_INIT(&sp->work_pairs);
 		rc = load_identity(sp, o, registry, sizeof(registry));
@@ -246,6 +252,7 @@ void svcproto_free(struct svcproto *sp)
 	client_links_free(sp);
 	client_inbound_free(sp);
 	client_pairs_free(sp);
+	client_admin_free(sp);
 	announcer_free(sp->announcer);
 	directory_free(sp->directory);
 	if (sp->zmq != NULL)

@@ -3,8 +3,8 @@
 
 /*
  * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers
- * open, tickets; client_pair.c: streams to other domains; client_reject.c: answers to refused stanzas; run.c: a loop for programs without
- * one.
+ * open, tickets; client_admin.c: questions to gateways; client_pair.c: streams to other domains; client_reject.c: answers to refused
+ * stanzas; run.c: a loop for programs without one.
  */
 
 #include <stdatomic.h>
@@ -106,7 +106,10 @@ struct svcproto {
 	bool kicked;
 	unsigned nr_up;
 	uint64_t now_ms, swept_at_ms;
+	bool synced;                     /* a registry has answered */
 	struct own_domain *domains;
+	TAILQ_HEAD(, admin_request) requests;
+	uint32_t nr_requests, request_numbers;
 	TAILQ_HEAD(, client_link) links;
 	struct inbound **inbound;        /* by serial */
 	size_t nr_inbound, cap_inbound;
@@ -141,6 +144,12 @@ void client_inbound_stanza(struct svcproto *sp, struct svc_stream *s, uint32_t s
 void client_inbound_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
 void client_inbound_closed(struct svcproto *sp, struct svc_stream *s, const char *condition, const char *text);
 void client_inbound_free(struct svcproto *sp);  /* all of them, no callbacks */
+
+/* client_admin.c */
+void client_admin_reply(struct client_link *cl, uint32_t number, bool more, const char *error, const struct svcproto_property *v,
+			size_t nr);
+void client_admin_lost(struct client_link *cl, const char *why); /* the link went down */
+void client_admin_free(struct svcproto *sp);                     /* all requests, no callbacks */
 
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);

@@ -64,6 +64,7 @@ static void on_down(void *arg, const char *why)
 	}
 	cl->up = false;
 	cl->sp->nr_up--;
+	client_admin_lost(cl, why);
 	tell_linked(cl->sp);
 }
 
@@ -127,9 +128,15 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 		client_inbound_closed(cl->sp, s, condition, text);
 }
 
+static void on_admin_reply(void *arg, uint32_t request, bool more, const char *error, const struct svcproto_property *v,
+			   size_t nr)
+{
+	client_admin_reply(arg, request, more, error, v, nr);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_stream_refused,
-	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
+	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed, .admin_reply = on_admin_reply,
 };
 
 /* ---- gateways come and go ---- */

@@ -124,9 +124,14 @@ void link_queue_reset(struct svc_link *l, uint32_t epoch, const char *why);
 /* flush.c */
 /* Queues a whole frame; SVCPROTO_E_NOMEM or SVCPROTO_E_FULL otherwise. */
 int link_put(struct svc_link *l, uint8_t type, uint32_t stream, const void *body, uint32_t n);
+/* The same with flags and sequence. */
+int link_put_frame(struct svc_link *l, const struct wire_frame *f);
 int link_put_ack(struct svc_link *l, uint32_t stream, uint32_t seq);
 void link_drop_output(struct svc_link *l);
 bool link_flush_due(const struct svc_link *l);
+
+/* admin.c: ADMIN or ADMIN_REPLY; a text is a link-wide protocol error, NULL is none. */
+const char *admin_input(struct svc_link *l, const struct wire_frame *f);
 
 /* receive.c: one frame for a stream; a text is a link-wide protocol error, NULL is none. */
 const char *stream_input(struct svc_link *l, const struct wire_frame *f);

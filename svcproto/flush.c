@@ -69,6 +69,11 @@ int link_put(struct svc_link *l, uint8_t type, uint32_t stream, const void *body
 	return outbox_put(&l->outbox, &(struct wire_frame){ .type = type, .stream = stream, .body = body, .length = n });
 }
 
+int link_put_frame(struct svc_link *l, const struct wire_frame *f)
+{
+	return outbox_put(&l->outbox, f);
+}
+
 int link_put_ack(struct svc_link *l, uint32_t stream, uint32_t seq)
 {
 	return outbox_put(&l->outbox, &(struct wire_frame){ .type = WIRE_ACK, .stream = stream, .sequence = seq });

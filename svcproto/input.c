@@ -35,6 +35,8 @@ static const char *one_frame(struct svc_link *l, const struct wire_frame *f)
 		return stream_input(l, f);
 	if (f->type == WIRE_PING)
 		return on_ping(l, f);
+	if (f->type == WIRE_ADMIN || f->type == WIRE_ADMIN_REPLY)
+		return admin_input(l, f);
 	return "HELLO, WELCOME or RESET within an epoch";
 }
 

@@ -30,6 +30,11 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 #define SVC_SILENCE_MS 15000u   /* with three PINGs unanswered: the peer is gone */
 #define SVC_DRAIN_MS 5000u      /* what a closed stream may still send; then CLOSE goes and the rest stays unacknowledged */
 
+/* ADMIN and ADMIN_REPLY: properties in one frame besides its own, and their lengths. */
+#define SVC_ADMIN_PROPS_MAX 32u
+#define SVC_ADMIN_NAME_MAX 31u
+#define SVC_ADMIN_VALUE_MAX 3071u
+
 /* closed()'s condition when the link went and not the stream. */
 #define SVC_LINK_LOST "remote-connection-failed"
 
@@ -87,6 +92,11 @@ struct svc_link_ops {
 	/* The end of a stream, by either side or with the link; our unacknowledged stanzas can be read with svc_stream_unacked(). s is
 	 * freed on return. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
+	/* Gateway: a request for administration. Whether the peer's key may is the owner's to judge. Answered by svc_link_admin_reply, now
+	 * or later. NULL: every request is refused. */
+	void (*admin)(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr);
+	/* Service: a part of an answer; the last one has more false, and perhaps an error. */
+	void (*admin_reply)(void *arg, uint32_t request, bool more, const char *error, const struct svcproto_property *v, size_t nr);
 };
 
 /* stanza() flags */
@@ -116,6 +126,13 @@ void svc_link_break(struct svc_link *l, const char *why);
 bool svc_link_is_up(const struct svc_link *l);
 size_t svc_link_nr_streams(const struct svc_link *l);
 size_t svc_link_queued_bytes(const struct svc_link *l);
+
+/* Service: asks for `command`; `request` (not 0) comes back with each part of the answer, and must not be in use on this link. No answer
+ * comes when the epoch ends. SVCPROTO_E_CLOSED: not up; E_INVALID: what the peer would not take. */
+int svc_link_admin(struct svc_link *l, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr);
+/* Gateway: a part of the answer to a request of this epoch. error, or NULL, in the last part only. What is queued leaves before stanzas do:
+ * a long answer must be sent piece by piece, as svc_link_queued_bytes() falls. */
+int svc_link_admin_reply(struct svc_link *l, uint32_t request, bool more, const char *error, const struct svcproto_property *v, size_t nr);
 
 /* NULL: link not up, limit reached, no memory, or an `o` that the peer would not take. `data` is the stream's user pointer. */
 struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o, void *data);

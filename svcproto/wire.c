@@ -162,7 +162,7 @@ int wire_check_frame(const struct wire_frame *f, enum svc_side sender)
 		return WIRE_E_FLAGS;
 	if ((r->on == ON_LINK) != (f->stream == 0))
 		return WIRE_E_STREAM;
-	if ((r->sequence == SEQ_ZERO && f->sequence != 0) || (r->sequence == SEQ_BYTES && f->sequence == 0))
+	if ((r->sequence == SEQ_ZERO && f->sequence != 0) || ((r->sequence == SEQ_BYTES || r->sequence == SEQ_REQUEST) && f->sequence == 0))
 		return WIRE_E_SEQUENCE;
 	return check_length(f, r);
 }

@@ -20,6 +20,7 @@
 #define WIRE_REJECT 0x04u
 #define WIRE_REPEATED 0x08u
 #define WIRE_ANSWER 0x01u /* PING */
+#define WIRE_MORE 0x01u   /* ADMIN_REPLY */
 /* Types from here up may be ignored by who does not know them; below they break the protocol. */
 #define WIRE_OPTIONAL_TYPES 0x80u
 
@@ -31,7 +32,7 @@ enum wire_type {
 
 enum wire_by { BY_GATEWAY = 1, BY_SERVICE = 2, BY_BOTH = 3 };
 enum wire_on { ON_LINK, ON_STREAM };
-enum wire_sequence { SEQ_ZERO, SEQ_STANZA, SEQ_BYTES };
+enum wire_sequence { SEQ_ZERO, SEQ_STANZA, SEQ_BYTES, SEQ_REQUEST };
 enum wire_body { BODY_NONE, BODY_PROPS, BODY_CHUNK };
 
 struct wire_rule {

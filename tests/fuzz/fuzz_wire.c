@@ -140,9 +140,31 @@ static void on_closed(void *arg, struct svc_stream *st, const char *condition, c
 	forget(arg, st);
 }
 
+static void on_admin(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr)
+{
+	struct side *s = arg;
+
+	if (command == NULL || command[0] == '\0' || nr > SVC_ADMIN_PROPS_MAX)
+		abort();
+	/* What was taken can be said again. */
+	if (nr <= 2 && svc_link_admin_reply(s->link, request, true, NULL, v, nr) != 0)
+		abort();
+	(void)svc_link_admin_reply(s->link, request, false, "enough", NULL, 0);
+}
+
+static void on_admin_reply(void *arg, uint32_t request, bool more, const char *error, const struct svcproto_property *v,
+			   size_t nr)
+{
+	(void)arg;
+	(void)v;
+	if (request == 0 || (more && error != NULL) || nr > SVC_ADMIN_PROPS_MAX)
+		abort();
+}
+
 static const struct svc_link_ops ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
+	.admin = on_admin, .admin_reply = on_admin_reply,
 };
 
 static void begin(struct side *s, enum svc_side which)

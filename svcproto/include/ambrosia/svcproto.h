@@ -62,6 +62,12 @@ struct svcproto_stanza {
 	uint64_t ticket;           /* for svcproto_ack() */
 };
 
+/* A name and a text: an argument of an administrator's command, or a column of a row that answers it. */
+struct svcproto_property {
+	const char *name;         /* a-z, 0-9 and -, at most 31 */
+	const char *value;        /* UTF-8, at most 3071 bytes */
+};
+
 struct svcproto_callbacks {
 	/* A client asks for a session. Answer with svcproto_accept() or svcproto_refuse(), now or later. */
 	void (*session_open)(void *arg, struct svcproto_session *s, const struct svcproto_open *o);
@@ -135,6 +141,38 @@ SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_doma
 				      uint64_t cookie);
 /* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
 SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);
+
+/* ---- administration: needs a key with the role admin, and no registration ---- */
+
+/* A gateway worker that the registry knows. */
+struct svcproto_gateway {
+	const char *id;           /* 32 hexadecimal digits, for the life of its process */
+	const char *endpoint;     /* where services link to it */
+	const char *public_host;  /* where clients find it */
+	uint32_t load;            /* its clients */
+	bool draining;            /* takes no new ones */
+	bool linked;              /* svcproto_admin() may ask it now */
+};
+/* All gateways, linked or not; fn may be NULL. Their number, or SVCPROTO_E_NOREGISTRY as long as no registry has said which there are. fn
+ * must not call back into the library. */
+SVCPROTO_API int svcproto_each_gateway(struct svcproto *sp, void (*fn)(void *arg, const struct svcproto_gateway *g), void *arg);
+
+/* A part of an answer: a row of a list, or a summary. After a part without `more` nothing follows. */
+struct svcproto_reply {
+	const char *gateway;      /* id of who answers */
+	bool more;
+	const char *error;        /* one line, in the last part only; NULL: none. Also when the link ended before the answer did. */
+	const struct svcproto_property *properties;
+	size_t nr;
+};
+typedef void svcproto_reply_fn(void *arg, const struct svcproto_reply *r);
+/* Asks one gateway (by id) for a command; PROTOCOL.md section 11 has them all. fn is called inside svcproto_dispatch() for each part, and
+ * no more after svcproto_free(). SVCPROTO_E_CLOSED: not linked to that gateway; E_FULL: 256 of our requests are open; E_INVALID: a command,
+ * name or value that has not the form. */
+SVCPROTO_API int svcproto_admin(struct svcproto *sp, const char *gateway, const char *command, const struct svcproto_property *args,
+				size_t nr, svcproto_reply_fn *fn, void *arg);
+/* The value of a property, NULL if it is not there. */
+SVCPROTO_API const char *svcproto_reply_get(const struct svcproto_reply *r, const char *name);
 
 /* A CURVE key pair: written to path with mode 0600, never over an existing file. public_z85, if not NULL, takes 41 bytes. */
 SVCPROTO_API int svcproto_keygen(const char *path, char *public_z85);

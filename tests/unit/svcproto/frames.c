@@ -88,6 +88,24 @@ static size_t link_samples(struct sample *v, size_t nr)
 	return nr;
 }
 
+static size_t admin_samples(struct sample *v, size_t nr)
+{
+	static const struct svcproto_property which[] = { { "domain", "example.org" } };
+	static const struct svcproto_property row[] = { { "role", "c2s" }, { "jid", "juliet@example.org/na\xc3\xafve" } };
+	uint8_t b[512];
+	struct props_writer w = { .p = b, .max = sizeof(b) };
+
+	message_put_admin(&w, "streams", which, 1);
+	frame(add(v, &nr, "admin", SVC_SERVICE, 2), WIRE_ADMIN, 0, 0, 7, b, w.n);
+	w.n = 0;
+	message_put_admin_reply(&w, NULL, row, 2);
+	frame(add(v, &nr, "admin-reply", SVC_GATEWAY, 2), WIRE_ADMIN_REPLY, WIRE_MORE, 0, 7, b, w.n);
+	w.n = 0;
+	message_put_admin_reply(&w, "the key does not have the role admin", NULL, 0);
+	frame(add(v, &nr, "admin-refused", SVC_GATEWAY, 3), WIRE_ADMIN_REPLY, 0, 0, 7, b, w.n);
+	return nr;
+}
+
 static size_t open_samples(struct sample *v, size_t nr)
 {
 	uint8_t b[512];
@@ -113,7 +131,7 @@ static size_t open_samples(struct sample *v, size_t nr)
 
 size_t samples_build(struct sample v[SAMPLES_MAX])
 {
-	size_t nr = open_samples(v, link_samples(v, 0)), prefix;
+	size_t nr = admin_samples(v, open_samples(v, link_samples(v, 0))), prefix;
 	uint8_t b[512];
 	struct sample *s;
 

@@ -167,9 +167,35 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	e->last = NULL;
 }
 
+static void say_properties(struct end *e, const char *what, const char *word, const struct svcproto_property *v, size_t nr)
+{
+	char line[512];
+	size_t n = (size_t)snprintf(line, sizeof(line), "%s%s%s", what, word != NULL ? " " : "", word != NULL ? word : "");
+
+	for (size_t i = 0; i < nr && n < sizeof(line); i++)
+		n += (size_t)snprintf(line + n, sizeof(line) - n, " %s=%.40s", v[i].name, v[i].value);
+	say(e, "%s", line);
+}
+
+static void on_admin(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr)
+{
+	say_properties(arg, "admin", command, v, nr);
+	hook(arg, "admin", NULL, request);
+}
+
+static void on_admin_reply(void *arg, uint32_t request, bool more, const char *error, const struct svcproto_property *v,
+			   size_t nr)
+{
+	char what[32];
+
+	snprintf(what, sizeof(what), "reply %u%s", request, more ? " more" : "");
+	say_properties(arg, what, error, v, nr);
+}
+
 static const struct svc_link_ops ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
+	.admin = on_admin, .admin_reply = on_admin_reply,
 };
 
 static void end_init(struct end *e, const char *name, enum svc_side side, const struct svc_hello *h)

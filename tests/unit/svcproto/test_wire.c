@@ -164,6 +164,26 @@ static void there_and_back(void)
 	CHECK(f.length - used == 10 && memcmp(f.body + used, "<message/>", 10) == 0);
 }
 
+static void administration_there_and_back(void)
+{
+	struct message_admin admin;
+	struct wire_frame f;
+
+	f = body_of("admin");
+	CHECK_EQ(message_get_admin(&f, &admin), 0);
+	CHECK_STR(admin.word, "streams");
+	CHECK_EQ(admin.nr, 1);
+	CHECK_STR(admin.v[0].name, "domain");
+	CHECK_STR(admin.v[0].value, "example.org");
+	f = body_of("admin-reply");
+	CHECK_EQ(message_get_admin(&f, &admin), 0);
+	CHECK(admin.word == NULL && admin.nr == 2);
+	CHECK_STR(admin.v[1].value, "juliet@example.org/na\xc3\xafve");
+	f = body_of("admin-refused");
+	CHECK_EQ(message_get_admin(&f, &admin), 0);
+	CHECK_STR(admin.word, "the key does not have the role admin");
+}
+
 /* A frame whose body is cut anywhere is refused, and nothing is read behind the cut (the copy is exactly as long, for the sanitizer to
  * watch). */
 static void cut_anywhere(void)
@@ -389,6 +409,7 @@ int main(int argc, char **argv)
 	RUN(golden_bytes);
 	RUN(samples_are_sound);
 	RUN(there_and_back);
+	RUN(administration_there_and_back);
 	RUN(cut_anywhere);
 	RUN(lists_cut_anywhere);
 	RUN(header_rules);
