@@ -23,7 +23,7 @@
 struct options {
 	char *state_dir, *svc, *svc_advertise, *registry_bind, *user, *public_host, *resolver;
 	struct option_addr c2s, c2s_direct, s2s;
-	struct option_list certs;
+	struct option_list certs, proxy_from;
 	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
 	enum log_level log_level;
 };
@@ -36,6 +36,8 @@ static const struct option_def defs[] = {
 	{"--c2s", "ADDR:PORT", OPTION_LISTEN, AT(c2s), "[::]:5222", NULL, "clients, STARTTLS", 0, 0},
 	{"--c2s-direct", "ADDR:PORT", OPTION_LISTEN, AT(c2s_direct), "[::]:5223", NULL, "clients, direct TLS", 0, 0},
 	{"--s2s", "ADDR:PORT", OPTION_LISTEN, AT(s2s), "[::]:5269", NULL, "servers, STARTTLS", 0, 0},
+	{"--proxy-from", "CIDR", OPTION_LIST, AT(proxy_from), NULL, "nobody",
+	 "load balancers whose PROXY protocol headers are believed, and needed; may be repeated", 0, 0},
 	{"--svc", "ENDPOINT", OPTION_STRING, AT(svc), "tcp://127.0.0.1:5320", NULL,
 	 "first worker's 0MQ endpoint for services; the next workers take the next ports", 0, 0},
 	{"--svc-advertise", "HOST", OPTION_STRING, AT(svc_advertise), NULL, "the address bound", "what is announced for --svc", 0, 0},
@@ -66,6 +68,7 @@ struct gateway {
 	void *zmq;
 	struct zap *zap;
 	struct registry_server *registry;
+	struct cidr *proxy_from;
 	struct tls_store *tls;
 	struct jobs *jobs;
 	struct auth_pool *auth;
@@ -119,6 +122,17 @@ static int bind_one(const struct option_addr *a, uint16_t *port, const char *fla
 	if (fd < 0)
 		daemon_die("%s; choose another with %s", why, flag);
 	return fd;
+}
+
+static void read_proxy_from(struct gateway *g)
+{
+	const struct option_list *l = &g->o.proxy_from;
+
+	g->proxy_from = mem_alloc((l->nr + 1) * sizeof *g->proxy_from);
+	for (size_t i = 0; i < l->nr; i++) {
+		if (!cidr_parse(&g->proxy_from[i], slice_str(l->v[i])))
+			option_wrong(&program, "--proxy-from %s: write a range of addresses such as 192.0.2.0/24", l->v[i]);
+	}
 }
 
 static void load_tls(struct gateway *g)
@@ -243,6 +257,8 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.number = n,
 		.zmq_context = g->zmq,
 		.sockets = *sockets,
+		.proxy_from = g->proxy_from,
+		.nr_proxy_from = g->o.proxy_from.nr,
 		.svc_bind = bind,
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
@@ -325,6 +341,7 @@ static void stop(struct gateway *g)
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_free(g->workers[i]);
 	auth_pool_free(g->auth);
+	free(g->proxy_from);
 	registry_server_stop(g->registry);
 	zap_stop(g->zap);
 	zmq_ctx_term(g->zmq);
@@ -342,6 +359,7 @@ int main(int argc, char **argv)
 	unsigned n;
 
 	option_parse(&program, &g.o, argc, argv, NULL, NULL);
+	read_proxy_from(&g);
 	log_set_level(g.o.log_level);
 	log_set_thread("main");
 	daemon_init();

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/zev.h"
 #include "net/listener.h"
+#include "net/proxy.h"
 #include "role/c2s.h"
 #include "role/edge.h"
 #include "role/relay.h"
@@ -22,6 +23,7 @@
 
 #define ANNOUNCER_SOCKETS_MAX 32
 #define TICK_MAX_MS 1000
+#define DOORS_MAX 8 /* one for each kind of listener */
 
 struct worker {
 	struct role_env env;
@@ -36,6 +38,8 @@ struct worker {
 	size_t nr_zevs;
 	struct loop_timer announcer_timer, patience;
 	struct listener *c2s, *c2s_direct, *s2s;
+	struct proxy_door *doors[DOORS_MAX];
+	size_t nr_doors;
 	char name[16];
 };
 
@@ -64,7 +68,15 @@ static void on_s2s(void *arg, int fd, const struct sockaddr *peer, socklen_t len
 
 static struct listener *listen_on(struct worker *w, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len))
 {
-	return fd < 0 ? NULL : listener_new(w->env.loop, fd, accepted, w);
+	struct proxy_door *door;
+
+	if (fd < 0)
+		return NULL;
+	if (w->o.nr_proxy_from == 0)
+		return listener_new(w->env.loop, fd, accepted, w);
+	ASSERT(w->nr_doors < DOORS_MAX);
+	door = w->doors[w->nr_doors++] = proxy_door_new(w->env.loop, w->o.proxy_from, w->o.nr_proxy_from, accepted, w);
+	return listener_new(w->env.loop, fd, proxy_door_accept, door);
 }
 
 /* --- services ------------------------------------------------------------ */
@@ -315,6 +327,8 @@ static void close_listeners(struct worker *w)
 	listener_free(w->c2s_direct);
 	listener_free(w->s2s);
 	w->c2s = w->c2s_direct = w->s2s = NULL;
+	while (w->nr_doors > 0)
+		proxy_door_free(w->doors[--w->nr_doors]);
 }
 
 static void on_drain(void *arg)

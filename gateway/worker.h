@@ -6,6 +6,7 @@
  * connections. Workers share the auth pool, the TLS store (immutable) and nothing else.
  */
 
+#include "net/cidr.h"
 #include "role/env.h"
 #include "svcproto/keys.h"
 
@@ -18,6 +19,8 @@ struct worker_options {
 	unsigned number;                    /* from 0 */
 	void *zmq_context;
 	struct worker_sockets sockets;
+	const struct cidr *proxy_from;      /* whose PROXY headers are believed; borrowed for the worker's life */
+	size_t nr_proxy_from;
 	const char *svc_bind;               /* endpoint of this worker */
 	const char *svc_advertise;          /* host announced instead of the bound one, or NULL */
 	const char *public_host;

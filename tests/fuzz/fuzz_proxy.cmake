@@ -1,0 +1,1 @@
+set(fuzz_proxy_LIBS gw_net)
