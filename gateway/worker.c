@@ -211,7 +211,7 @@ static int start_links(struct worker *w, char *why, size_t why_size)
 			.incarnation = w->o.incarnation,
 			.name = "ambrosia-gateway",
 			.stanza_bytes_max = (uint32_t)w->env.limits.from_service.element_bytes,
-			.stream_window_bytes = 65536,
+			.stream_window_bytes = SVC_WINDOW_BYTES,
 			.unacked_stanzas_max = 256,
 			.unacked_bytes_max = 4u << 20,
 			.streams_max = 100000,

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <zmq.h>
 
-#define HIGH_WATER 4
-#define KERNEL_BYTES 65536
+#define HIGH_WATER 2
+#define KERNEL_BYTES 32768
 #define BUDGET 32u           /* batches for each link and turn */
 #define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 30000u

@@ -21,7 +21,7 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 
 /* What 0 in svc_hello stands for, and times in milliseconds (PROTOCOL.md section 7). */
 #define SVC_STANZA_BYTES (16u << 20)
-#define SVC_WINDOW_BYTES 65536u
+#define SVC_WINDOW_BYTES 32768u /* twice this of one large stanza may come between a small one's queueing and its arrival: promise 3 */
 #define SVC_UNACKED_STANZAS 256u
 #define SVC_UNACKED_BYTES (4u << 20)
 #define SVC_STREAMS (1u << 20)
@@ -47,8 +47,7 @@ struct svc_hello {
 	uint64_t incarnation;
 	char name[64];                 /* of the program: for logs */
 	uint32_t stanza_bytes_max;     /* largest stanza that this side takes */
-	uint32_t stream_window_bytes; /* initial CREDIT of every stream towards this side; also the most it ever holds un-taken (default
-					 65536) */
+	uint32_t stream_window_bytes; /* initial CREDIT of every stream towards this side; also the most it ever holds un-taken */
 	uint32_t unacked_stanzas_max, unacked_bytes_max; /* this side sends no more than this unacknowledged on a stream */
 	uint32_t streams_max;
 };

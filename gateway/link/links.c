@@ -19,6 +19,8 @@
 
 #define LINKS_MAX 4096
 #define BATCHES_A_TURN 64
+#define HIGH_WATER 2       /* batches in 0MQ, each way and peer */
+#define KERNEL_BYTES 32768 /* of the socket, each way */
 
 struct links {
 	struct loop *loop;
@@ -382,8 +384,8 @@ static int set_int(void *zsock, int option, int value)
 	return zmq_setsockopt(zsock, option, &value, sizeof value);
 }
 
-/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3). Heartbeats notice a silent peer within two
- * seconds. */
+/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3; tests/live/fairness counts). Heartbeats notice
+ * a silent peer within two seconds. */
 static int configure(struct links *ls, const struct links_options *o)
 {
 	void *z = ls->zsock;
@@ -393,10 +395,10 @@ static int configure(struct links *ls, const struct links_options *o)
 	bad |= set_int(z, ZMQ_LINGER, 200);
 	bad |= set_int(z, ZMQ_ROUTER_MANDATORY, 1);
 	bad |= set_int(z, ZMQ_ROUTER_HANDOVER, 0);
-	bad |= set_int(z, ZMQ_SNDHWM, 4);
-	bad |= set_int(z, ZMQ_RCVHWM, 4);
-	bad |= set_int(z, ZMQ_SNDBUF, 65536);
-	bad |= set_int(z, ZMQ_RCVBUF, 65536);
+	bad |= set_int(z, ZMQ_SNDHWM, HIGH_WATER);
+	bad |= set_int(z, ZMQ_RCVHWM, HIGH_WATER);
+	bad |= set_int(z, ZMQ_SNDBUF, KERNEL_BYTES);
+	bad |= set_int(z, ZMQ_RCVBUF, KERNEL_BYTES);
 	bad |= set_int(z, ZMQ_IPV6, 1);
 	bad |= set_int(z, ZMQ_HEARTBEAT_IVL, 500);
 	bad |= set_int(z, ZMQ_HEARTBEAT_TIMEOUT, 1500);
