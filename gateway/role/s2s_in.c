@@ -17,6 +17,8 @@
  */
 
 #define PAIRS_MAX 128
+/* Questions to authoritative servers at once: each is a connection of ours that a stranger asked for. */
+#define CHECKS_MAX 16
 
 struct s2s_in;
 
@@ -32,6 +34,7 @@ struct in_check {
 	struct s2s_in *in;
 	struct s2s_out *out;
 	char *from, *to, *key, *id;
+	bool asked;
 	struct in_check *next;
 };
 
@@ -140,16 +143,19 @@ static void on_check_established(void *arg)
 {
 	struct in_check *c = arg;
 
+	c->asked = true;
 	s2s_out_verify(c->out, slice_str(c->id), slice_str(c->key));
 }
 
+/* XEP-0220 section 2.4.2: no server, no connection, or no answer. */
 static void on_check_ended(void *arg, enum s2s_out_result r, const char *why)
 {
 	struct in_check *c = arg;
 
 	(void)why;
 	c->out = NULL;
-	end_check(c, false, r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : "remote-server-timeout");
+	end_check(c, false,
+		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : c->asked ? "remote-server-timeout" : "remote-connection-failed");
 }
 
 static void on_check_acked(void *arg, uint64_t pos)
@@ -163,9 +169,10 @@ static void on_check_drained(void *arg)
 	(void)arg;
 }
 
-static void on_check_verified(void *arg, bool valid)
+/* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. */
+static void on_check_verified(void *arg, enum stream_verdict v)
 {
-	end_check(arg, valid, NULL);
+	end_check(arg, v == STREAM_DB_VALID, v == STREAM_DB_ERROR ? "remote-server-not-found" : NULL);
 }
 
 static const struct s2s_out_ops check_ops = {
@@ -181,9 +188,9 @@ static void op_db_result(void *arg, const char *from, const char *to, struct sli
 	struct s2s_in *in = in_of(arg);
 	struct in_check *c;
 
-	if (in->nr_checks >= PAIRS_MAX || directory_is_local(in->e.env->directory, from)) {
+	if (in->nr_checks >= CHECKS_MAX || directory_is_local(in->e.env->directory, from)) {
 		/* A domain of this cluster is never believed from outside. */
-		stream_db_result(in->e.stream, from, to, false, NULL);
+		stream_db_result(in->e.stream, from, to, false, in->nr_checks >= CHECKS_MAX ? "resource-constraint" : NULL);
 		edge_kick(&in->e);
 		return;
 	}

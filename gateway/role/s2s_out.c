@@ -27,6 +27,7 @@ struct s2s_out {
 	char *from, *to;
 	char *verify_id;                 /* asked about, or NULL */
 	bool verify_only, established, over;
+	enum s2s_out_result result;      /* of the attempts so far, when all of them fail */
 	const struct s2s_out_ops *ops;
 	void *arg;
 	struct resolve *resolve;
@@ -111,7 +112,10 @@ static void op_make_key(void *arg, struct slice stream_id, char *out)
 	dialback_key(a->e.env->dialback_secret, sizeof a->e.env->dialback_secret, a->out->to, a->out->from, stream_id, out);
 }
 
-/* Dialback is allowed (the default policy), so an unverified certificate is noted and the stream goes on. */
+/*
+ * Dialback is allowed (the default policy), so a certificate that proves nothing (self-signed, expired, an authority unknown here) is noted
+ * and the stream goes on. One that is to be trusted and names another domain does prove something: that this is not whom we dialled.
+ */
 static bool op_peer_acceptable(void *arg)
 {
 	struct attempt *a = attempt_of(arg);
@@ -123,7 +127,7 @@ static bool op_peer_acceptable(void *arg)
 
 	X509_free(cert);
 	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
-	return true;
+	return named || !trusted;
 }
 
 static void op_established(void *arg)
@@ -135,20 +139,20 @@ static void op_established(void *arg)
 		return;
 	log_info("s2s-out", a->e.id, "established", "from=%s to=%s", log_escape(slice_str(o->from)), log_escape(slice_str(o->to)));
 	o->established = true;
-	loop_timer_cancel(&o->deadline);
 	loop_timer_cancel(&a->timer);
+	/* A verification is over with its answer only. */
+	if (!o->verify_only)
+		loop_timer_cancel(&o->deadline);
 	o->ops->established(o->arg);
 }
 
-static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, bool valid)
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
-	struct attempt *a = attempt_of(arg);
-
-	struct s2s_out *o = a->out;
+	struct s2s_out *o = attempt_of(arg)->out;
 
 	/* The answer is the peer's word: only one to the question that was asked counts. */
 	if (o != NULL && strcmp(from, o->to) == 0 && strcmp(to, o->from) == 0 && o->verify_id != NULL && slice_is(id, o->verify_id))
-		o->ops->verified(o->arg, valid);
+		o->ops->verified(o->arg, v);
 }
 
 /* A server stream carries stanzas one way; what comes the other way was never agreed (no XEP-0288). */
@@ -203,6 +207,20 @@ static void edge_acked(struct edge *e, uint64_t pos)
 		a->out->ops->acked(a->out->arg, pos);
 }
 
+/* What the sender is told if no other address does better. */
+static enum s2s_out_result result_of(enum close_reason r)
+{
+	switch (r) {
+	case CLOSE_KEY_REFUSED:
+		return S2S_OUT_INVALID;
+	case CLOSE_NOT_AUTHORIZED:
+	case CLOSE_TLS_REQUIRED:
+		return S2S_OUT_REFUSED;
+	default:
+		return S2S_OUT_TIMEOUT;
+	}
+}
+
 static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 {
 	struct attempt *a = attempt_of(e);
@@ -213,6 +231,8 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 		return;
 	a->out = NULL;
 	o->attempt = NULL;
+	if (result_of(r) != S2S_OUT_TIMEOUT)
+		o->result = result_of(r);
 	snprintf(o->why, sizeof o->why, "%s%s%s", close_word(r), detail ? ": " : "", detail ? detail : "");
 	if (o->established)
 		end(o, S2S_OUT_TIMEOUT, o->why);
@@ -267,7 +287,7 @@ static void try_next(struct s2s_out *o)
 			return;
 		snprintf(o->why, sizeof o->why, "the system refuses to connect");
 	}
-	end(o, S2S_OUT_TIMEOUT, o->why[0] ? o->why : "no address");
+	end(o, o->result, o->why[0] ? o->why : "no address");
 }
 
 static void on_resolved(void *arg, enum resolve_status status, const struct resolve_target *targets, size_t nr, const char *why)
@@ -308,6 +328,7 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 	o->from = mem_strdup(from);
 	o->to = mem_strdup(to);
 	o->verify_only = verify_only;
+	o->result = S2S_OUT_TIMEOUT;
 	o->ops = ops;
 	o->arg = arg;
 	loop_timer_init(env->loop, &o->deadline, name ? on_deadline : on_hopeless, o);

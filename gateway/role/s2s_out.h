@@ -11,6 +11,8 @@ enum s2s_out_result {
 	S2S_OUT_OK,
 	S2S_OUT_NOT_FOUND,       /* remote-server-not-found */
 	S2S_OUT_TIMEOUT,         /* remote-server-timeout: resolved, but no stream came to be */
+	S2S_OUT_REFUSED,         /* the same for good: it can't be authenticated, or offers no TLS (RFC 6120 section 8.3.3.17) */
+	S2S_OUT_INVALID,         /* internal-server-error: the remote says that our dialback key is not ours (XEP-0220 section 2.1.1) */
 };
 
 struct s2s_out_ops {
@@ -21,7 +23,8 @@ struct s2s_out_ops {
 	/* The remote TCP has everything up to pos (s2s_out_position). */
 	void (*acked)(void *arg, uint64_t pos);
 	void (*drained)(void *arg);
-	void (*verified)(void *arg, bool valid);
+	/* The authoritative server's answer; error: it has none (its domain is not there, say). */
+	void (*verified)(void *arg, enum stream_verdict v);
 };
 
 /* Begins: DNS, connections to each address in turn, TLS, authentication. Callbacks come later, never inside. */

@@ -66,10 +66,15 @@ static void on_established(void *arg)
 
 static void on_ended(void *arg, enum s2s_out_result r, const char *why)
 {
+	static const struct { const char *type, *condition; } errors[] = {
+		[S2S_OUT_NOT_FOUND] = {"cancel", "remote-server-not-found"},
+		[S2S_OUT_TIMEOUT] = {"wait", "remote-server-timeout"},
+		[S2S_OUT_REFUSED] = {"cancel", "remote-server-timeout"},
+		[S2S_OUT_INVALID] = {"cancel", "internal-server-error"},
+	};
 	struct pair *p = arg;
 	struct svc_stream *s = p->end.stream;
-	const char *condition = r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : "remote-server-timeout";
-	struct svc_refusal refusal = {.type = r == S2S_OUT_NOT_FOUND ? "cancel" : "wait", .condition = condition, .text = why};
+	struct svc_refusal refusal = {.type = errors[r].type, .condition = errors[r].condition, .text = why};
 
 	p->out = NULL;
 	p->end.stream = NULL;

@@ -240,7 +240,9 @@ enum gate_result dialback_out_result(struct stream *s, const struct xml_element 
 		stream_establish(s);
 		return GATE_NEXT;
 	}
-	s->detail = slice_is(d.type, "error") ? error_of(s, e) : "not-authorized";
+	if (!slice_is(d.type, "error"))
+		return stream_refuse(s, CLOSE_KEY_REFUSED);
+	s->detail = error_of(s, e);
 	return stream_refuse(s, CLOSE_REFUSED);
 }
 
@@ -250,7 +252,8 @@ enum gate_result dialback_out_verify(struct stream *s, const struct xml_element 
 
 	if (!read_element(e, &d))
 		return stream_refuse(s, CLOSE_IMPROPER_ADDRESSING);
-	s->ops->db_verified(s->arg, d.from, d.to, d.id, slice_is(d.type, "valid"));
+	s->ops->db_verified(s->arg, d.from, d.to, d.id,
+			    slice_is(d.type, "valid") ? STREAM_DB_VALID : slice_is(d.type, "error") ? STREAM_DB_ERROR : STREAM_DB_INVALID);
 	clear(&d);
 	return GATE_NEXT;
 }

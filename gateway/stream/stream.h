@@ -27,6 +27,9 @@ enum stream_state {
 	STREAM_CLOSED,
 };
 
+/* Of a dialback key, by the authoritative server. */
+enum stream_verdict { STREAM_DB_INVALID, STREAM_DB_VALID, STREAM_DB_ERROR };
+
 enum close_reason {
 #define CLOSE(name, condition, text, word) CLOSE_##name,
 #include "stream/close.def"
@@ -69,9 +72,8 @@ struct stream_ops {
 	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our
 	 * domain. */
 	void (*db_verify)(void *arg, const char *from, const char *to, struct slice id, struct slice key);
-	/* S2S_OUT used for verification: the authoritative server's answer (an answer of type error counts as not valid). Match all three:
-	 * they're the peer's word. */
-	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, bool valid);
+	/* S2S_OUT used for verification: the authoritative server's answer. Match all three: they're the peer's word. */
+	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v);
 	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte
 	 * out. */
 	bool (*own_certificate)(void *arg);

@@ -152,12 +152,12 @@ static void op_db_verify(void *arg, const char *from, const char *to, struct sli
 	inside(o);
 }
 
-static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, bool valid)
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
 	struct owner *o = arg;
 
 	(void)id;
-	(void)valid;
+	(void)v;
 	MUST(o->established && from[0] != '\0' && to[0] != '\0');
 	inside(o);
 }

@@ -187,9 +187,11 @@ static void op_db_verify(void *arg, const char *from, const char *to, struct sli
 	act_inside(arg);
 }
 
-static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, bool valid)
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
-	event(arg, "db-verified %s %s " SLICE_FMT " %s", from, to, SLICE_ARG(id), valid ? "valid" : "invalid");
+	static const char *const words[] = {[STREAM_DB_INVALID] = "invalid", [STREAM_DB_VALID] = "valid", [STREAM_DB_ERROR] = "error"};
+
+	event(arg, "db-verified %s %s " SLICE_FMT " %s", from, to, SLICE_ARG(id), words[v]);
 	act_inside(arg);
 }
 
