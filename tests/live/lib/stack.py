@@ -93,15 +93,15 @@ def authority(folder, name):
             "-out", f"{folder}/{name}.pem", "-days", "2", "-subj", f"/CN={name}")
 
 
-def certificate(folder, ca, domain, into, san=None):
-    """DOMAIN.crt and DOMAIN.key in the folder `into`, signed by the authority, for the name `san` (the domain, unless given)."""
+def certificate(folder, ca, domain, into, san=None, days=2):
+    """DOMAIN.crt and DOMAIN.key in the folder `into`, signed by the authority, for the name `san` (the domain, unless given); -1 day: expired yesterday."""
     os.makedirs(into, exist_ok=True)
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{into}/{domain}.key",
             "-out", f"{folder}/request", "-subj", f"/CN={domain}")
     with open(f"{folder}/extensions", "w") as f:
         f.write(f"subjectAltName=DNS:{san or domain}\n")
     openssl("x509", "-req", "-in", f"{folder}/request", "-CA", f"{folder}/{ca}.pem", "-CAkey", f"{folder}/{ca}.key", "-CAcreateserial",
-            "-days", "2", "-extfile", f"{folder}/extensions", "-out", f"{into}/{domain}.crt")
+            "-days", str(days), "-extfile", f"{folder}/extensions", "-out", f"{into}/{domain}.crt")
 
 
 class Client(slixmpp.ClientXMPP):
