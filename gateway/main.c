@@ -197,7 +197,7 @@ static void load_secret(struct gateway *g, unsigned char *out, size_t n)
 
 static void start_registry(struct gateway *g)
 {
-	struct registry_server_options o = {.bind = g->o.registry_bind, .state_dir = g->o.state_dir};
+	struct registry_server_options o = {.bind = g->o.registry_bind, .state_dir = g->o.state_dir, .embedded = true};
 	char why[300] = "";
 
 	g->zmq = zmq_ctx_new();

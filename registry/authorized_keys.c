@@ -57,6 +57,20 @@ void authorized_keys_clear(struct authorized_keys *a)
 	memset(a, 0, sizeof(*a));
 }
 
+static const char head[] = "# serial 1\n"
+			   "# Raise the serial with every change. One line for each key:\n"
+			   "#   KEY gateway\n"
+			   "#   KEY service DOMAIN:client,server *.DOMAIN:server\n"
+			   "#   KEY admin\n";
+
+static int make_file(const char *path, const char *text, size_t n, char *why, size_t why_size)
+{
+	if (access(path, F_OK) == 0 || svc_file_make(path, text, n) == 0 || access(path, F_OK) == 0)
+		return 0;
+	snprintf(why, why_size, "%s: cannot be made: %s", path, strerror(errno));
+	return -1;
+}
+
 static int make_key(const char *dir, const char *name, char public_z85[41], char *why, size_t why_size)
 {
 	char path[4096];
@@ -79,16 +93,11 @@ int authorized_keys_make(const char *dir, const char *path, char *why, size_t wh
 	if (make_key(dir, "gateway.key", gateway, why, why_size) != 0 || make_key(dir, "service.key", service, why, why_size) != 0 ||
 	    make_key(dir, "admin.key", admin, why, why_size) != 0)
 		return -1;
-	if (access(path, F_OK) == 0)
-		return 0;
-	n = snprintf(text, sizeof(text),
-		     "# serial 1\n"
-		     "# key role domain:types (raise the serial with every change, then send SIGHUP)\n"
-		     "%s gateway\n"
-		     "%s service *:client,server\n"
-		     "%s admin\n", gateway, service, admin);
-	if (svc_file_make(path, text, (size_t)n) == 0 || access(path, F_OK) == 0)
-		return 0;
-	snprintf(why, why_size, "%s: cannot be made: %s", path, strerror(errno));
-	return -1;
+	n = snprintf(text, sizeof(text), "%s%s gateway\n%s service *:client,server\n%s admin\n", head, gateway, service, admin);
+	return make_file(path, text, (size_t)n, why, why_size);
+}
+
+int authorized_keys_make_empty(const char *path, char *why, size_t why_size)
+{
+	return make_file(path, head, strlen(head), why, why_size);
 }

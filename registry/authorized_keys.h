@@ -17,5 +17,7 @@ MUST_CHECK int authorized_keys_load(const char *path, struct authorized_keys *ou
 void authorized_keys_clear(struct authorized_keys *a);
 /* Makes gateway.key, service.key and admin.key (0600) in dir, and the file at path with one line for each, where they are missing. */
 MUST_CHECK int authorized_keys_make(const char *dir, const char *path, char *why, size_t why_size);
+/* One without any key, which says how to write one, where none is. */
+MUST_CHECK int authorized_keys_make_empty(const char *path, char *why, size_t why_size);
 
 #endif

@@ -20,13 +20,15 @@
 #include "common/log.h"
 #include "registry/authorized_keys.h"
 #include "registry/publish.h"
+#include "registry/sockets.h"
+#include "registry/watch.h"
 
-#define BIND_TRIES 50
-#define HIGH_WATER 2000
 #define BUDGET 500
+#define REBIND_MS 500
 
 struct registry_server {
-	void *router, *pub;
+	struct registry_sockets sockets;
+	struct watch watch;           /* authorized_keys on disk */
 	struct zap *zap;              /* borrowed */
 	struct registry_table *table; /* the thread's, once it runs */
 	struct authorized_keys keys;  /* text in force */
@@ -34,9 +36,10 @@ struct registry_server {
 	struct publisher publisher;
 	struct reg_message in, out;
 	struct reg_frame frame;
-	char endpoint[256];
+	char endpoint[256];           /* as first bound: for every thread */
 	char state_dir[2048], keys_path[2304];
 	int wake_fd, lock_fd;
+	uint64_t beat_at_ms;
 	atomic_bool stopping, reload;
 	pthread_t thread;
 	bool running;
@@ -67,12 +70,12 @@ static bool answer(void *arg, const struct reg_message *m)
 	bool ok;
 
 	zmq_msg_init(&id);
-	ok = zmq_msg_copy(&id, q->route) == 0 && zmq_msg_send(&id, q->s->router, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+	ok = zmq_msg_copy(&id, q->route) == 0 && zmq_msg_send(&id, q->s->sockets.router, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
 	if (!ok) {
 		zmq_msg_close(&id);
 		return false;
 	}
-	return zmq_send(q->s->router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
+	return zmq_send(q->s->sockets.router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
 }
 
 /* NOTED or RENEWED goes into the answer that is being filled. */
@@ -150,13 +153,13 @@ static bool receive(struct registry_server *s)
 	int parts = 0;
 
 	zmq_msg_init(&route);
-	if (zmq_msg_recv(&route, s->router, ZMQ_DONTWAIT) < 0) {
+	if (zmq_msg_recv(&route, s->sockets.router, ZMQ_DONTWAIT) < 0) {
 		zmq_msg_close(&route);
 		return false;
 	}
 	zmq_msg_init(&body);
 	for (bool more = zmq_msg_more(&route); more; parts++) {
-		if (zmq_msg_recv(&body, s->router, 0) < 0)
+		if (zmq_msg_recv(&body, s->sockets.router, 0) < 0)
 			break;
 		more = zmq_msg_more(&body);
 	}
@@ -172,25 +175,6 @@ static bool receive(struct registry_server *s)
 
 /* ---- keys ---- */
 
-static int give_zap(struct registry_server *s)
-{
-	const struct keyset *set = registry_table_keys(s->table);
-	size_t nr = keyset_nr_keys(set);
-	struct zap_entry *v = calloc(nr > 0 ? nr : 1, sizeof(*v));
-	int rc = -1;
-
-	for (size_t i = 0; v != NULL && i < nr; i++) {
-		enum directory_role role;
-
-		memcpy(v[i].key, keyset_key(set, i, &role), sizeof(v[i].key));
-		v[i].domains = ZAP_REGISTRY | (role == DIR_ROLE_SERVICE || role == DIR_ROLE_ADMIN ? ZAP_LINK : 0);
-	}
-	if (v != NULL)
-		rc = zap_set(s->zap, v, nr);
-	free(v);
-	return rc;
-}
-
 /* Takes what was loaded over. */
 static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
 {
@@ -198,7 +182,29 @@ static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
 	loaded->set = NULL;
 	authorized_keys_clear(&s->keys);
 	s->keys = *loaded;
-	return give_zap(s);
+	return zap_set_keys(s->zap, registry_table_keys(s->table));
+}
+
+static int renew_sockets(struct registry_server *s)
+{
+	int rc = registry_sockets_renew(&s->sockets, &s->key);
+
+	s->publisher.pub = s->sockets.pub;
+	if (rc != 0)
+		log_error("registry", 0, "bind", "endpoint=%s reason=%s: tried again", s->sockets.endpoint,
+			  log_escape(slice_str(zmq_strerror(zmq_errno()))));
+	return rc;
+}
+
+static void say_serial(const struct registry_server *s, uint64_t before)
+{
+	const struct keyset *keys = registry_table_keys(s->table);
+	uint64_t serial = keyset_serial(keys);
+
+	if (serial <= before)
+		log_warn("registry", 0, "reload", "serial=%llu before=%llu: raise the serial in %s, or other registries keep theirs",
+			 (unsigned long long)serial, (unsigned long long)before, log_escape(slice_str(s->keys_path)));
+	log_info("registry", 0, "reload", "serial=%llu keys=%zu", (unsigned long long)serial, keyset_nr_keys(keys));
 }
 
 static void reload_keys(struct registry_server *s)
@@ -206,6 +212,7 @@ static void reload_keys(struct registry_server *s)
 	struct authorized_keys loaded;
 	uint64_t before = keyset_serial(registry_table_keys(s->table));
 	char why[2600];
+	bool lost;
 
 	if (authorized_keys_load(s->keys_path, &loaded, why, sizeof(why)) != 0) {
 		log_error("registry", 0, "reload", "kept=old reason=%s", log_escape(slice_str(why)));
@@ -215,14 +222,13 @@ static void reload_keys(struct registry_server *s)
 		authorized_keys_clear(&loaded);
 		return;
 	}
-	if (keyset_serial(loaded.set) <= before)
-		log_warn("registry", 0, "reload", "serial=%llu before=%llu: raise the serial in %s, or other registries keep theirs",
-			 (unsigned long long)keyset_serial(loaded.set), (unsigned long long)before, log_escape(slice_str(s->keys_path)));
+	lost = keyset_loses_key(registry_table_keys(s->table), loaded.set);
 	if (use_keys(s, &loaded) != 0)
 		log_error("registry", 0, "reload", "reason=%s", "out of memory");
 	publish_keys(&s->publisher, s->keys.text, s->keys.n, keyset_serial(registry_table_keys(s->table)));
-	log_info("registry", 0, "reload", "serial=%llu keys=%zu", (unsigned long long)keyset_serial(registry_table_keys(s->table)),
-		 keyset_nr_keys(registry_table_keys(s->table)));
+	say_serial(s, before);
+	if (lost)
+		(void)renew_sockets(s); /* the thread tries again */
 }
 
 /* ---- the thread ---- */
@@ -248,103 +254,47 @@ static void on_wake(struct registry_server *s)
 		reload_keys(s);
 }
 
+/* The next beat is due, or an entry ends: when? */
+static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
+{
+	uint64_t next;
+
+	if (s->sockets.router == NULL && renew_sockets(s) != 0)
+		return now + REBIND_MS;
+	if (now >= s->beat_at_ms) {
+		publish_beat(&s->publisher, now);
+		s->beat_at_ms = now + REG_BEAT_MS;
+	}
+	next = registry_table_tick(s->table, now);
+	return next < s->beat_at_ms ? next : s->beat_at_ms;
+}
+
 static void *server_main(void *arg)
 {
 	struct registry_server *s = arg;
-	zmq_pollitem_t items[2] = { { .socket = s->router, .events = ZMQ_POLLIN }, { .fd = s->wake_fd, .events = ZMQ_POLLIN } };
-	uint64_t beat_at = now_ms(), now, next;
 
 	log_set_thread("registry");
 	while (!atomic_load(&s->stopping)) {
-		now = now_ms();
-		if (now >= beat_at) {
-			publish_beat(&s->publisher, now);
-			beat_at = now + REG_BEAT_MS;
-		}
-		next = registry_table_tick(s->table, now);
-		next = next < beat_at ? next : beat_at;
-		if (zmq_poll(items, 2, (long)(next > now ? next - now : 0)) < 0 && zmq_errno() == ETERM)
+		uint64_t now = now_ms(), next = do_what_is_due(s, now);
+		zmq_pollitem_t items[] = { { .fd = s->wake_fd, .events = ZMQ_POLLIN }, { .fd = s->watch.fd, .events = ZMQ_POLLIN },
+					   { .socket = s->sockets.router, .events = ZMQ_POLLIN } };
+
+		/* A descriptor of -1 would be an error; a socket that is not open comes last. */
+		if (s->watch.fd < 0)
+			items[1].fd = s->wake_fd;
+		if (zmq_poll(items, s->sockets.router != NULL ? 3 : 2, (long)(next > now ? next - now : 0)) < 0 && zmq_errno() == ETERM)
 			break;
-		if (items[1].revents != 0)
+		if (items[0].revents != 0)
 			on_wake(s);
-		for (int i = 0; i < BUDGET && receive(s); i++)
+		if (watch_changed(&s->watch))
+			reload_keys(s);
+		for (int i = 0; i < BUDGET && s->sockets.router != NULL && receive(s); i++)
 			;
 	}
 	return NULL;
 }
 
 /* ---- start and stop ---- */
-
-static bool set(void *socket, int option, int value)
-{
-	return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
-}
-
-static void *open_socket(void *context, int type, const struct svc_key *k)
-{
-	void *s = zmq_socket(context, type);
-	int64_t message_max = SVC_BATCH_MAX;
-
-	if (s != NULL && set(s, ZMQ_CURVE_SERVER, 1) && zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, k->secret_z85, 41) == 0 &&
-	    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "registry", 8) == 0 && set(s, ZMQ_ZAP_ENFORCE_DOMAIN, 1) && set(s, ZMQ_LINGER, 0) &&
-	    set(s, ZMQ_IPV6, 1) && set(s, ZMQ_SNDHWM, HIGH_WATER) && set(s, ZMQ_RCVHWM, HIGH_WATER) && set(s, ZMQ_HEARTBEAT_IVL, 1000) &&
-	    set(s, ZMQ_HEARTBEAT_TIMEOUT, 3000) && set(s, ZMQ_HEARTBEAT_TTL, 5000) && set(s, ZMQ_BACKLOG, 1024) &&
-	    zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
-	    (type != ZMQ_ROUTER || set(s, ZMQ_ROUTER_MANDATORY, 1)))
-		return s;
-	if (s != NULL)
-		zmq_close(s);
-	return NULL;
-}
-
-/* Host and port of "tcp://HOST:PORT". */
-static bool split(const char *endpoint, int *host_n, unsigned long *port)
-{
-	const char *colon = strrchr(endpoint, ':');
-	char *end;
-
-	if (colon == NULL || strncmp(endpoint, "tcp://", 6) != 0 || colon < endpoint + 6)
-		return false;
-	*port = strcmp(colon + 1, "*") == 0 ? 0 : strtoul(colon + 1, &end, 10);
-	*host_n = (int)(colon - endpoint);
-	return *port < 65535 && (strcmp(colon + 1, "*") == 0 || (*end == '\0' && end != colon + 1));
-}
-
-/* ROUTER there, PUB on the next port. 1: try another pair. */
-static int bind_pair(struct registry_server *s, const char *want, int host_n, unsigned long port, int *error)
-{
-	char endpoint[256];
-	size_t n = sizeof(s->endpoint);
-	unsigned long got;
-	int at;
-
-	snprintf(endpoint, sizeof(endpoint), port == 0 ? "%.*s:*" : "%.*s:%lu", host_n, want, port);
-	if (zmq_bind(s->router, endpoint) != 0) {
-		*error = zmq_errno();
-		return -1;
-	}
-	if (zmq_getsockopt(s->router, ZMQ_LAST_ENDPOINT, s->endpoint, &n) != 0 || !split(s->endpoint, &at, &got) || got == 0)
-		return -1;
-	snprintf(endpoint, sizeof(endpoint), "%.*s:%lu", host_n, want, got + 1);
-	if (got < 65535 && zmq_bind(s->pub, endpoint) == 0)
-		return 0;
-	*error = got < 65535 ? zmq_errno() : EADDRINUSE;
-	(void)zmq_unbind(s->router, s->endpoint);
-	return port == 0 ? 1 : -1;
-}
-
-static bool bind_sockets(struct registry_server *s, const char *want, char *why, size_t why_size)
-{
-	unsigned long port = 0;
-	int host_n = 0, error = EINVAL, rc = split(want, &host_n, &port) ? 1 : -1;
-
-	for (int i = 0; rc > 0 && i < BIND_TRIES; i++)
-		rc = bind_pair(s, want, host_n, port, &error);
-	if (rc == 0)
-		return true;
-	snprintf(why, why_size, "registry: cannot bind %s and the next port: %s", want, zmq_strerror(error));
-	return false;
-}
 
 /* One registry for each state folder: two would fight over the file that names the endpoint. */
 static bool take_lock(struct registry_server *s, char *why, size_t why_size)
@@ -377,7 +327,8 @@ static bool load_all(struct registry_server *s, const struct registry_server_opt
 		snprintf(why, why_size, "%s: cannot be made, or is not a key file of this user with mode 0600", path);
 		return false;
 	}
-	if (o->authorized_keys == NULL && authorized_keys_make(s->state_dir, s->keys_path, why, why_size) != 0)
+	if (o->embedded ? authorized_keys_make(s->state_dir, s->keys_path, why, why_size) != 0 :
+	    o->authorized_keys == NULL && authorized_keys_make_empty(s->keys_path, why, why_size) != 0)
 		return false;
 	if (authorized_keys_load(s->keys_path, &loaded, why, why_size) != 0)
 		return false;
@@ -387,20 +338,38 @@ static bool load_all(struct registry_server *s, const struct registry_server_opt
 	return false;
 }
 
-static bool open_sockets(struct registry_server *s, const struct registry_server_options *o, char *why, size_t why_size)
+/* An epoch that no earlier start had: members see by it that this one knows nothing yet. */
+static void start_publisher(struct registry_server *s)
 {
 	uint64_t epoch_ms = (uint64_t)time(NULL) * 1000 + now_ms() % 1000;
 
-	s->router = open_socket(o->zmq_context, ZMQ_ROUTER, &s->key);
-	s->pub = open_socket(o->zmq_context, ZMQ_PUB, &s->key);
-	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	s->publisher.pub = s->pub;
+	s->publisher.pub = s->sockets.pub;
 	s->publisher.epoch = (uint32_t)(epoch_ms ^ epoch_ms >> 32 << 16 ^ (uint64_t)getpid() << 20);
 	s->publisher.started_ms = now_ms();
-	if (s->router != NULL && s->pub != NULL && s->wake_fd >= 0)
-		return bind_sockets(s, o->bind, why, why_size);
-	snprintf(why, why_size, "registry: cannot open its sockets: %s", zmq_strerror(zmq_errno()));
-	return false;
+}
+
+/* Without notice of changes SIGHUP still works. */
+static void start_watch(struct registry_server *s)
+{
+	if (watch_open(&s->watch, s->keys_path) != 0)
+		log_warn("registry", 0, "watch", "file=%s reason=%s: changes are taken at SIGHUP only", log_escape(slice_str(s->keys_path)),
+			 log_escape(slice_str(strerror(errno))));
+}
+
+static bool open_all(struct registry_server *s, const struct registry_server_options *o, char *why, size_t why_size)
+{
+	s->sockets.context = o->zmq_context;
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0) {
+		snprintf(why, why_size, "registry: %s", strerror(errno));
+		return false;
+	}
+	if (registry_sockets_open(&s->sockets, o->bind, &s->key, why, why_size) != 0)
+		return false;
+	memcpy(s->endpoint, s->sockets.endpoint, sizeof(s->endpoint));
+	start_publisher(s);
+	start_watch(s);
+	return true;
 }
 
 struct registry_server *registry_server_start(const struct registry_server_options *o, char *why, size_t why_size)
@@ -411,12 +380,12 @@ struct registry_server *registry_server_start(const struct registry_server_optio
 		snprintf(why, why_size, "registry: out of memory");
 		return NULL;
 	}
-	s->wake_fd = s->lock_fd = -1;
+	s->wake_fd = s->lock_fd = s->watch.fd = -1;
 	s->zap = o->zap;
 	s->table = registry_table_new(&table_ops, s);
 	if ((size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir) || s->table == NULL)
 		snprintf(why, why_size, "registry: the state folder's name is too long");
-	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_sockets(s, o, why, why_size)) {
+	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_all(s, o, why, why_size)) {
 		s->running = pthread_create(&s->thread, NULL, server_main, s) == 0;
 		if (s->running)
 			return s;
@@ -443,10 +412,8 @@ void registry_server_stop(struct registry_server *s)
 		wake(s);
 		pthread_join(s->thread, NULL);
 	}
-	if (s->router != NULL)
-		zmq_close(s->router);
-	if (s->pub != NULL)
-		zmq_close(s->pub);
+	registry_sockets_close(&s->sockets, 0);
+	watch_close(&s->watch);
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
 	if (s->lock_fd >= 0)

@@ -3,6 +3,7 @@
 
 /* The registry as a thread: ROUTER and PUB under CURVE around the pure table. Embedded by a bare gateway, alone in ambrosia-registry. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +17,8 @@ struct registry_server_options {
 	struct zap *zap;              /* the server gives it the keys of authorized_keys */
 	const char *bind;             /* ROUTER endpoint, "tcp://127.0.0.1:5310"; port 0 picks two; PUB on the next port */
 	const char *state_dir;        /* registry.key lives here */
-	const char *authorized_keys; /* file; NULL: embedded, made in state_dir with gateway.key, service.key (`*`) and admin.key of the
-					same user */
+	const char *authorized_keys;  /* file, read again when it changes; NULL: the one in state_dir, made where it is missing */
+	bool embedded;                /* that one is made with gateway.key, service.key (`*`) and admin.key of the same user */
 };
 
 /* Binds, then runs its own thread. NULL with a one-line reason in why. */

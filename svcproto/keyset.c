@@ -374,3 +374,11 @@ const char *keyset_key(const struct keyset *k, size_t i, enum directory_role *ro
 	*role = k->keys[i].role;
 	return k->keys[i].key;
 }
+
+bool keyset_loses_key(const struct keyset *before, const struct keyset *after)
+{
+	for (size_t i = 0; i < keyset_nr_keys(before); i++)
+		if (keyset_role(after, before->keys[i].key) == DIR_ROLE_NONE)
+			return true;
+	return false;
+}

@@ -28,6 +28,8 @@ bool keyset_may(const struct keyset *k, const char *key, const char *domain, uns
 bool keyset_names(const struct keyset *k, const char *domain);
 size_t keyset_nr_keys(const struct keyset *k);
 const char *keyset_key(const struct keyset *k, size_t i, enum directory_role *role);
+/* Is a key of `before` unknown to `after`? */
+bool keyset_loses_key(const struct keyset *before, const struct keyset *after);
 
 /* A domain as entries and lines carry it: 1 to 1023 bytes, no capital ASCII letter, space, control character, '*', '/', '@' or ':'
  * outside brackets. */

@@ -179,3 +179,22 @@ int zap_set(struct zap *z, const struct zap_entry *v, size_t nr)
 	free(old);
 	return 0;
 }
+
+int zap_set_keys(struct zap *z, const struct keyset *k)
+{
+	size_t nr = keyset_nr_keys(k);
+	struct zap_entry *v = calloc(nr > 0 ? nr : 1, sizeof(*v));
+	int rc;
+
+	if (v == NULL)
+		return -1;
+	for (size_t i = 0; i < nr; i++) {
+		enum directory_role role;
+
+		memcpy(v[i].key, keyset_key(k, i, &role), sizeof(v[i].key));
+		v[i].domains = ZAP_REGISTRY | (role == DIR_ROLE_SERVICE || role == DIR_ROLE_ADMIN ? ZAP_LINK : 0);
+	}
+	rc = zap_set(z, v, nr);
+	free(v);
+	return rc;
+}

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "svcproto/keyset.h"
+
 /* libzmq 4.3 has this option in every build, but names it only for drafts. Set it on every socket that binds: without ZAP nobody gets in.
  */
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
@@ -24,5 +26,7 @@ struct zap *zap_start(void *zmq_context);          /* NULL on error */
 void zap_stop(struct zap *z);
 /* Replaces the set, from any thread; copied. An empty set admits nobody. */
 int zap_set(struct zap *z, const struct zap_entry *v, size_t nr);
+/* The same for authorized_keys, NULL: nobody. Every key may talk to a registry, services and admins may link. */
+int zap_set_keys(struct zap *z, const struct keyset *k);
 
 #endif

@@ -95,6 +95,12 @@ static void test_first_start(void)
 	CHECK(strstr(why, "authorized_keys: line 2: ") != NULL);
 	unlink(path("authorized_keys"));
 	CHECK_EQ(authorized_keys_load(path("authorized_keys"), &a, why, sizeof(why)), -1);
+	CHECK_EQ(authorized_keys_make_empty(path("authorized_keys"), why, sizeof(why)), 0);
+	CHECK_EQ(mode_of("authorized_keys"), 0600);
+	CHECK_EQ(authorized_keys_load(path("authorized_keys"), &a, why, sizeof(why)), 0);
+	CHECK_EQ(keyset_nr_keys(a.set), 0);
+	authorized_keys_clear(&a);
+	unlink(path("authorized_keys"));
 	unlink(path("gateway.key"));
 	unlink(path("service.key"));
 	unlink(path("admin.key"));

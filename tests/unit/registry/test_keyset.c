@@ -117,6 +117,19 @@ static void test_domains(void)
 	CHECK(!keyset_domain_ok("a\nb", 3));
 }
 
+static void test_lost_keys(void)
+{
+	struct keyset *two = sample_keys(KEY_A " admin\n" KEY_B " gateway\n"), *one = sample_keys(KEY_B " service *:client\n");
+
+	CHECK(keyset_loses_key(two, one));
+	CHECK(!keyset_loses_key(one, two)); /* another role is a matter of permission, not of admission */
+	CHECK(!keyset_loses_key(two, two));
+	CHECK(keyset_loses_key(one, NULL));
+	CHECK(!keyset_loses_key(NULL, one));
+	keyset_free(one);
+	keyset_free(two);
+}
+
 int main(void)
 {
 	RUN(test_roles);
@@ -125,5 +138,6 @@ int main(void)
 	RUN(test_errors_name_the_line);
 	RUN(test_nothing);
 	RUN(test_domains);
+	RUN(test_lost_keys);
 	return check_done("registry.keyset");
 }

@@ -35,7 +35,8 @@ const char *cluster_path(const struct cluster *c, const char *name)
 
 static void start_registry(struct cluster *c, const char *bind)
 {
-	struct registry_server_options o = { .zmq_context = c->zmq, .zap = c->zap, .bind = bind, .state_dir = c->dir };
+	struct registry_server_options o = { .zmq_context = c->zmq, .zap = c->zap, .bind = bind, .state_dir = c->dir,
+					     .embedded = true };
 	char why[4096] = "";
 
 	for (int i = 0; i < 50 && c->registry == NULL; i++) {

@@ -2,10 +2,12 @@
 #include "check.h"
 #include "svcclient/fake_gateway.h"
 #include "svcproto/directory_feed.h"
+#include "svcproto/zmon.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zmq.h>
 
 static struct cluster c;
 static struct fake_gateway g;
@@ -188,6 +190,59 @@ static void test_removed_key(void)
 	stop();
 }
 
+static int port_of(const char *endpoint)
+{
+	return (int)strtol(strrchr(endpoint, ':') + 1, NULL, 10);
+}
+
+static bool subscription_refused(void *arg)
+{
+	return zmon_next(arg) == ZMON_REFUSED;
+}
+
+static bool beat_heard(void *arg)
+{
+	char b[64];
+
+	return zmq_recv(((struct zmon *)arg)->socket, b, sizeof(b), ZMQ_DONTWAIT) > 0;
+}
+
+/* Not only asked no more: a subscription that stands would go on telling everything. */
+static void test_removed_key_hears_nothing(void)
+{
+	struct zmon_options o = { .type = ZMQ_SUB, .high_water = 100, .message_max = SVC_BATCH_MAX };
+	char endpoint[256], key[41];
+	struct zmon sub;
+	struct svc_key k;
+	size_t n;
+
+	start();
+	n = strlen(c.where) - 41;
+	memcpy(key, c.where + n + 1, sizeof(key));
+	snprintf(endpoint, sizeof(endpoint), "%.*s", (int)n, c.where);
+	snprintf(strrchr(endpoint, ':'), 8, ":%d", port_of(endpoint) + 1);
+	CHECK_EQ(svc_key_load(cluster_path(&c, "service.key"), &k), 0);
+	o.zmq_context = c.zmq;
+	o.endpoint = endpoint;
+	o.server_key = key;
+	o.public_key = k.public_z85;
+	o.secret_key = k.secret_z85;
+	CHECK_EQ(zmon_open(&sub, &o), 0);
+	CHECK(turn_until(&all, beat_heard, &sub, 5000));
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	cluster_write_keys(&c, "# serial 2\n%G gateway\n");
+	CHECK(turn_until(&all, subscription_refused, &sub, 5000));
+	while (beat_heard(&sub)) /* what came before */
+		;
+	CHECK(!turn_until(&all, beat_heard, &sub, 2 * REG_BEAT_MS));
+	/* The gateway, which was cut with it, is back: it hears of the next change. */
+	cluster_write_keys(&c, "# serial 3\n%G gateway\n%S service *:client,server\n");
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"a.example", 15000));
+	zmon_close(&sub, 0);
+	stop();
+}
+
 static bool noted_again(void *arg)
 {
 	(void)arg;
@@ -220,7 +275,7 @@ static void test_registry_restart(void)
 
 static void test_one_registry_for_each_folder(void)
 {
-	struct registry_server_options o = { .zmq_context = NULL, .bind = "tcp://127.0.0.1:*" };
+	struct registry_server_options o = { .zmq_context = NULL, .bind = "tcp://127.0.0.1:*", .embedded = true };
 	struct stat st;
 	char why[400] = "";
 
@@ -266,6 +321,7 @@ int main(void)
 	RUN(test_unauthorised_domain);
 	RUN(test_wrong_role);
 	RUN(test_removed_key);
+	RUN(test_removed_key_hears_nothing);
 	RUN(test_registry_restart);
 	RUN(test_one_registry_for_each_folder);
 	RUN(test_no_registry);
