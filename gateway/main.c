@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
+#include "cluster.h"
 #include "common/daemon.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/option.h"
 #include "net/listener.h"
-#include "registry/server.h"
 #include "worker.h"
 #include "xml/jid.h"
 
@@ -21,7 +20,7 @@
 #define DRAIN_MS 8000
 
 struct options {
-	char *state_dir, *svc, *svc_advertise, *registry_bind, *user, *public_host, *resolver;
+	char *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
 	struct option_addr c2s, c2s_direct, s2s;
 	struct option_list certs, proxy_from;
 	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
@@ -38,11 +37,16 @@ static const struct option_def defs[] = {
 	{"--s2s", "ADDR:PORT", OPTION_LISTEN, AT(s2s), "[::]:5269", NULL, "servers, STARTTLS", 0, 0},
 	{"--proxy-from", "CIDR", OPTION_LIST, AT(proxy_from), NULL, "nobody",
 	 "load balancers whose PROXY protocol headers are believed, and needed; may be repeated", 0, 0},
-	{"--svc", "ENDPOINT", OPTION_STRING, AT(svc), "tcp://127.0.0.1:5320", NULL,
+	{"--svc", "ENDPOINT", OPTION_STRING, AT(svc), NULL, "tcp://127.0.0.1:5320; tcp://*:5320 with --registry",
 	 "first worker's 0MQ endpoint for services; the next workers take the next ports", 0, 0},
-	{"--svc-advertise", "HOST", OPTION_STRING, AT(svc_advertise), NULL, "the address bound", "what is announced for --svc", 0, 0},
+	{"--svc-advertise", "HOST", OPTION_STRING, AT(svc_advertise), NULL, "the address bound; the host name with tcp://*",
+	 "what is announced for --svc", 0, 0},
 	{"--registry-bind", "ENDPOINT", OPTION_STRING, AT(registry_bind), "tcp://127.0.0.1:5310", NULL,
 	 "of the embedded registry; it publishes on the next port", 0, 0},
+	{"--registry", "ENDPOINT=KEY[,...]", OPTION_STRING, AT(registry), NULL, "embed one",
+	 "registries of a cluster to join, with their public keys", 0, 0},
+	{"--key", "FILE", OPTION_STRING, AT(key), NULL, "gateway.key in the state folder, made where it is missing",
+	 "our CURVE key pair; the gateways of a cluster may share one", 0, 0},
 	{"--user", "NAME", OPTION_STRING, AT(user), NULL, "ambrosia, if it exists", "to become after binding, when started as root", 0, 0},
 	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others",
 	 0, 0},
@@ -65,9 +69,7 @@ static const struct option_program program = {"ambrosia-gateway",
 struct gateway {
 	struct options o;
 	struct loop *loop;                 /* main thread: signals */
-	void *zmq;
-	struct zap *zap;
-	struct registry_server *registry;
+	struct cluster cluster;
 	struct cidr *proxy_from;
 	struct tls_store *tls;
 	struct jobs *jobs;
@@ -173,6 +175,17 @@ static char *host_name(void)
 	return copy;
 }
 
+/* What of a cluster's other machines must reach is bound and named so. */
+static void fill_names(struct options *o)
+{
+	if (o->svc == NULL)
+		o->svc = mem_strdup(o->registry != NULL ? "tcp://*:5320" : "tcp://127.0.0.1:5320");
+	if (o->svc_advertise == NULL && cluster_is_wildcard(o->svc))
+		o->svc_advertise = host_name();
+	if (o->public_host == NULL)
+		o->public_host = host_name();
+}
+
 /* The master secret of a bare gateway; what it is used for is derived, never itself. */
 static void load_secret(struct gateway *g, unsigned char *out, size_t n)
 {
@@ -195,22 +208,12 @@ static void load_secret(struct gateway *g, unsigned char *out, size_t n)
 		daemon_die("%s is cut short; remove it to have it made anew", path);
 }
 
-static void start_registry(struct gateway *g)
+static void join_cluster(struct gateway *g)
 {
-	struct registry_server_options o = {.bind = g->o.registry_bind, .state_dir = g->o.state_dir, .embedded = true};
-	char why[300] = "";
+	struct cluster_options o = {
+		.registries = g->o.registry, .registry_bind = g->o.registry_bind, .state_dir = g->o.state_dir, .key_file = g->o.key};
 
-	g->zmq = zmq_ctx_new();
-	g->zap = g->zmq != NULL ? zap_start(g->zmq) : NULL;
-	if (g->zap == NULL)
-		daemon_die("0MQ does not start: %s", zmq_strerror(zmq_errno()));
-	o.zmq_context = g->zmq;
-	o.zap = g->zap;
-	g->registry = registry_server_start(&o, why, sizeof why);
-	if (g->registry == NULL)
-		die(why);
-	if (registry_server_publish_local(g->registry) != 0)
-		daemon_die("cannot write %s/registry", g->o.state_dir);
+	cluster_start(&g->cluster, &o);
 }
 
 static void on_worker_gone(void *arg)
@@ -252,17 +255,19 @@ static uint64_t incarnation(void)
 
 static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const unsigned char *secret)
 {
-	char why[300] = "", bind[300], registry[400], key_path[4096];
+	char why[300] = "", bind[300];
 	struct worker_options o = {
 		.number = n,
-		.zmq_context = g->zmq,
+		.zmq_context = g->cluster.zmq,
 		.sockets = *sockets,
 		.proxy_from = g->proxy_from,
 		.nr_proxy_from = g->o.proxy_from.nr,
 		.svc_bind = bind,
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
-		.registry = registry,
+		.registries = g->cluster.registries,
+		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
+		.key = g->cluster.key,
 		.incarnation = incarnation(),
 		.tls = g->tls,
 		.auth = g->auth,
@@ -272,10 +277,6 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 	};
 
 	svc_endpoint(g, n, bind, sizeof bind);
-	snprintf(registry, sizeof registry, "%s=%s", registry_server_endpoint(g->registry), registry_server_key(g->registry));
-	snprintf(key_path, sizeof key_path, "%s/gateway.key", g->o.state_dir);
-	if (svc_key_load(key_path, &o.key) != 0)
-		daemon_die("%s cannot be read as a key that only its owner may read", key_path);
 	memcpy(o.dialback_secret, secret, sizeof o.dialback_secret);
 	fill_limits(&g->o, &o.limits);
 	g->workers[n] = worker_new(&o, why, sizeof why);
@@ -303,7 +304,7 @@ static void on_reload(void *arg)
 
 	log_info("gateway", 0, "reload", "what=certificates,keys");
 	load_tls(g);
-	registry_server_reload(g->registry);
+	cluster_reload(&g->cluster);
 }
 
 /* What root made in the state folder belongs to the user from here on. */
@@ -330,7 +331,7 @@ static void start_sasl(struct gateway *g, const unsigned char *secret)
 static void print_ready(const struct gateway *g)
 {
 	daemon_ready("c2s=%u c2s-direct=%u s2s=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
-		     worker_svc_endpoint(g->workers[0]), registry_server_endpoint(g->registry));
+		     worker_svc_endpoint(g->workers[0]), g->cluster.registries);
 }
 
 static void stop(struct gateway *g)
@@ -341,10 +342,8 @@ static void stop(struct gateway *g)
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_free(g->workers[i]);
 	auth_pool_free(g->auth);
+	cluster_stop(&g->cluster);
 	free(g->proxy_from);
-	registry_server_stop(g->registry);
-	zap_stop(g->zap);
-	zmq_ctx_term(g->zmq);
 	tls_store_unref(g->tls);
 	loop_free(g->loop);
 	option_free(&program, &g->o);
@@ -367,8 +366,7 @@ int main(int argc, char **argv)
 	daemon_signals(g.loop, &ops, &g);
 	if (g.o.state_dir == NULL)
 		g.o.state_dir = daemon_state_dir();
-	if (g.o.public_host == NULL)
-		g.o.public_host = host_name();
+	fill_names(&g.o);
 	if (daemon_make_dir(g.o.state_dir) != 0)
 		daemon_die("cannot make %s; choose another folder with --state-dir", g.o.state_dir);
 	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
@@ -382,7 +380,7 @@ int main(int argc, char **argv)
 	start_sasl(&g, secret);
 	load_tls(&g);
 	become_user(&g);
-	start_registry(&g);
+	join_cluster(&g);
 	for (unsigned i = 0; i < n; i++)
 		make_worker(&g, i, &sockets[i], secret);
 	mem_wipe(secret, sizeof secret);

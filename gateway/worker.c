@@ -7,7 +7,7 @@
 #include <zmq.h>
 
 #include "common/log.h"
-#include "common/zev.h"
+#include "member.h"
 #include "net/listener.h"
 #include "net/proxy.h"
 #include "role/c2s.h"
@@ -21,8 +21,6 @@
  * worker_start.
  */
 
-#define ANNOUNCER_SOCKETS_MAX 32
-#define TICK_MAX_MS 1000
 #define DOORS_MAX 8 /* one for each kind of listener */
 
 struct worker {
@@ -30,13 +28,10 @@ struct worker {
 	struct worker_options o;
 	pthread_t thread;
 	bool started;
-	char *svc_bind, *svc_advertise, *public_host, *registry;
 	char endpoint[320];                 /* as announced */
 	struct svc_id id;
-	struct announcer *announcer;
-	struct zev *zevs[ANNOUNCER_SOCKETS_MAX];
-	size_t nr_zevs;
-	struct loop_timer announcer_timer, patience;
+	struct member *member;
+	struct loop_timer patience;
 	struct listener *c2s, *c2s_direct, *s2s;
 	struct proxy_door *doors[DOORS_MAX];
 	size_t nr_doors;
@@ -99,49 +94,7 @@ static void on_links_changed(void *arg)
 
 static const struct links_ops links_ops = {.open_out = on_open_out, .changed = on_links_changed};
 
-/* --- the registry -------------------------------------------------------- */
-
-static void tick_announcer(void *arg)
-{
-	struct worker *w = arg;
-	uint64_t now = loop_now_ms(w->env.loop);
-	uint64_t at = announcer_tick(w->announcer, now);
-	uint64_t in_ms = at > now ? at - now : 0;
-
-	loop_timer_set(&w->announcer_timer, in_ms < TICK_MAX_MS ? in_ms : TICK_MAX_MS);
-}
-
-static bool on_announcer_readable(void *arg, void *zsock)
-{
-	struct worker *w = arg;
-	bool more = announcer_dispatch(w->announcer, loop_now_ms(w->env.loop));
-
-	(void)zsock;
-	tick_announcer(w);
-	return more;
-}
-
-static const struct zev_ops announcer_zev_ops = {.readable = on_announcer_readable};
-
-static void on_refused(void *arg, const char *what)
-{
-	(void)arg;
-	log_error("registry", 0, "refused", "why=%s", log_escape(slice_str(what)));
-}
-
-static void on_synced(void *arg)
-{
-	(void)arg;
-	log_info("registry", 0, "synced", "view=complete");
-}
-
-static void on_log(void *arg, enum svcproto_log level, const char *line)
-{
-	(void)arg;
-	log_event((enum log_level)level, "registry", 0, "note", "text=%s", log_escape(slice_str(line)));
-}
-
-static const struct announcer_ops announcer_ops = {.refused = on_refused, .synced = on_synced, .log = on_log};
+/* --- the cluster --------------------------------------------------------- */
 
 static void on_keys(void *arg)
 {
@@ -151,40 +104,29 @@ static void on_keys(void *arg)
 		links_recheck(w->env.links);
 }
 
-static const struct directory_ops directory_ops = {.keys = on_keys};
-
-static int start_announcer(struct worker *w)
+static uint32_t load_of(void *arg)
 {
-	struct announcer_options o = {
-		.zmq_context = w->o.zmq_context,
-		.registries = w->registry,
-		.public_key = w->o.key.public_z85,
-		.secret_key = w->o.key.secret_z85,
-		.owner = w->id,
-		.incarnation = w->o.incarnation,
-		.role = DIR_ROLE_GATEWAY,
-	};
-	struct directory_gateway g = {
-		.owner = w->id,
-		.incarnation = w->o.incarnation,
-		.endpoint = w->endpoint,
-		.key = w->o.key.public_z85,
-		.public_host = w->public_host,
-	};
-	void *zsocks[ANNOUNCER_SOCKETS_MAX];
-	int err = 0;
+	const struct worker *w = arg;
 
-	w->announcer = announcer_new(&o, w->env.directory, &announcer_ops, w, &err);
-	if (w->announcer == NULL || announcer_set_gateway(w->announcer, &g) != 0)
-		return -ERR_SYSTEM;
-	w->nr_zevs = announcer_sockets(w->announcer, zsocks, ANNOUNCER_SOCKETS_MAX);
-	for (size_t i = 0; i < w->nr_zevs; i++) {
-		w->zevs[i] = zev_new(w->env.loop, zsocks[i], &announcer_zev_ops, w);
-		if (w->zevs[i] == NULL)
-			return -ERR_SYSTEM;
-	}
-	tick_announcer(w);
-	return 0;
+	return w->env.nr_sessions < UINT32_MAX ? (uint32_t)w->env.nr_sessions : UINT32_MAX;
+}
+
+static const struct member_ops member_ops = {.keys = on_keys, .load = load_of};
+
+static struct member *make_member(struct worker *w)
+{
+	struct member_options o = {
+		.loop = w->env.loop,
+		.zmq_context = w->o.zmq_context,
+		.registries = w->o.registries,
+		.key = &w->o.key,
+		.id = w->id,
+		.incarnation = w->o.incarnation,
+		.public_host = w->o.public_host,
+		.zap = w->o.zap,
+	};
+
+	return member_new(&o, &member_ops, w);
 }
 
 /* The endpoint that services dial: as bound, with the host to advertise put in. */
@@ -192,8 +134,8 @@ static void make_endpoint(struct worker *w)
 {
 	const char *bound = links_endpoint(w->env.links), *port = strrchr(bound, ':');
 
-	if (w->svc_advertise != NULL && port != NULL)
-		snprintf(w->endpoint, sizeof w->endpoint, "tcp://%s%s", w->svc_advertise, port);
+	if (w->o.svc_advertise != NULL && port != NULL)
+		snprintf(w->endpoint, sizeof w->endpoint, "tcp://%s%s", w->o.svc_advertise, port);
 	else
 		snprintf(w->endpoint, sizeof w->endpoint, "%s", bound);
 }
@@ -203,7 +145,7 @@ static int start_links(struct worker *w, char *why, size_t why_size)
 	struct links_options o = {
 		.loop = w->env.loop,
 		.zmq_context = w->o.zmq_context,
-		.bind = w->svc_bind,
+		.bind = w->o.svc_bind,
 		.key = &w->o.key,
 		.directory = w->env.directory,
 		.hello = {
@@ -236,14 +178,11 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	struct worker *w = NEW(struct worker);
 
 	w->o = *o;
-	w->svc_bind = mem_strdup(o->svc_bind);
-	w->svc_advertise = mem_strdup(o->svc_advertise);
-	w->public_host = mem_strdup(o->public_host);
-	w->registry = mem_strdup(o->registry);
 	snprintf(w->name, sizeof w->name, "w%u", o->number);
 	mem_random(&w->id, sizeof w->id);
 	w->env.loop = loop_new();
-	w->env.directory = directory_new(&directory_ops, w);
+	w->member = make_member(w);
+	w->env.directory = member_directory(w->member);
 	w->env.tls = tls_store_ref(o->tls);
 	w->env.auth = o->auth;
 	w->env.limits = o->limits;
@@ -251,7 +190,6 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
 	memcpy(w->env.dialback_secret, o->dialback_secret, sizeof w->env.dialback_secret);
-	loop_timer_init(w->env.loop, &w->announcer_timer, tick_announcer, w);
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
 	if (start_links(w, why, why_size) != 0)
 		goto fail;
@@ -259,10 +197,8 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.resolver = resolver_new(w->env.loop, &o->resolver, why, why_size);
 	if (w->env.resolver == NULL)
 		goto fail;
-	if (start_announcer(w) != 0) {
-		snprintf(why, why_size, "cannot speak to the registry %s", w->registry);
+	if (member_join(w->member, w->endpoint, why, why_size) != 0)
 		goto fail;
-	}
 	w->c2s = listen_on(w, o->sockets.c2s, on_c2s);
 	w->c2s_direct = listen_on(w, o->sockets.c2s_direct, on_c2s_direct);
 	w->s2s = listen_on(w, o->sockets.s2s, on_s2s);
@@ -337,6 +273,7 @@ static void on_drain(void *arg)
 
 	log_info("worker", 0, "drain", "connections=%zu", w->env.nr_edges);
 	w->env.draining = true;
+	member_set_draining(w->member, true);
 	close_listeners(w);
 	for (struct edge *e = w->env.edges, *next; e != NULL; e = next) {
 		next = e->next;
@@ -377,14 +314,6 @@ void worker_join(struct worker *w)
 	w->started = false;
 }
 
-static void free_announcer(struct worker *w)
-{
-	for (size_t i = 0; i < w->nr_zevs; i++)
-		zev_free(w->zevs[i]);
-	announcer_free(w->announcer);
-	loop_timer_cancel(&w->announcer_timer);
-}
-
 void worker_free(struct worker *w)
 {
 	if (w == NULL)
@@ -399,18 +328,13 @@ void worker_free(struct worker *w)
 	loop_timer_cancel(&w->patience);
 	if (w->env.loop != NULL && w->env.edges != NULL)
 		loop_turn(w->env.loop);
-	free_announcer(w);
 	links_free(w->env.links);
 	resolver_free(w->env.resolver);
-	directory_free(w->env.directory);
+	member_free(w->member);
 	tls_store_unref(w->env.tls);
 	hash_free(w->env.addresses);
 	loop_free(w->env.loop);
 	mem_wipe(&w->o.key, sizeof w->o.key);
 	mem_wipe(w->env.dialback_secret, sizeof w->env.dialback_secret);
-	free(w->svc_bind);
-	free(w->svc_advertise);
-	free(w->public_host);
-	free(w->registry);
 	free(w);
 }

@@ -21,10 +21,12 @@ struct worker_options {
 	struct worker_sockets sockets;
 	const struct cidr *proxy_from;      /* whose PROXY headers are believed; borrowed for the worker's life */
 	size_t nr_proxy_from;
+	/* Texts: borrowed until worker_new returns. */
 	const char *svc_bind;               /* endpoint of this worker */
 	const char *svc_advertise;          /* host announced instead of the bound one, or NULL */
 	const char *public_host;
-	const char *registry;               /* "ENDPOINT=KEY" */
+	const char *registries;             /* "ENDPOINT=KEY[,…]" */
+	struct zap *zap;                    /* of the context, to be given who may link; NULL: an embedded registry does that */
 	struct svc_key key;                 /* the gateway's CURVE key */
 	uint64_t incarnation;
 	struct tls_store *tls;              /* a reference is taken */

@@ -419,3 +419,8 @@ bool directory_has_keys(const struct directory *d)
 {
 	return d->keys != NULL;
 }
+
+const struct keyset *directory_keys(const struct directory *d)
+{
+	return d->keys;
+}

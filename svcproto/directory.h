@@ -6,6 +6,7 @@
 #include "svcproto/link.h"
 
 struct directory;
+struct keyset;
 
 enum directory_kind { DIR_GATEWAY = 1, DIR_REGISTRATION = 2, DIR_REDIRECT = 3, DIR_KEY = 4 };
 
@@ -57,5 +58,6 @@ bool directory_may(const struct directory *d, const char *key_z85, const char *d
 /* Entries of an owner that has a live link here are kept although every registry has lost them. Tell both ends of it. */
 int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked);
 bool directory_has_keys(const struct directory *d);   /* false until authorized_keys have arrived */
+const struct keyset *directory_keys(const struct directory *d); /* those in force, until the next keys event; NULL: none */
 
 #endif

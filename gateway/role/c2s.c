@@ -22,6 +22,7 @@ struct c2s {
 	char *mechanism;            /* in use, then the one that succeeded */
 	struct link_end end;
 	struct acks acks;
+	bool counted;               /* among env->nr_sessions */
 };
 
 static struct c2s *c2s_of(void *arg)
@@ -361,7 +362,11 @@ static bool op_host_known(void *arg, const char *domain)
 
 static void op_established(void *arg)
 {
-	hold_if_full(c2s_of(arg));
+	struct c2s *c = c2s_of(arg);
+
+	c->counted = true;
+	c->e.env->nr_sessions++;
+	hold_if_full(c);
 }
 
 static const struct stream_ops stream_ops = {
@@ -396,6 +401,8 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 	(void)detail;
 	if (c->auth != NULL)
 		end_auth(c);
+	e->env->nr_sessions -= c->counted;
+	c->counted = false;
 	links_release(&c->end, NULL, NULL);
 	links_touch(e->env->links);
 	acks_clear(&c->acks);

@@ -35,6 +35,7 @@ struct role_env {
 	struct hash *addresses;              /* address text -> struct address_count *, see role/admit.h */
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
+	size_t nr_sessions;                  /* clients that are bound */
 	uint64_t next_id;
 	bool draining;
 	void (*drained)(void *arg);          /* the last edge went while draining */

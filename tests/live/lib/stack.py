@@ -1,6 +1,7 @@
 """What the live tests share: programs in a temporary folder, accounts, certificates of a test authority, clients, and counted checks."""
 import asyncio
 import atexit
+import ctypes
 import glob
 import os
 import secrets
@@ -153,3 +154,30 @@ def run(test, story, seconds=120):
         asyncio.get_event_loop().run_until_complete(asyncio.wait_for(story, seconds))
     except Exception as e:
         test.check(f"no exception ({type(e).__name__}: {e})", False)
+
+
+def curve_key(path):
+    """A fresh CURVE key pair in a file, 0600; the public key."""
+    zmq = ctypes.CDLL("libzmq.so.5")
+    public, secret = ctypes.create_string_buffer(41), ctypes.create_string_buffer(41)
+    if zmq.zmq_curve_keypair(public, secret) != 0:
+        raise RuntimeError("libzmq makes no key pair")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+        f.write(f"{public.value.decode()}\n{secret.value.decode()}\n")
+    return public.value.decode()
+
+
+def replace_file(path, text, mode=0o600):
+    """The file appears whole, as an operator's editor or a deployment puts it there."""
+    with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as f:
+        f.write(text)
+    os.rename(path + ".new", path)
+
+
+async def word_in(path, text, seconds=30, start=0):
+    """Waits until a log says it, behind its first `start` bytes."""
+    for _ in range(seconds * 20):
+        if text in open(path, errors="replace").read()[start:]:
+            return True
+        await asyncio.sleep(0.05)
+    return False

@@ -1,0 +1,217 @@
+#include "member.h"
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/zev.h"
+#include "svcproto/regmsg.h"
+
+/*
+ * Between the registries and a worker. The entry changes at a bounded rate, whatever the clients do: every change is a message to every
+ * member. Not announced before authorized_keys are known: services that dialled in earlier would be turned away.
+ */
+
+#define SOCKETS_MAX (4 * REG_SOURCES)
+#define TICK_MAX_MS 1000
+#define LOAD_SOON_MS 2000       /* a large change */
+#define LOAD_LATER_MS 15000     /* any */
+
+struct member {
+	const struct member_ops *ops;
+	void *arg;
+	struct loop *loop;
+	struct directory *directory;
+	struct announcer *announcer;
+	struct zap *zap;
+	void *zmq_context;
+	char *registries, *public_host, *endpoint;
+	struct svc_key key;
+	struct svc_id id;
+	uint64_t incarnation;
+	struct zev *zevs[SOCKETS_MAX];
+	size_t nr_zevs;
+	struct loop_timer timer;
+	bool announced, draining;
+	uint32_t load;              /* as announced */
+	uint64_t announced_at_ms;
+};
+
+/* --- our entry ----------------------------------------------------------- */
+
+static void announce(struct member *m)
+{
+	struct directory_gateway g = {
+		.owner = m->id,
+		.incarnation = m->incarnation,
+		.endpoint = m->endpoint,
+		.key = m->key.public_z85,
+		.public_host = m->public_host,
+		.draining = m->draining,
+	};
+
+	g.load = m->load = m->ops->load(m->arg);
+	m->announced_at_ms = loop_now_ms(m->loop);
+	if (announcer_set_gateway(m->announcer, &g) != 0)
+		log_error("registry", 0, "announce", "endpoint=%s why=\"refused by the library, or out of memory\"",
+			  log_escape(slice_str(m->endpoint)));
+	m->announced = true;
+}
+
+static bool load_is_due(const struct member *m)
+{
+	uint32_t load = m->ops->load(m->arg), change = load > m->load ? load - m->load : m->load - load;
+	uint64_t since_ms = loop_now_ms(m->loop) - m->announced_at_ms;
+
+	return change > 0 && since_ms >= (change > m->load / 8 ? LOAD_SOON_MS : LOAD_LATER_MS);
+}
+
+static void tick(void *arg)
+{
+	struct member *m = arg;
+	uint64_t now = loop_now_ms(m->loop), at, in_ms;
+
+	if (m->announced && load_is_due(m))
+		announce(m);
+	at = announcer_tick(m->announcer, now);
+	in_ms = at > now ? at - now : 0;
+	loop_timer_set(&m->timer, in_ms < TICK_MAX_MS ? in_ms : TICK_MAX_MS);
+}
+
+void member_set_draining(struct member *m, bool draining)
+{
+	if (m->draining == draining)
+		return;
+	m->draining = draining;
+	if (m->announced)
+		announce(m);
+	if (m->announcer != NULL)
+		tick(m);
+}
+
+/* --- what the registries say --------------------------------------------- */
+
+static bool on_readable(void *arg, void *zsock)
+{
+	struct member *m = arg;
+	bool more = announcer_dispatch(m->announcer, loop_now_ms(m->loop));
+
+	(void)zsock;
+	tick(m);
+	return more;
+}
+
+static const struct zev_ops zev_ops = {.readable = on_readable};
+
+static void on_refused(void *arg, const char *what)
+{
+	const struct member *m = arg;
+
+	log_error("registry", 0, "refused", "why=%s authorised_keys_line=\"%s gateway\"", log_escape(slice_str(what)), m->key.public_z85);
+}
+
+static void on_synced(void *arg)
+{
+	(void)arg;
+	log_info("registry", 0, "synced", "view=complete");
+}
+
+static void on_log(void *arg, enum svcproto_log level, const char *line)
+{
+	(void)arg;
+	log_event((enum log_level)level, "registry", 0, "note", "text=%s", log_escape(slice_str(line)));
+}
+
+static const struct announcer_ops announcer_ops = {.refused = on_refused, .synced = on_synced, .log = on_log};
+
+static void on_keys(void *arg)
+{
+	struct member *m = arg;
+
+	if (m->zap != NULL && zap_set_keys(m->zap, directory_keys(m->directory)) != 0)
+		log_error("registry", 0, "keys", "why=\"out of memory: who may link stays as it was\"");
+	m->ops->keys(m->arg);
+	if (!m->announced && m->announcer != NULL)
+		announce(m);
+}
+
+static const struct directory_ops directory_ops = {.keys = on_keys};
+
+/* --- life ---------------------------------------------------------------- */
+
+struct member *member_new(const struct member_options *o, const struct member_ops *ops, void *arg)
+{
+	struct member *m = NEW(struct member);
+
+	m->ops = ops;
+	m->arg = arg;
+	m->loop = o->loop;
+	m->zap = o->zap;
+	m->zmq_context = o->zmq_context;
+	m->registries = mem_strdup(o->registries);
+	m->public_host = mem_strdup(o->public_host);
+	m->key = *o->key;
+	m->id = o->id;
+	m->incarnation = o->incarnation;
+	loop_timer_init(m->loop, &m->timer, tick, m);
+	m->directory = directory_new(&directory_ops, m);
+	ASSERT(m->directory != NULL);
+	return m;
+}
+
+struct directory *member_directory(struct member *m)
+{
+	return m->directory;
+}
+
+static int watch_sockets(struct member *m)
+{
+	void *zsocks[SOCKETS_MAX];
+
+	m->nr_zevs = announcer_sockets(m->announcer, zsocks, SOCKETS_MAX);
+	for (size_t i = 0; i < m->nr_zevs; i++) {
+		m->zevs[i] = zev_new(m->loop, zsocks[i], &zev_ops, m);
+		if (m->zevs[i] == NULL)
+			return -ERR_SYSTEM;
+	}
+	return 0;
+}
+
+int member_join(struct member *m, const char *endpoint, char *why, size_t why_size)
+{
+	struct announcer_options o = {
+		.zmq_context = m->zmq_context,
+		.registries = m->registries,
+		.public_key = m->key.public_z85,
+		.secret_key = m->key.secret_z85,
+		.owner = m->id,
+		.incarnation = m->incarnation,
+		.role = DIR_ROLE_GATEWAY,
+	};
+	int error = 0;
+
+	m->endpoint = mem_strdup(endpoint);
+	m->announcer = announcer_new(&o, m->directory, &announcer_ops, m, &error);
+	if (m->announcer == NULL || watch_sockets(m) != 0) {
+		snprintf(why, why_size, "cannot speak to the registry %s: %s", m->registries, svcproto_strerror(error));
+		return -1;
+	}
+	if (directory_has_keys(m->directory))
+		announce(m);
+	tick(m);
+	return 0;
+}
+
+void member_free(struct member *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->nr_zevs; i++)
+		zev_free(m->zevs[i]);
+	announcer_free(m->announcer);
+	loop_timer_cancel(&m->timer);
+	directory_free(m->directory);
+	svc_key_wipe(&m->key);
+	free(m->registries);
+	free(m->public_host);
+	free(m->endpoint);
+	free(m);
+}

@@ -1,0 +1,39 @@
+#ifndef GATEWAY_MEMBER_H
+#define GATEWAY_MEMBER_H
+
+/* A worker as a member of the cluster: its directory, fed by the registries, and its own entry there, with load and draining. Of the
+ * worker's thread. */
+
+#include "common/loop.h"
+#include "svcproto/announcer.h"
+#include "svcproto/keys.h"
+#include "svcproto/zap.h"
+
+struct member;
+
+struct member_ops {
+	void (*keys)(void *arg);         /* authorized_keys changed */
+	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */
+};
+
+struct member_options {
+	struct loop *loop;
+	void *zmq_context;
+	const char *registries;          /* "ENDPOINT=KEY[,…]" */
+	const struct svc_key *key;       /* the gateway's */
+	struct svc_id id;                /* the worker's */
+	uint64_t incarnation;
+	const char *public_host;
+	struct zap *zap;                 /* given the keys that may link; NULL: an embedded registry does that */
+};
+
+/* Knows nothing yet, speaks to nobody. Aborts on lack of memory. */
+struct member *member_new(const struct member_options *o, const struct member_ops *ops, void *arg);
+struct directory *member_directory(struct member *m);
+/* Dials the registries, announces the gateway at `endpoint` once it knows who may link. 0, or -1 with a line in why. */
+MUST_CHECK int member_join(struct member *m, const char *endpoint, char *why, size_t why_size);
+/* Told at once; load follows by itself. */
+void member_set_draining(struct member *m, bool draining);
+void member_free(struct member *m);      /* withdraws the entry; NULL is allowed */
+
+#endif
