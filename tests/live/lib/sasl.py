@@ -1,0 +1,196 @@
+"""SASL as the live tests see it: a gateway with an xmpp.conf of its own, and a client of few words whose every answer can be looked at."""
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import ssl
+
+from stack import BUILD, login, openssl, ready
+
+NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+
+
+def write(path, text, mode=0o600):
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as f:
+        f.write(text)
+    return path
+
+
+def environment(test, conf, **more):
+    """The gateway's environment: a configuration folder with this xmpp.conf in it, and what else is given."""
+    os.makedirs(f"{test.folder}/sasl", exist_ok=True)
+    write(f"{test.folder}/sasl/xmpp.conf", "".join(f"{name}: {value}\n" for name, value in conf.items()))
+    return dict(os.environ, SASL_CONF_PATH=f"{test.folder}/sasl", **more)
+
+
+class Stack:
+    """A gateway and an IM service for some domains on free ports."""
+
+    def __init__(self, test, domains, env, *more):
+        self.test, self.domain = test, domains[0]
+        state = f"{test.folder}/state"
+        self.gateway = test.start("gateway", [
+            f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "127.0.0.1:0", "--s2s", "none",
+            "--svc", "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0", "--public-host", domains[0], "--certs", f"{test.folder}/none",
+            "--resolver", "127.0.0.1:9", *more], env)
+        ports = ready(self.gateway)
+        self.ca = f"{state}/self-signed.crt"
+        self.starttls, self.direct = ("127.0.0.1", int(ports["c2s"])), int(ports["c2s-direct"])
+        names = [word for domain in domains for word in ("--domain", domain)]
+        ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", *names, "--state-dir", state]))
+
+    def log(self):
+        with open(f"{self.test.folder}/gateway.log", errors="replace") as f:
+            return f.read()
+
+    def stop(self, what):
+        for name in ("im", "gateway"):
+            self.test.check(f"{what}: {name} ends with status 0 at SIGTERM", self.test.stop(name) == 0)
+
+    async def login(self, user, password, mech, domain=None):
+        """A stock client's whole login, to the roster and out again: "in" or "failed"."""
+        client, how = await login(f"{user}@{domain or self.domain}", password, self.ca, self.starttls, mech)
+        client.disconnect()
+        return how
+
+    async def raw(self, domain=None, address="127.0.0.1", certificate=None):
+        return await Raw().open(self, domain or self.domain, address, certificate)
+
+
+class Mechanism:
+    """One exchange's client side: `first` (None: no initial response), then `respond(challenge)` for each challenge."""
+
+    def __init__(self, name, first, respond=None):
+        self.name, self.first, self.respond = name, first, respond
+
+
+def plain(user, password, authzid=""):
+    return Mechanism("PLAIN", f"{authzid}\0{user}\0{password}".encode())
+
+
+def scram(name, user, password, authzid=""):
+    digest = name.replace("SCRAM-", "").replace("-", "").lower()
+    header = f"n,{'a=' + authzid if authzid else ''},"
+    bare = f"n={user},r={secrets.token_hex(12)}"
+
+    def mac(key, text):
+        return hmac.new(key, text.encode(), digest).digest()
+
+    def respond(challenge):
+        nonce, salt, rounds = re.fullmatch(r"r=([^,]+),s=([^,]+),i=(\d+)", challenge.decode()).groups()
+        salted = hashlib.pbkdf2_hmac(digest, password.encode(), base64.b64decode(salt), int(rounds))
+        final = f"c={base64.b64encode(header.encode()).decode()},r={nonce}"
+        key = mac(salted, "Client Key")
+        signature = mac(hashlib.new(digest, key).digest(), f"{bare},{challenge.decode()},{final}")
+        proof = bytes(a ^ b for a, b in zip(key, signature))
+        return f"{final},p={base64.b64encode(proof).decode()}".encode()
+
+    return Mechanism(name, (header + bare).encode(), respond)
+
+
+def by_password(name, user, password, authzid=""):
+    return plain(user, password, authzid) if name == "PLAIN" else scram(name, user, password, authzid)
+
+
+def encoded(data):
+    return (base64.b64encode(data).decode() or "=") if data is not None else ""
+
+
+class Raw:
+    """A stream on the direct TLS port, up to the end of SASL. What the gateway answers is kept as it came."""
+
+    async def open(self, stack, domain, address, certificate):
+        context = ssl.create_default_context(cafile=stack.ca)
+        context.check_hostname = False  # one certificate for all the domains of a test
+        context.set_alpn_protocols(["xmpp-client"])
+        if certificate:
+            context.load_cert_chain(*certificate)
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", stack.direct, ssl=context, server_hostname=domain,
+                                                                 local_addr=(address, 0))
+        self.text = ""
+        self.send(f"<stream:stream to='{domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
+        self.features = await self.next(r"<stream:features>.*?</stream:features>")
+        return self
+
+    def send(self, text):
+        self.writer.write(text.encode())
+
+    async def next(self, pattern, seconds=40):
+        """What matches next; what came before it is passed over. At the stream's end: all that is left."""
+        while not (found := re.search(pattern, self.text, re.S)):
+            more = await asyncio.wait_for(self.reader.read(65536), seconds)
+            if not more:
+                rest, self.text = self.text, ""
+                return rest
+            self.text += more.decode()
+        self.text = self.text[found.end():]
+        return found.group(0)
+
+    async def answer(self):
+        return await self.next(r"<challenge.*?(/>|</challenge>)|<success.*?(/>|</success>)|<failure.*?</failure>")
+
+    def begin(self, mechanism):
+        self.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism.name}'>{encoded(mechanism.first)}</auth>")
+
+    async def go_on(self, mechanism):
+        """The rest of an exchange that has begun, to its <success/> or <failure/>."""
+        while (answer := await self.answer()).startswith("<challenge"):
+            data = re.sub("<.*?>", "", answer)
+            reply = mechanism.respond(base64.b64decode("" if data == "=" else data))
+            self.send(f"<response xmlns='{NS_SASL}'>{encoded(reply)}</response>")
+        return answer
+
+    async def auth(self, mechanism):
+        self.begin(mechanism)
+        return await self.go_on(mechanism)
+
+    def close(self):
+        self.writer.close()
+
+
+def failure(condition):
+    """A bare <failure/>: the condition, no text."""
+    return re.compile(rf"<failure xmlns=['\"]{NS_SASL}['\"]><{condition}/></failure>")
+
+
+async def attempt(stack, mechanism, domain=None, address="127.0.0.1", certificate=None):
+    """One exchange on a stream of its own: its last answer."""
+    client = await stack.raw(domain, address, certificate)
+    answer = await client.auth(mechanism)
+    client.close()
+    return answer
+
+
+async def refusals(test, what, stack, make, right, address):
+    """Wrong password, unknown user: the same answer to the letter; and with the right password nobody is somebody else.
+    `make(user, password, authzid)` gives a mechanism."""
+    user, password = right
+    wrong, unknown, foreign, own = await asyncio.gather(
+        attempt(stack, make(user, "not " + password, ""), address=address), attempt(stack, make("nobody", password, ""), address=address),
+        attempt(stack, make(user, password, f"bob@{stack.domain}"), address=address),
+        attempt(stack, make(user, password, f"{user}@{stack.domain}"), address=address))
+    test.check(f"{what}: a wrong password is not-authorized", failure("not-authorized").fullmatch(wrong))
+    test.check(f"{what}: an unknown user gets the same answer to the letter", wrong == unknown)
+    test.check(f"{what}: somebody else's authzid is invalid-authzid", failure("invalid-authzid").fullmatch(foreign))
+    test.check(f"{what}: one's own authzid is taken", own.startswith("<success"))
+
+
+async def back_end(test, what, stack, right, mechanisms, address):
+    """What every back end must do with passwords: right ones by a stock client (which takes -PLUS where it can), wrong ones by ours."""
+    for mech in mechanisms:
+        stock = mech if mech == "PLAIN" else mech + "-PLUS"
+        test.check(f"{what}: {right[0]} logs in with {stock}", await stack.login(*right, stock) == "in")
+        await refusals(test, f"{what}, {mech}", stack, lambda *a, mech=mech: by_password(mech, *a), right, address)
+
+
+def client_certificate(folder, ca, name, jid):
+    """(certificate, key) with `jid` as XmppAddr, signed by the authority."""
+    key, crt = f"{folder}/{name}.key", f"{folder}/{name}.crt"
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", f"{folder}/request", "-subj", f"/CN={name}")
+    write(f"{folder}/extensions", f"subjectAltName=otherName:1.3.6.1.5.5.7.8.5;UTF8:{jid}\n")
+    openssl("x509", "-req", "-in", f"{folder}/request", "-CA", f"{folder}/{ca}.pem", "-CAkey", f"{folder}/{ca}.key", "-CAcreateserial", "-days", "2",
+            "-extfile", f"{folder}/extensions", "-out", crt)
+    return crt, key

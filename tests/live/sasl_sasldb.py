@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""sasldb: plaintext secrets and stored keys (authPassword), each mechanism; what a client may not do, and how often."""
+import asyncio
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from sasl import NS_SASL, Mechanism, Stack, attempt, back_end, by_password, environment, failure, plain, scram  # noqa: E402
+from stack import Test, run  # noqa: E402
+
+DOMAIN = "capulet.example"
+PASSWORD = secrets.token_hex(12)
+FAILURES_MAX = 30  # of one address in a minute
+
+
+def add(test, env, user, password, *more):
+    subprocess.run(["saslpasswd2", "-p", "-c", *more, "-f", f"{test.folder}/sasldb2", "-u", DOMAIN, user], input=password.encode(), check=True, env=env)
+
+
+def stored_key(mech, password):
+    """RFC 5803: what a database keeps that never sees the password again."""
+    digest, salt, rounds = mech.replace("SCRAM-", "").replace("-", "").lower(), secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, rounds)
+    stored = hashlib.new(digest, hmac.new(salted, b"Client Key", digest).digest()).digest()
+    server = hmac.new(salted, b"Server Key", digest).digest()
+    text = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"{mech}${rounds}:{text[0]}${text[1]}:{text[2]}"
+
+
+def set_property(test, user, name, value):
+    """sasldb is a Berkeley database of "user NUL realm NUL property"; db_load takes it as text."""
+    text = lambda s: "".join(f"{byte:02x}" for byte in s)  # noqa: E731
+    lines = ["VERSION=3", "format=bytevalue", "type=hash", "HEADER=END", " " + text(f"{user}\0{DOMAIN}\0{name}".encode()), " " + text(value.encode()),
+             "DATA=END", ""]
+    subprocess.run(["db5.3_load", f"{test.folder}/sasldb2"], input="\n".join(lines).encode(), check=True)
+
+
+async def abort(test, stack):
+    client = await stack.raw()
+    client.begin(Mechanism("PLAIN", None))
+    test.check("without an initial response the client is asked for one", (await client.answer()).startswith("<challenge"))
+    client.send(f"<abort xmlns='{NS_SASL}'/>")
+    test.check("an abort is answered aborted", failure("aborted").fullmatch(await client.answer()))
+    test.check("and the stream may try again", (await client.auth(plain("juliet", PASSWORD))).startswith("<success"))
+    client.close()
+
+
+async def attempts_of_a_stream(test, stack, address):
+    client = await stack.raw(address=address)
+    answers = [await client.auth(plain("juliet", "wrong")) for _ in range(3)]
+    test.check("three failures are answered", all(failure("not-authorized").fullmatch(a) for a in answers))
+    end = await client.next("<stream:error>.*</stream:stream>")
+    test.check("then the stream ends with policy-violation", "<policy-violation" in end)
+    client.close()
+
+
+async def failures_of_an_address(test, stack, address):
+    """As many streams as it takes, all at once; then the right password is not even looked at, from there."""
+    async def three():
+        client = await stack.raw(address=address)
+        for _ in range(3):
+            await client.auth(plain("juliet", "wrong"))
+        client.close()
+
+    await asyncio.gather(*(three() for _ in range(FAILURES_MAX // 3)))
+    answer = await attempt(stack, plain("juliet", PASSWORD), address=address)
+    test.check("an address with too many failures is put off, whatever the password", "<temporary-auth-failure/>" in answer)
+    answer = await attempt(stack, plain("juliet", PASSWORD), address="127.0.0.77")
+    test.check("another address is not", answer.startswith("<success"))
+
+
+async def story(test, stack):
+    await back_end(test, "plaintext secret", stack, ("juliet", PASSWORD), ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"), "127.0.0.2")
+    await back_end(test, "stored key", stack, ("tybalt", PASSWORD), ("SCRAM-SHA-256",), "127.0.0.3")
+    answer = await attempt(stack, scram("SCRAM-SHA-1", "tybalt", PASSWORD), address="127.0.0.3")
+    test.check("stored key: another mechanism than the key's is refused as a wrong password", failure("not-authorized").fullmatch(answer))
+    answer = await attempt(stack, by_password("PLAIN", "tybalt", PASSWORD), address="127.0.0.3")
+    test.check("stored key: PLAIN too", failure("not-authorized").fullmatch(answer))
+    await abort(test, stack)
+    await attempts_of_a_stream(test, stack, "127.0.0.4")
+    await failures_of_an_address(test, stack, "127.0.0.5")
+
+
+def main():
+    test = Test("live.sasl_sasldb")
+    env = environment(test, {"pwcheck_method": "auxprop", "auxprop_plugin": "sasldb", "sasldb_path": f"{test.folder}/sasldb2",
+                             "mech_list": "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"})
+    add(test, env, "juliet", PASSWORD)
+    set_property(test, "tybalt", "authPassword", stored_key("SCRAM-SHA-256", PASSWORD))
+    stack = Stack(test, [DOMAIN], env)
+    run(test, story(test, stack))
+    stack.stop("sasldb")
+    test.finish()
+
+
+main()
