@@ -6,16 +6,17 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 
 #include "common/err.h"
 
 struct jobs {
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	pthread_cond_t wake, quiet;     /* quiet: stopping, and nothing runs any more */
 	struct job *first, **end;
 	size_t nr_queued, queue_max;
 	bool stopping;
-	unsigned nr_threads;
+	unsigned nr_threads, nr_running;
 	pthread_t threads[];
 };
 
@@ -57,11 +58,14 @@ static void *thread_main(void *arg)
 			pthread_cond_wait(&js->wake, &js->lock);
 			continue;
 		}
+		js->nr_running++;
 		pthread_mutex_unlock(&js->lock);
 		j->run(j);
 		if (loop_post(j->loop_, run_done, j) < 0)
 			drop(j);
 		pthread_mutex_lock(&js->lock);
+		if (--js->nr_running == 0 && js->stopping)
+			pthread_cond_signal(&js->quiet);
 	}
 	pthread_mutex_unlock(&js->lock);
 	return NULL;
@@ -77,6 +81,7 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max)
 	js->queue_max = queue_max;
 	pthread_mutex_init(&js->lock, NULL);
 	pthread_cond_init(&js->wake, NULL);
+	pthread_cond_init(&js->quiet, NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (js->nr_threads < nr_threads && pthread_create(&js->threads[js->nr_threads], NULL, thread_main, js) == 0)
@@ -89,19 +94,39 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max)
 	return js;
 }
 
+bool jobs_stop(struct jobs *js, unsigned wait_ms)
+{
+	struct timespec until;
+	bool quiet;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(wait_ms / 1000);
+	until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&js->lock);
+	js->stopping = true;
+	pthread_cond_broadcast(&js->wake);
+	while (js->nr_running > 0 && pthread_cond_clockwait(&js->quiet, &js->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	quiet = js->nr_running == 0;
+	pthread_mutex_unlock(&js->lock);
+	return quiet;
+}
+
 void jobs_free(struct jobs *js)
 {
 	if (js == NULL)
 		return;
-	pthread_mutex_lock(&js->lock);
-	js->stopping = true;
-	pthread_cond_broadcast(&js->wake);
-	pthread_mutex_unlock(&js->lock);
+	(void)!jobs_stop(js, 0);
 	for (unsigned i = 0; i < js->nr_threads; i++)
 		pthread_join(js->threads[i], NULL);
 	for (struct job *j = take(js); j; j = take(js))
 		drop(j);
 	pthread_cond_destroy(&js->wake);
+	pthread_cond_destroy(&js->quiet);
 	pthread_mutex_destroy(&js->lock);
 	free(js);
 }

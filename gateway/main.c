@@ -18,6 +18,7 @@
 
 #define WORKERS_MAX 256
 #define DRAIN_MS 8000
+#define JOBS_STOP_MS 1000
 
 struct options {
 	char *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
@@ -334,10 +335,20 @@ static void print_ready(const struct gateway *g)
 		     worker_svc_endpoint(g->workers[0]), g->cluster.registries);
 }
 
+/* A user database that hangs has threads of ours for as long as it likes, and must not hold up the end. Everything that others may see was
+ * closed with the workers; what is left is memory that those threads may still touch, so it stays and the process goes. */
+static void leave_jobs_behind(void)
+{
+	log_warn("gateway", 0, "stop", "why=\"a user database hangs; its logins are left behind\"");
+	_exit(0);
+}
+
 static void stop(struct gateway *g)
 {
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_join(g->workers[i]);
+	if (!jobs_stop(g->jobs, JOBS_STOP_MS))
+		leave_jobs_behind();
 	jobs_free(g->jobs);
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_free(g->workers[i]);

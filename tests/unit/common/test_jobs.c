@@ -138,6 +138,25 @@ static void test_free_drops(void)
 	loop_free(loop);
 }
 
+/* Who stops waits for what runs, but not for ever, and nothing begins after. */
+static void test_stop_has_a_limit(void)
+{
+	set_up(-1);
+	struct jobs *js = jobs_new(2, 10);
+	loop_stop(loop);
+	loop_run(loop);
+	CHECK_EQ(jobs_submit(js, loop, new_work(on_run_gated)), 0);
+	sem_wait(&entered);
+	CHECK(!jobs_stop(js, 20));
+	CHECK_EQ(jobs_submit(js, loop, new_work(on_run)), 0);
+	sem_post(&gate);
+	CHECK(jobs_stop(js, 60000));
+	CHECK_EQ(nr_run, 1);
+	jobs_free(js);
+	CHECK_EQ(nr_dropped, 2);
+	loop_free(loop);
+}
+
 static void on_run_mask(struct job *j)
 {
 	sigset_t mask;
@@ -167,6 +186,7 @@ int main(void)
 	RUN(test_run_and_done);
 	RUN(test_queue_is_bounded);
 	RUN(test_free_drops);
+	RUN(test_stop_has_a_limit);
 	RUN(test_signals_are_not_theirs);
 	return check_done("unit.common.jobs");
 }
