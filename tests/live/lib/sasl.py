@@ -136,8 +136,10 @@ class Raw:
         self.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism.name}'>{encoded(mechanism.first)}</auth>")
 
     async def go_on(self, mechanism):
-        """The rest of an exchange that has begun, to its <success/> or <failure/>."""
+        """The rest of an exchange that has begun, to its <success/> or <failure/>; counts the challenges on the way."""
+        self.challenges = 0
         while (answer := await self.answer()).startswith("<challenge"):
+            self.challenges += 1
             data = re.sub("<.*?>", "", answer)
             reply = mechanism.respond(base64.b64decode("" if data == "=" else data))
             self.send(f"<response xmlns='{NS_SASL}'>{encoded(reply)}</response>")
@@ -156,10 +158,15 @@ def failure(condition):
     return re.compile(rf"<failure xmlns=['\"]{NS_SASL}['\"]><{condition}/></failure>")
 
 
+class Answer(str):
+    """An exchange's last answer; `challenges`: how many came before it."""
+
+
 async def attempt(stack, mechanism, domain=None, address="127.0.0.1", certificate=None):
-    """One exchange on a stream of its own: its last answer."""
+    """One exchange on a stream of its own."""
     client = await stack.raw(domain, address, certificate)
-    answer = await client.auth(mechanism)
+    answer = Answer(await client.auth(mechanism))
+    answer.challenges = client.challenges
     client.close()
     return answer
 
@@ -173,7 +180,8 @@ async def refusals(test, what, stack, make, right, address):
         attempt(stack, make(user, password, f"bob@{stack.domain}"), address=address),
         attempt(stack, make(user, password, f"{user}@{stack.domain}"), address=address))
     test.check(f"{what}: a wrong password is not-authorized", failure("not-authorized").fullmatch(wrong))
-    test.check(f"{what}: an unknown user gets the same answer to the letter", wrong == unknown)
+    test.check(f"{what}: an unknown user gets the same answer to the letter",
+               (wrong, wrong.challenges) == (unknown, unknown.challenges))
     test.check(f"{what}: somebody else's authzid is invalid-authzid", failure("invalid-authzid").fullmatch(foreign))
     test.check(f"{what}: one's own authzid is taken", own.startswith("<success"))
 
