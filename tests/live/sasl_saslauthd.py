@@ -10,8 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import namespace  # noqa: E402
-from sasl import Stack, attempt, back_end, by_password, environment, failure, write  # noqa: E402
-from stack import Test, run  # noqa: E402
+from sasl import Stack, attempt, back_end, by_password, environment, failure, stage, write  # noqa: E402
+from stack import run  # noqa: E402
 
 DOMAIN = "capulet.example"
 PASSWORD = secrets.token_hex(12)
@@ -139,10 +139,9 @@ def ldap(test):
 
 def main():
     namespace.enter(network=False)
-    test = Test("live.sasl_saslauthd")
-    pam(test)
-    ldap(test)
-    test.finish()
+    with stage("live.sasl_saslauthd") as test:
+        pam(test)
+        ldap(test)
 
 
 main()

@@ -10,8 +10,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from sasl import NS_SASL, Mechanism, Stack, attempt, back_end, by_password, environment, failure, plain, scram  # noqa: E402
-from stack import Test, run  # noqa: E402
+from sasl import Mechanism, NS_SASL, Stack, attempt, back_end, by_password, environment, failure, plain, scram, stage  # noqa: E402
+from stack import run  # noqa: E402
 
 DOMAIN = "capulet.example"
 PASSWORD = secrets.token_hex(12)
@@ -87,15 +87,14 @@ async def story(test, stack):
 
 
 def main():
-    test = Test("live.sasl_sasldb")
-    env = environment(test, {"pwcheck_method": "auxprop", "auxprop_plugin": "sasldb", "sasldb_path": f"{test.folder}/sasldb2",
-                             "mech_list": "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"})
-    add(test, env, "juliet", PASSWORD)
-    set_property(test, "tybalt", "authPassword", stored_key("SCRAM-SHA-256", PASSWORD))
-    stack = Stack(test, [DOMAIN], env)
-    run(test, story(test, stack))
-    stack.stop("sasldb")
-    test.finish()
+    with stage("live.sasl_sasldb") as test:
+        env = environment(test, {"pwcheck_method": "auxprop", "auxprop_plugin": "sasldb", "sasldb_path": f"{test.folder}/sasldb2",
+                                 "mech_list": "SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"})
+        add(test, env, "juliet", PASSWORD)
+        set_property(test, "tybalt", "authPassword", stored_key("SCRAM-SHA-256", PASSWORD))
+        stack = Stack(test, [DOMAIN], env)
+        run(test, story(test, stack))
+        stack.stop("sasldb")
 
 
 main()

@@ -10,8 +10,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from postgres import Postgres  # noqa: E402
-from sasl import Stack, attempt, back_end, environment, failure, plain, scram  # noqa: E402
-from stack import Test, run  # noqa: E402
+from sasl import Stack, attempt, back_end, environment, failure, plain, scram, stage  # noqa: E402
+from stack import run  # noqa: E402
 
 OURS, OTHER = "capulet.example", "montague.example"
 PASSWORD = secrets.token_hex(12)
@@ -122,10 +122,9 @@ def postgres(test):
 
 
 def main():
-    test = Test("live.sasl_sql")
-    sqlite(test)
-    postgres(test)
-    test.finish()
+    with stage("live.sasl_sql") as test:
+        sqlite(test)
+        postgres(test)
 
 
 main()

@@ -1,7 +1,9 @@
 """Tests whose peers want fixed ports or files under /etc run where those are their own."""
 import os
+import socket
 import subprocess
 import sys
+import time
 
 
 def enter(network=True):
@@ -17,3 +19,13 @@ def enter(network=True):
 def cover(path, with_path):
     """What is at `path` is another file or folder from here on, for this test and what it starts."""
     subprocess.run(["mount", "--bind", with_path, path], check=True)
+
+
+def listens(address, port):
+    """Returns once somebody does."""
+    for _ in range(300):
+        try:
+            return socket.create_connection((address, port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"nobody listens on {address} port {port}")
