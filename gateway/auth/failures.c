@@ -55,9 +55,10 @@ static uint64_t key_of(const char *address)
 	return hash_bytes(slice_str(address));
 }
 
+/* Each worker's clock is its loop's, so one may be a little before what another wrote. */
 static bool counts(const struct counter *c, uint64_t now_ms)
 {
-	return c->n > 0 && now_ms - c->since_ms < WINDOW_MS;
+	return c->n > 0 && now_ms < c->since_ms + WINDOW_MS;
 }
 
 static struct counter *find(struct failures *f, uint64_t key, uint64_t now_ms)

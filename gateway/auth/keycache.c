@@ -60,7 +60,7 @@ void keycache_free(struct keycache *k)
 
 static void forget_old(struct keycache *k, uint64_t now_ms)
 {
-	while (k->ends.next != &k->ends && now_ms - k->ends.next->born_ms >= k->life_ms)
+	while (k->ends.next != &k->ends && now_ms >= k->ends.next->born_ms + k->life_ms)
 		forget(k, k->ends.next);
 }
 

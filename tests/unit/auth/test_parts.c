@@ -55,6 +55,7 @@ static void test_cache_life(void)
 	keycache_put(k, SLICE("a"), 2000, "two");
 	keycache_put(k, SLICE("a"), 2050, "three");
 	CHECK_EQ(keycache_count(k), 1);
+	CHECK(keycache_get(k, SLICE("a"), 2049, out));      /* another thread, whose look at the clock was earlier */
 	CHECK(keycache_get(k, SLICE("a"), 2149, out));
 	CHECK_STR(out, "three");
 	keycache_free(k);
@@ -83,6 +84,8 @@ static void test_failures(void)
 	failures_add(f, "::ffff:192.0.2.1", 1000);
 	CHECK_EQ(failures_count(f, "192.0.2.1", 2000), 2);
 	CHECK_EQ(failures_count(f, "192.0.2.2", 2000), 0);
+	failures_add(f, "192.0.2.1", 999);      /* another worker, whose loop woke up earlier */
+	CHECK_EQ(failures_count(f, "192.0.2.1", 998), 3);
 	CHECK_EQ(failures_count(f, "192.0.2.1", 61000), 0);
 	failures_add(f, "2001:db8:0:1::1", 1000);
 	CHECK_EQ(failures_count(f, "2001:db8:0:1:ffff::9", 1000), 1);
