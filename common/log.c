@@ -47,6 +47,11 @@ const char *log_level_name(enum log_level level)
 	return level_names[level];
 }
 
+enum log_level log_get_level(void)
+{
+	return (enum log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
 bool log_on(enum log_level level)
 {
 	return (int)level <= atomic_load_explicit(&current_level, memory_order_relaxed);

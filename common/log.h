@@ -11,6 +11,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 MUST_CHECK int log_level_parse(struct slice name, enum log_level *out); /* error, warn, info, debug; -ERR_INVALID */
 const char *log_level_name(enum log_level level);
+enum log_level log_get_level(void);
 bool log_on(enum log_level level);
 void log_set_thread(const char *worker);  /* the "worker" column of this thread; static or living string */
 

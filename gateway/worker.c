@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "commands.h"
 #include "common/log.h"
 #include "member.h"
 #include "net/listener.h"
@@ -32,6 +33,7 @@ struct worker {
 	struct svc_id id;
 	struct member *member;
 	struct loop_timer patience;
+	struct commands *commands;
 	struct listener *c2s, *c2s_direct, *s2s;
 	struct proxy_door *doors[DOORS_MAX];
 	size_t nr_doors;
@@ -92,7 +94,22 @@ static void on_links_changed(void *arg)
 	(void)arg;
 }
 
-static const struct links_ops links_ops = {.open_out = on_open_out, .changed = on_links_changed};
+static void on_admin(void *arg, struct admin_request *q, const char *command, const struct admin_args *a)
+{
+	struct worker *w = arg;
+
+	commands_ask(w->commands, q, command, a);
+}
+
+static void on_admin_gone(void *arg, struct admin_request *q)
+{
+	struct worker *w = arg;
+
+	commands_gone(w->commands, q);
+}
+
+static const struct links_ops links_ops = {
+	.open_out = on_open_out, .changed = on_links_changed, .admin = {.ask = on_admin, .gone = on_admin_gone}};
 
 /* --- the cluster --------------------------------------------------------- */
 
@@ -194,6 +211,8 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	if (start_links(w, why, why_size) != 0)
 		goto fail;
 	make_endpoint(w);
+	w->commands = commands_new(&(struct commands_options){
+		.env = &w->env, .name = w->name, .public_host = o->public_host, .endpoint = w->endpoint, .id = w->id});
 	w->env.resolver = resolver_new(w->env.loop, &o->resolver, why, why_size);
 	if (w->env.resolver == NULL)
 		goto fail;
@@ -329,6 +348,7 @@ void worker_free(struct worker *w)
 	if (w->env.loop != NULL && w->env.edges != NULL)
 		loop_turn(w->env.loop);
 	links_free(w->env.links);
+	commands_free(w->commands);
 	resolver_free(w->env.resolver);
 	member_free(w->member);
 	tls_store_unref(w->env.tls);

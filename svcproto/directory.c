@@ -384,6 +384,22 @@ int directory_each_registration(struct directory *d, const char *domain, unsigne
 	return rc;
 }
 
+int directory_every_registration(struct directory *d, int (*fn)(void *arg, const struct directory_registration *r), void *arg)
+{
+	struct entry *e;
+	int rc = 0;
+
+	TAILQ_FOREACH(e, &d->entries.all, all) {
+		struct directory_registration r = as_registration(e);
+
+		if (e->kind == DIR_REGISTRATION && e->shown)
+			rc = fn(arg, &r);
+		if (rc != 0)
+			break;
+	}
+	return rc;
+}
+
 int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg)
 {
 	struct entry *e;

@@ -47,6 +47,8 @@ void directory_free(struct directory *d);
 /* Registrations of a domain that take `type`, whose key is authorised for it; fn non-zero stops. */
 int directory_each_registration(struct directory *d, const char *domain, unsigned type,
 				int (*fn)(void *arg, const struct directory_registration *r), void *arg);
+/* Registrations of all domains, whether their keys may or not. */
+int directory_every_registration(struct directory *d, int (*fn)(void *arg, const struct directory_registration *r), void *arg);
 int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg);
 /* Local: written in authorized_keys, or ever registered (DESIGN.md 3.1). Never looked up in DNS, never believed from outside. */
 bool directory_is_local(const struct directory *d, const char *domain);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "link/admin.h"
 #include "svcproto/directory.h"
 
 /*
@@ -40,6 +41,7 @@ static void on_down(void *arg, const char *why)
 
 	OBJ_CHECK(k, LINK_MAGIC);
 	k->up = false;
+	admin_link_down(links_admin(k->set), k);
 	log_warn("link", k->id, "down", "why=%s", log_escape(slice_str(why)));
 	links_link_down(k->set, k, why);
 }
@@ -124,6 +126,15 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	}
 }
 
+static void on_admin(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr)
+{
+	struct link *k = arg;
+	struct admin_args args = {v, nr};
+
+	OBJ_CHECK(k, LINK_MAGIC);
+	admin_asked(links_admin(k->set), k, request, command, &args);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send,
 	.up = on_up,
@@ -135,6 +146,7 @@ static const struct svc_link_ops engine_ops = {
 	.acked = on_acked,
 	.writable = on_writable,
 	.closed = on_closed,
+	.admin = on_admin,
 };
 
 struct link *link_new(struct links *set, const struct svc_hello *self, struct slice routing_id, const char *key)

@@ -10,6 +10,7 @@
 #include "common/zev.h"
 #include "link/link.h"
 #include "link/choose.h"
+#include "link/links_socket.h"
 
 /*
  * The set of a worker's links over one ROUTER. The routing id finds the link, the User-Id that ZAP set proves it, on every batch. A peer
@@ -19,14 +20,13 @@
 
 #define LINKS_MAX 4096
 #define BATCHES_A_TURN 64
-#define HIGH_WATER 2       /* batches in 0MQ, each way and peer */
-#define KERNEL_BYTES 32768 /* of the socket, each way */
 
 struct links {
 	struct loop *loop;
 	void *zsock, *monitor;
 	struct zev *zev, *zev_monitor;
 	struct directory *directory;
+	struct admin *admin;
 	struct svc_hello hello;
 	const struct links_ops *ops;
 	void *arg;
@@ -111,6 +111,7 @@ static void on_flush(void *arg)
 		}
 	}
 	reap_dead(ls);
+	admin_flushed(ls->admin);
 	arm_tick(ls);
 }
 
@@ -368,6 +369,22 @@ void links_recheck(struct links *ls)
 	links_touch(ls);
 }
 
+struct admin *links_admin(struct links *ls)
+{
+	return ls->admin;
+}
+
+void links_each(struct links *ls, void (*fn)(void *arg, const struct links_info *i), void *arg)
+{
+	for (size_t i = 0; i < ls->nr; i++) {
+		struct link *k = ls->v[i];
+		struct links_info info = {&k->peer, k->key, svc_link_nr_streams(k->engine), svc_link_queued_bytes(k->engine)};
+
+		if (k->up && !k->dead)
+			fn(arg, &info);
+	}
+}
+
 size_t links_nr_up(const struct links *ls)
 {
 	size_t n = 0;
@@ -379,51 +396,17 @@ size_t links_nr_up(const struct links *ls)
 
 /* --- birth and death ---------------------------------------------------- */
 
-static int set_int(void *zsock, int option, int value)
-{
-	return zmq_setsockopt(zsock, option, &value, sizeof value);
-}
-
-/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3; tests/live/fairness counts). Heartbeats notice
- * a silent peer within two seconds. */
-static int configure(struct links *ls, const struct links_options *o)
-{
-	void *z = ls->zsock;
-	int64_t max = SVC_BATCH_MAX;
-	int bad = 0;
-
-	bad |= set_int(z, ZMQ_LINGER, 200);
-	bad |= set_int(z, ZMQ_ROUTER_MANDATORY, 1);
-	bad |= set_int(z, ZMQ_ROUTER_HANDOVER, 0);
-	bad |= set_int(z, ZMQ_SNDHWM, HIGH_WATER);
-	bad |= set_int(z, ZMQ_RCVHWM, HIGH_WATER);
-	bad |= set_int(z, ZMQ_SNDBUF, KERNEL_BYTES);
-	bad |= set_int(z, ZMQ_RCVBUF, KERNEL_BYTES);
-	bad |= set_int(z, ZMQ_IPV6, 1);
-	bad |= set_int(z, ZMQ_HEARTBEAT_IVL, 500);
-	bad |= set_int(z, ZMQ_HEARTBEAT_TIMEOUT, 1500);
-	bad |= set_int(z, ZMQ_HEARTBEAT_TTL, 2000);
-	bad |= zmq_setsockopt(z, ZMQ_MAXMSGSIZE, &max, sizeof max);
-	bad |= set_int(z, ZMQ_CURVE_SERVER, 1);
-	bad |= zmq_setsockopt(z, ZMQ_CURVE_SECRETKEY, o->key->secret_z85, 40);
-	bad |= zmq_setsockopt(z, ZMQ_ZAP_DOMAIN, "link", 4);
-#ifdef ZMQ_ZAP_ENFORCE_DOMAIN /* a draft option in some builds; without it, that the ZAP thread runs before anything binds is what         \
-				 protects us */
-	bad |= set_int(z, ZMQ_ZAP_ENFORCE_DOMAIN, 1);
-#endif
-	return bad;
-}
-
 /* The monitor's pair runs inside the process: its name must be unique there. */
 static int watch_disconnects(struct links *ls, void *zmq_context)
 {
+	int none = 0;
 	char name[64];
 
 	snprintf(name, sizeof name, "inproc://links-%p", (void *)ls);
 	if (zmq_socket_monitor(ls->zsock, name, ZMQ_EVENT_DISCONNECTED) != 0)
 		return -1;
 	ls->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
-	if (ls->monitor == NULL || set_int(ls->monitor, ZMQ_LINGER, 0) != 0 || zmq_connect(ls->monitor, name) != 0)
+	if (ls->monitor == NULL || zmq_setsockopt(ls->monitor, ZMQ_LINGER, &none, sizeof none) != 0 || zmq_connect(ls->monitor, name) != 0)
 		return -1;
 	ls->zev_monitor = zev_new(ls->loop, ls->monitor, &monitor_ops, ls);
 	return ls->zev_monitor == NULL ? -1 : 0;
@@ -440,11 +423,12 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 	ls->ops = ops;
 	ls->arg = arg;
 	ls->by_routing_id = hash_new();
+	ls->admin = admin_new(o->loop, o->directory, &ops->admin, arg);
 	loop_task_init(&ls->flush, on_flush, ls);
 	loop_timer_init(ls->loop, &ls->tick, on_tick, ls);
 	loop_timer_init(ls->loop, &ls->probe, on_probe, ls);
-	ls->zsock = zmq_socket(o->zmq_context, ZMQ_ROUTER);
-	if (ls->zsock == NULL || configure(ls, o) != 0 || zmq_bind(ls->zsock, o->bind) != 0 ||
+	ls->zsock = links_socket_new(o->zmq_context, o->key);
+	if (ls->zsock == NULL || zmq_bind(ls->zsock, o->bind) != 0 ||
 	    zmq_getsockopt(ls->zsock, ZMQ_LAST_ENDPOINT, ls->endpoint, &n) != 0 || watch_disconnects(ls, o->zmq_context) != 0) {
 		snprintf(why, why_size, "cannot bind the service port %s: %s; choose another with --svc", o->bind,
 			 zmq_strerror(zmq_errno()));
@@ -460,6 +444,7 @@ void links_free(struct links *ls)
 {
 	if (ls == NULL)
 		return;
+	admin_free(ls->admin);
 	for (size_t i = 0; i < ls->nr; i++)
 		link_free(ls->v[i]);
 	free(ls->v);

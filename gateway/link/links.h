@@ -7,6 +7,7 @@
  */
 
 #include "common/loop.h"
+#include "link/admin.h"
 #include "svcproto/announcer.h"
 #include "svcproto/keys.h"
 #include "svcproto/link.h"
@@ -33,6 +34,7 @@ struct links_ops {
 	 * accept or refuse. */
 	void (*open_out)(void *arg, struct svc_stream *s, const struct svc_open *o);
 	void (*changed)(void *arg);    /* a link came up or went down */
+	struct admin_ops admin;        /* what administrators ask */
 };
 
 struct links_options {
@@ -59,6 +61,14 @@ void links_release(struct link_end *e, const char *condition, const char *text);
 void links_touch(struct links *ls);
 /* authorized_keys changed: links whose key lost its role are broken. */
 void links_recheck(struct links *ls);
+struct admin *links_admin(struct links *ls);
+/* Links that are up, one by one: what `services` and `status` show. fn must not end links. */
+struct links_info {
+	const struct svc_hello *peer;
+	const char *key;               /* Z85 */
+	size_t nr_streams, queued_bytes;
+};
+void links_each(struct links *ls, void (*fn)(void *arg, const struct links_info *i), void *arg);
 size_t links_nr_up(const struct links *ls);
 /* "domain a.example": may anybody registered take it? Registered with this type, by a key that may. */
 bool links_registered(struct links *ls, const char *domain, unsigned type);

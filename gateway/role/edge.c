@@ -30,6 +30,26 @@ static void on_timer(void *arg)
 	edge_kick(e);
 }
 
+static void make_stream(struct edge *e, const struct stream_params *p, const struct stream_ops *ops)
+{
+	e->stream = stream_new(p, ops, e, loop_now_ms(e->env->loop));
+	e->kind = p->role;
+	e->state_seen = e->counted = stream_state(e->stream);
+	e->env->counts[e->kind][e->counted]++;
+}
+
+/* The stream may have come to another state. */
+static void count_state(struct edge *e)
+{
+	enum stream_state state = stream_state(e->stream);
+
+	if (state == e->counted)
+		return;
+	e->env->counts[e->kind][e->counted]--;
+	e->env->counts[e->kind][state]++;
+	e->counted = state;
+}
+
 /* The stream's next deadline; an armed earlier one is left to fire and be set anew, so that a busy stream re-arms nothing. */
 static void arm(struct edge *e)
 {
@@ -66,6 +86,7 @@ static void feed(struct edge *e, struct slice in)
 	size_t used = 0;
 
 	stream_feed(e->stream, in, &used, loop_now_ms(e->env->loop));
+	count_state(e);
 	if (e->ended)
 		return;
 	/* RFC 6120 5.4.3.3: what came before the handshake does not survive it. */
@@ -99,6 +120,7 @@ static void on_resume(void *arg)
 
 	if (e->ended || e->stream == NULL)
 		return;
+	count_state(e);
 	if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream)) {
 		struct buf rest = e->rest;
 
@@ -224,8 +246,40 @@ void edge_init(struct edge *e, struct role_env *env, const char *role, const str
 	env->nr_edges++;
 }
 
+void edge_walk_begin(struct role_env *env, struct edge_walk *w)
+{
+	*w = (struct edge_walk){.env = env, .at = env->edges, .next = env->walks, .prev = &env->walks};
+	if (w->next != NULL)
+		w->next->prev = &w->next;
+	env->walks = w;
+}
+
+struct edge *edge_walk_next(struct edge_walk *w)
+{
+	struct edge *e = w->at;
+
+	w->at = e != NULL ? e->next : NULL;
+	return e;
+}
+
+void edge_walk_end(struct edge_walk *w)
+{
+	if (w->prev == NULL)
+		return;
+	*w->prev = w->next;
+	if (w->next != NULL)
+		w->next->prev = w->prev;
+	w->prev = NULL;
+}
+
 static void unlink_edge(struct edge *e)
 {
+	for (struct edge_walk *w = e->env->walks; w != NULL; w = w->next) {
+		if (w->at == e)
+			w->at = e->next;
+	}
+	if (e->stream != NULL)
+		e->env->counts[e->kind][e->counted]--;
 	*e->prev = e->next;
 	if (e->next != NULL)
 		e->next->prev = e->prev;
@@ -245,8 +299,7 @@ bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t 
 	e->conn = conn_accept(e->env->loop, fd, peer, len, &e->env->limits.conn, &conn_ops, e);
 	log_info(e->role, e->id, "accept", "address=%s port=%u tls=%s", conn_peer_text(e->conn), conn_peer_port(e->conn),
 		 p->direct_tls ? "direct" : "later");
-	e->stream = stream_new(p, ops, e, loop_now_ms(e->env->loop));
-	e->state_seen = stream_state(e->stream);
+	make_stream(e, p, ops);
 	if (p->direct_tls)
 		edge_op_start_tls(e);
 	else
@@ -265,8 +318,7 @@ bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len)
 
 void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops)
 {
-	e->stream = stream_new(p, ops, e, loop_now_ms(e->env->loop));
-	e->state_seen = stream_state(e->stream);
+	make_stream(e, p, ops);
 	arm(e);
 }
 
@@ -346,6 +398,7 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 	if (e->ended)
 		return;
 	e->ended = true;
+	count_state(e);
 	log_info(e->role, e->id, "close", "reason=%s%s%s seconds=%llu", close_word(r), detail ? " detail=" : "",
 		 detail ? log_escape(slice_str(detail)) : "", (unsigned long long)((loop_now_ms(e->env->loop) - e->since_ms) / 1000));
 	e->ops->ended(e, r, detail);

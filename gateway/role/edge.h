@@ -39,6 +39,8 @@ struct edge {
 	uint64_t id;
 	uint64_t since_ms;
 	enum stream_state state_seen;
+	enum stream_role kind;            /* of the stream */
+	enum stream_state counted;        /* in env->counts */
 	struct edge *next, **prev;        /* env->edges */
 };
 
@@ -57,6 +59,16 @@ void edge_authenticated(struct edge *e);          /* counts as negotiating no lo
 void edge_close(struct edge *e, enum close_reason r);
 /* Last act of gone(): frees the role object (of which e is the first member) at the turn's end. */
 void edge_free_later(struct edge *e);
+
+/* A walk over a worker's connections that may rest between turns: it meets each that was there when it began and still is, newest first. */
+struct edge_walk {
+	struct role_env *env;
+	struct edge *at;
+	struct edge_walk *next, **prev;   /* env->walks */
+};
+void edge_walk_begin(struct role_env *env, struct edge_walk *w);
+struct edge *edge_walk_next(struct edge_walk *w);   /* NULL: the end */
+void edge_walk_end(struct edge_walk *w);            /* idempotent */
 
 /* Ready-made entries for a role's struct stream_ops. */
 void edge_op_send(void *arg, struct slice bytes);

@@ -13,6 +13,7 @@
 #include "stream/stream.h"
 
 struct edge;
+struct edge_walk;
 
 struct role_limits {
 	struct stream_limits c2s, s2s_in, s2s_out;
@@ -36,6 +37,8 @@ struct role_env {
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
 	size_t nr_sessions;                  /* clients that are bound */
+	struct edge_walk *walks;             /* see role/edge.h */
+	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */
 	uint64_t next_id;
 	bool draining;
 	void (*drained)(void *arg);          /* the last edge went while draining */

@@ -453,6 +453,16 @@ void stream_start(struct stream *s, uint64_t now_ms)
 
 /* --- what is known ----------------------------------------------------------- */
 
+const char *stream_state_name(enum stream_state state)
+{
+	return state_names[state];
+}
+
+const char *stream_role_name(enum stream_role role)
+{
+	return role_names[role];
+}
+
 enum stream_state stream_state(const struct stream *s)
 {
 	return s->state;

@@ -136,6 +136,8 @@ void stream_close_with(struct stream *s, const char *condition, const char *text
 void stream_close_see_other_host(struct stream *s, const char *host);  /* after TLS only */
 
 enum stream_state stream_state(const struct stream *s);
+const char *stream_state_name(enum stream_state state);
+const char *stream_role_name(enum stream_role role);
 const struct jid *stream_jid(const struct stream *s);         /* C2S: bare after SASL, full after bind; empty before */
 const char *stream_local_domain(const struct stream *s);      /* the stream's to (accepting) or from (S2S_OUT), prepared; NULL before */
 const char *stream_peer_domain(const struct stream *s);       /* S2S: the other side's domain, prepared; NULL when unknown */
