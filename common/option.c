@@ -114,6 +114,23 @@ int option_read_addr(const char *text, struct option_addr *out)
 	return inet_pton(six ? AF_INET6 : AF_INET, out->host, binary) == 1 ? 0 : -ERR_SYNTAX;
 }
 
+bool option_is_endpoint(const char *text)
+{
+	static const char host_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:[]*";
+	const char *host = text + strlen("tcp://"), *colon = strrchr(text, ':');
+	uint64_t port;
+
+	if (strncmp(text, "tcp://", strlen("tcp://")) != 0 || colon <= host || strspn(host, host_letters) < (size_t)(colon - host))
+		return false;
+	return strcmp(colon, ":*") == 0 || (read_number(colon + 1, &port) == 0 && port <= UINT16_MAX);
+}
+
+static void set_text(char **to, const char *text)
+{
+	free(*to);
+	*to = mem_strdup(text);
+}
+
 static void set_number(const struct source *from, const char *text, uint64_t *out)
 {
 	const struct option_def *d = from->def;
@@ -130,8 +147,12 @@ static void set_value(const struct source *from, const char *text, void *out)
 
 	switch (from->def->type) {
 	case OPTION_STRING:
-		free(*(char **)to);
-		*(char **)to = mem_strdup(text);
+		set_text(to, text);
+		break;
+	case OPTION_ENDPOINT:
+		if (!option_is_endpoint(text))
+			option_wrong(from->prog, "%s wants tcp://HOST:PORT, not \"%s\"", from->name, text);
+		set_text(to, text);
 		break;
 	case OPTION_LIST:
 		list_add(to, slice_str(text));
@@ -165,7 +186,7 @@ static void set_whole(const struct source *from, const char *text, void *out)
 static void clear_fields(const struct option_program *prog, void *out)
 {
 	static const size_t sizes[] = {
-		[OPTION_STRING] = sizeof(char *), [OPTION_LIST] = sizeof(struct option_list), [OPTION_NUMBER] = sizeof(uint64_t),
+		[OPTION_STRING] = sizeof(char *), [OPTION_ENDPOINT] = sizeof(char *), [OPTION_LIST] = sizeof(struct option_list), [OPTION_NUMBER] = sizeof(uint64_t),
 		[OPTION_LISTEN] = sizeof(struct option_addr), [OPTION_LEVEL] = sizeof(enum log_level),
 	};
 
@@ -292,7 +313,7 @@ void option_free(const struct option_program *prog, void *out)
 	for (const struct option_def *d = prog->defs; d->flag; d++) {
 		char **text = field(d, out);
 
-		if (d->type == OPTION_STRING) {
+		if (d->type == OPTION_STRING || d->type == OPTION_ENDPOINT) {
 			free(*text);
 			*text = NULL;
 		} else if (d->type == OPTION_LIST) {

@@ -7,6 +7,7 @@
 
 enum option_type {
 	OPTION_STRING,   /* char *, owned */
+	OPTION_ENDPOINT, /* char *, owned: tcp://HOST:PORT for 0MQ to bind; HOST may be * or [ADDR6], PORT * or 0 to have one picked */
 	OPTION_LIST,     /* struct option_list: may be repeated; the environment's value is split at spaces and commas */
 	OPTION_NUMBER,   /* uint64_t within min..max */
 	OPTION_LISTEN,   /* struct option_addr: ADDR:PORT, [ADDR6]:PORT, or none */
@@ -51,6 +52,8 @@ void option_parse(const struct option_program *prog, void *out, int argc, char *
 _Noreturn void option_wrong(const struct option_program *prog, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* ADDR:PORT, [ADDR6]:PORT or none, as OPTION_LISTEN reads it. -ERR_SYNTAX. */
 MUST_CHECK int option_read_addr(const char *text, struct option_addr *out);
+/* tcp://HOST:PORT, as OPTION_ENDPOINT reads it. */
+MUST_CHECK bool option_is_endpoint(const char *text);
 void option_free(const struct option_program *prog, void *out);
 
 #endif

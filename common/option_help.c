@@ -105,6 +105,7 @@ void option_print_config(const struct option_program *prog, const void *out)
 
 		switch (d->type) {
 		case OPTION_STRING:
+		case OPTION_ENDPOINT:
 			if (*(char *const *)at)
 				printf("%s %s\n", d->flag, *(char *const *)at);
 			else

@@ -24,7 +24,7 @@ static void embed(struct cluster *c, const struct cluster_options *o)
 
 	c->registry = registry_server_start(&ro, why, sizeof why);
 	if (c->registry == NULL)
-		daemon_die("%s", why);
+		daemon_die("%s; choose another place with --registry-bind or --state-dir", why);
 	if (registry_server_publish_local(c->registry) != 0)
 		daemon_die("cannot write %s/registry", o->state_dir);
 	snprintf(where, sizeof where, "%s=%s", registry_server_endpoint(c->registry), registry_server_key(c->registry));

@@ -38,11 +38,11 @@ static const struct option_def defs[] = {
 	{"--s2s", "ADDR:PORT", OPTION_LISTEN, AT(s2s), "[::]:5269", NULL, "servers, STARTTLS", 0, 0},
 	{"--proxy-from", "CIDR", OPTION_LIST, AT(proxy_from), NULL, "nobody",
 	 "load balancers whose PROXY protocol headers are believed, and needed; may be repeated", 0, 0},
-	{"--svc", "ENDPOINT", OPTION_STRING, AT(svc), NULL, "tcp://127.0.0.1:5320; tcp://*:5320 with --registry",
+	{"--svc", "ENDPOINT", OPTION_ENDPOINT, AT(svc), NULL, "tcp://127.0.0.1:5320; tcp://*:5320 with --registry",
 	 "first worker's 0MQ endpoint for services; the next workers take the next ports", 0, 0},
 	{"--svc-advertise", "HOST", OPTION_STRING, AT(svc_advertise), NULL, "the address bound; the host name with tcp://*",
 	 "what is announced for --svc", 0, 0},
-	{"--registry-bind", "ENDPOINT", OPTION_STRING, AT(registry_bind), "tcp://127.0.0.1:5310", NULL,
+	{"--registry-bind", "ENDPOINT", OPTION_ENDPOINT, AT(registry_bind), "tcp://127.0.0.1:5310", NULL,
 	 "of the embedded registry; it publishes on the next port", 0, 0},
 	{"--registry", "ENDPOINT=KEY[,...]", OPTION_STRING, AT(registry), NULL, "embed one",
 	 "registries of a cluster to join, with their public keys", 0, 0},
@@ -191,22 +191,13 @@ static void fill_names(struct options *o)
 static void load_secret(struct gateway *g, unsigned char *out, size_t n)
 {
 	char path[4096];
-	FILE *f;
-	size_t got;
 
 	snprintf(path, sizeof path, "%s/master", g->o.state_dir);
-	f = fopen(path, "re");
-	if (f == NULL) {
-		mem_random(out, n);
-		f = fopen(path, "wxe");
-		if (f == NULL || fwrite(out, 1, n, f) != n || fclose(f) != 0)
-			daemon_die("cannot write %s; choose another folder with --state-dir", path);
-		return;
-	}
-	got = fread(out, 1, n, f);
-	fclose(f);
-	if (got != n)
-		daemon_die("%s is cut short; remove it to have it made anew", path);
+	mem_random(out, n);
+	if (access(path, F_OK) != 0 && svc_file_make(path, out, n) != 0)
+		daemon_die("cannot write %s; choose another folder with --state-dir", path);
+	if (svc_file_read(path, out, n) != 0)
+		daemon_die("%s is not %zu bytes that only its owner may read; remove it to have it made anew", path, n);
 }
 
 static void join_cluster(struct gateway *g)
@@ -360,6 +351,15 @@ static void stop(struct gateway *g)
 	option_free(&program, &g->o);
 }
 
+/* What the option table cannot say. Ends the process with status 2. */
+static void check_options(const struct options *o)
+{
+	struct option_addr server;
+
+	if (o->resolver != NULL && (option_read_addr(o->resolver, &server) != 0 || server.none))
+		option_wrong(&program, "--resolver wants a numeric ADDR:PORT, not \"%s\"", o->resolver);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct daemon_ops ops = {.terminate = on_terminate, .reload = on_reload};
@@ -369,6 +369,7 @@ int main(int argc, char **argv)
 	unsigned n;
 
 	option_parse(&program, &g.o, argc, argv, NULL, NULL);
+	check_options(&g.o);
 	read_proxy_from(&g);
 	log_set_level(g.o.log_level);
 	log_set_thread("main");
@@ -379,7 +380,7 @@ int main(int argc, char **argv)
 		g.o.state_dir = daemon_state_dir();
 	fill_names(&g.o);
 	if (daemon_make_dir(g.o.state_dir) != 0)
-		daemon_die("cannot make %s; choose another folder with --state-dir", g.o.state_dir);
+		daemon_die("cannot make %s: %s; choose another folder with --state-dir", g.o.state_dir, strerror(errno));
 	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	n = n < WORKERS_MAX ? n : WORKERS_MAX;
 	for (unsigned i = 0; i < n; i++) {

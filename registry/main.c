@@ -17,7 +17,7 @@ struct options {
 static const struct option_def defs[] = {
 	{"--state-dir", "DIR", OPTION_STRING, AT(state_dir), NULL, "/var/lib/ambrosia as root, else the user's state folder",
 	 "where registry.key is kept", 0, 0},
-	{"--bind", "ENDPOINT", OPTION_STRING, AT(bind), "tcp://*:5310", NULL, "for members; it publishes on the next port", 0, 0},
+	{"--bind", "ENDPOINT", OPTION_ENDPOINT, AT(bind), "tcp://*:5310", NULL, "for members; it publishes on the next port", 0, 0},
 	{"--authorized-keys", "FILE", OPTION_STRING, AT(authorized_keys), NULL, "authorized_keys in the state folder",
 	 "which key may do what; read again when it changes", 0, 0},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},

@@ -49,11 +49,11 @@ static int open_one(struct announcer *a, const struct announcer_options *o, cons
 	if (a->nr >= REG_SOURCES)
 		return SVCPROTO_E_INVALID;
 	if (n < 42 || p[n - 41] != '=')
-		return SVCPROTO_E_KEY;
+		return SVCPROTO_E_CONNECT;
 	memcpy(key, p + n - 40, 40);
 	key[40] = '\0';
 	if (!svc_key_text_ok(key))
-		return SVCPROTO_E_KEY;
+		return SVCPROTO_E_CONNECT;
 	return registry_open(&a->registries[a->nr], a, a->nr, o, p, n - 41, key);
 }
 

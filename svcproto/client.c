@@ -388,7 +388,7 @@ const char *svcproto_strerror(int error)
 	case SVCPROTO_E_KEY:
 		return "a key file is missing, malformed, or readable by others";
 	case SVCPROTO_E_CONNECT:
-		return "not an endpoint: write tcp://HOST:PORT=KEY";
+		return "not a registry: write tcp://HOST:PORT=KEY, the key with 40 letters";
 	case SVCPROTO_E_NOREGISTRY:
 		return "no registry: start the gateway first, or give --registry ENDPOINT=KEY";
 	case SVCPROTO_E_DENIED:

@@ -33,19 +33,20 @@ bool svc_key_text_ok(const char *z85)
 	return strnlen(z85, Z85_N + 1) == Z85_N && zmq_z85_decode(raw, z85) != NULL;
 }
 
+/* Root may read what belongs to the user that it is about to become. */
 static bool ours_alone(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_uid == geteuid() || geteuid() == 0) && (st.st_mode & 077) == 0;
 }
 
 /* Both lines, and a public key that belongs to the secret one. */
-static int key_parse(const char *text, size_t n, struct svc_key *k)
+static int key_parse(const char *text, struct svc_key *k)
 {
 	char public_again[Z85_N + 1];
 
-	if (n != KEY_FILE_N || text[Z85_N] != '\n' || text[2 * Z85_N + 1] != '\n')
+	if (text[Z85_N] != '\n' || text[2 * Z85_N + 1] != '\n')
 		return SVCPROTO_E_KEY;
 	memcpy(k->public_z85, text, Z85_N);
 	k->public_z85[Z85_N] = '\0';
@@ -58,19 +59,27 @@ static int key_parse(const char *text, size_t n, struct svc_key *k)
 	return SVCPROTO_E_KEY;
 }
 
+/* What is left to read decides too: a longer file is another file. */
+int svc_file_read(const char *path, void *p, size_t n)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char more;
+	bool ok = fd >= 0 && ours_alone(fd) && read(fd, p, n) == (ssize_t)n && read(fd, &more, 1) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : SVCPROTO_E_KEY;
+}
+
 int svc_key_load(const char *path, struct svc_key *k)
 {
-	char text[KEY_FILE_N + 1];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), rc = SVCPROTO_E_KEY;
-	ssize_t n;
+	char text[KEY_FILE_N];
+	int rc = svc_file_read(path, text, sizeof(text));
 
 	memset(k, 0, sizeof(*k));
-	if (fd < 0)
-		return SVCPROTO_E_KEY;
-	if (ours_alone(fd) && (n = read(fd, text, sizeof(text))) > 0)
-		rc = key_parse(text, (size_t)n, k);
+	if (rc == 0)
+		rc = key_parse(text, k);
 	explicit_bzero(text, sizeof(text));
-	close(fd);
 	return rc;
 }
 
@@ -92,6 +101,22 @@ static int write_aside(const char *path, char *aside, size_t aside_n, const void
 	return SVCPROTO_E_KEY;
 }
 
+/* The name is on the disk too. Not all file systems can do that, and then there is nothing to be done about it. */
+static void sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[4096] = ".";
+	int fd;
+
+	if (slash != NULL)
+		snprintf(folder, sizeof(folder), "%.*s/", (int)(slash - path), path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!fsync(fd);
+	close(fd);
+}
+
 int svc_file_make(const char *path, const void *p, size_t n)
 {
 	char aside[4096];
@@ -101,6 +126,8 @@ int svc_file_make(const char *path, const void *p, size_t n)
 		return rc;
 	rc = link(aside, path) == 0 ? 0 : SVCPROTO_E_KEY;
 	unlink(aside);
+	if (rc == 0)
+		sync_folder(path);
 	return rc;
 }
 
@@ -111,8 +138,10 @@ int svc_file_replace(const char *path, const void *p, size_t n)
 
 	if (rc != 0)
 		return rc;
-	if (rename(aside, path) == 0)
+	if (rename(aside, path) == 0) {
+		sync_folder(path);
 		return 0;
+	}
 	unlink(aside);
 	return SVCPROTO_E_KEY;
 }

@@ -16,6 +16,8 @@ int svc_key_save(const char *path, const struct svc_key *k);       /* never over
 int svc_key_load_or_make(const char *path, struct svc_key *k);
 void svc_key_wipe(struct svc_key *k);
 bool svc_key_text_ok(const char *z85);                              /* 40 characters of Z85 */
+/* Exactly n bytes from a file that is 0600 and ours (root may read what another user owns). SVCPROTO_E_KEY: it is not such a file. */
+int svc_file_read(const char *path, void *p, size_t n);
 /* A 0600 file with these bytes, whole or not at all: svc_file_make never over an existing one. */
 int svc_file_make(const char *path, const void *p, size_t n);
 int svc_file_replace(const char *path, const void *p, size_t n);

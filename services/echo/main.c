@@ -106,6 +106,15 @@ static void on_linked(void *arg, unsigned nr_gateways)
 	ready = ready || nr_gateways > 0;
 }
 
+/* What the option table cannot say. Ends the process with status 2. */
+static void check_options(const struct options *o)
+{
+	if (o->domains.nr == 0)
+		option_wrong(&program, "no domain: give --domain NAME");
+	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0)
+		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
+}
+
 static unsigned types_of(const struct options *o)
 {
 	unsigned types = o->types.nr == 0 ? SVCPROTO_CLIENT | SVCPROTO_SERVER : 0;
@@ -131,7 +140,7 @@ static void register_all(struct svcproto *sp, const struct options *o)
 		int rc = svcproto_register(sp, &r);
 
 		if (rc != 0)
-			daemon_die("--domain %s, --policy %s: %s", r.domain, r.policy, svcproto_strerror(rc));
+			daemon_die("--domain %s: %s", r.domain, svcproto_strerror(rc));
 	}
 }
 
@@ -152,10 +161,7 @@ int main(int argc, char **argv)
 	int rc;
 
 	option_parse(&program, &o, argc, argv, NULL, NULL);
-	if (o.domains.nr == 0) {
-		fprintf(stderr, "ambrosia-echo: no domain: give --domain NAME\n");
-		return 2;
-	}
+	check_options(&o);
 	log_set_level(o.level);
 	daemon_init();
 	if (o.state_dir == NULL)

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/option.h"
 #include "services/im/im.h"
+#include "xml/jid.h"
 
 struct options {
 	struct option_list domains;
@@ -318,7 +319,7 @@ static void start(struct app *a)
 {
 	char *state_dir = a->o.state_dir ? mem_strdup(a->o.state_dir) : daemon_state_dir();
 	if (daemon_make_dir(state_dir) < 0)
-		daemon_die("cannot make the state folder %s; name another with --state-dir", state_dir);
+		daemon_die("cannot make the state folder %s: %s; name another with --state-dir", state_dir, strerror(errno));
 	if (daemon_become_owner(state_dir) < 0)
 		daemon_die("cannot become the user that owns %s: %s; start as that user", state_dir, strerror(errno));
 	open_database(a, state_dir);
@@ -343,13 +344,15 @@ static void run(struct app *a)
 /* What the option table can't say. Ends the process with status 2. */
 static void check_options(const struct options *o)
 {
-	if (o->domains.nr == 0) {
-		fprintf(stderr, "ambrosia-im: no domain to serve; name one with --domain NAME\n");
-		exit(2);
-	}
-	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0) {
-		fprintf(stderr, "ambrosia-im: --policy is round-robin or hash, not %s\n", log_escape(slice_str(o->policy)));
-		exit(2);
+	if (o->domains.nr == 0)
+		option_wrong(&program, "no domain to serve; name one with --domain NAME");
+	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0)
+		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
+	for (size_t i = 0; i < o->domains.nr; i++) {
+		char *prepared = jid_prep_domain(slice_str(o->domains.v[i]));
+		if (!prepared)
+			option_wrong(&program, "--domain wants a domain name, not %s", log_escape(slice_str(o->domains.v[i])));
+		free(prepared);
 	}
 }
 

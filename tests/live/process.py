@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pwd
+import re
 import signal
 import socket
 import ssl
@@ -13,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from stack import BUILD, Test, accounts, arrives, authority, certificate, login, ready, run  # noqa: E402
 
 GATEWAY = f"{BUILD}/gateway/ambrosia-gateway"
+IM, ECHO = f"{BUILD}/services/im/ambrosia-im", f"{BUILD}/services/echo/ambrosia-echo"
 DOMAIN = "localhost"
 
 
@@ -36,9 +38,15 @@ def direct_serial(port, trust):
 
 
 def usage(test):
-    for args in (["--no-such-flag"], ["--c2s", "nowhere"], ["--workers", "many"], ["--log-level", "loud"], ["stray"]):
+    for args in (["--no-such-flag"], ["--c2s", "nowhere"], ["--workers", "many"], ["--log-level", "loud"], ["stray"], ["--svc", "nonsense"],
+                 ["--svc", "tcp://127.0.0.1:99999"], ["--registry-bind", "ipc:///x"], ["--resolver", "here"]):
         status, lines = once(GATEWAY, *args)
         test.check(f"{' '.join(args)}: status 2 and one line", status == 2 and len(lines) == 1)
+    for args in ([], ["--domain", "a b"], ["--domain", "a.example", "--policy", "nice"]):
+        for program in (IM, ECHO):
+            if program == IM or args[-1:] != ["a b"]:
+                status, lines = once(program, *args)
+                test.check(f"{os.path.basename(program)} {' '.join(args)}: status 2 and one line", status == 2 and len(lines) == 1)
     done = subprocess.run([GATEWAY, "--print-config"], capture_output=True, text=True, timeout=60)
     test.check("--print-config shows what is in force", done.returncode == 0 and "--stanza-max 262144" in done.stdout)
 
@@ -63,10 +71,32 @@ async def renewal(test, password, ports, gateway, trust, certs):
     await asyncio.sleep(0)
 
 
+def secrets(test, certs):
+    """What is not a whole and private master is not taken for one; --print-config knows every flag's variable."""
+    state = f"{test.folder}/other"
+    os.mkdir(state, 0o700)
+    for text, mode, how in ((b"short", 0o600, "cut short"), (bytes(32), 0o644, "readable by others")):
+        with open(os.open(f"{state}/master", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
+            f.write(text)
+        os.chmod(f"{state}/master", mode)
+        status, lines = once(*command(state, certs))
+        test.check(f"a master that is {how}: status 1 and one line", status == 1 and len(lines) == 1 and "/master" in lines[0])
+        os.unlink(f"{state}/master")
+    for program in (GATEWAY, IM, ECHO):
+        shown = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60).stdout
+        flags = [word[2:].upper().replace("-", "_") for word in re.findall(r"^  (--\S+) [A-Z]", shown, re.M)]
+        missing = [flag for flag in flags if f"AMBROSIA_{flag}]" not in shown]
+        test.check(f"{os.path.basename(program)}: each of {len(flags)} flags has its variable", len(flags) > 5 and not missing)
+    env = dict(os.environ, AMBROSIA_STANZA_MAX="70000", AMBROSIA_CERTS="/a /b")
+    shown = subprocess.run([GATEWAY, "--print-config"], capture_output=True, text=True, timeout=60, env=env).stdout.splitlines()
+    test.check("variables are in force", {"--stanza-max 70000", "--certs /a", "--certs /b"} <= set(shown))
+
+
 def main():
     test = Test("live.process")
     os.chmod(test.folder, 0o755)
     usage(test)
+    secrets(test, f"{test.folder}/none")
     env, passwords = accounts(test, DOMAIN, ("alice",))
     authority(test.folder, "ca")
     certs, trust = f"{test.folder}/certs", f"{test.folder}/ca.pem"

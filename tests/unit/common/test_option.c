@@ -7,7 +7,7 @@
 
 struct settings {
 	int before; /* an offset of 0 would hide mistakes */
-	char *name, *unset;
+	char *name, *unset, *endpoint;
 	struct option_list items, folders;
 	uint64_t number;
 	struct option_addr listen;
@@ -18,6 +18,7 @@ struct settings {
 static const struct option_def defs[] = {
 	{.flag = "--the-name", .arg = "NAME", .type = OPTION_STRING, .offset = AT(name), .def = "nobody", .help = "a name"},
 	{.flag = "--unset", .arg = "X", .type = OPTION_STRING, .offset = AT(unset), .def_text = "the machine's", .help = "not set"},
+	{.flag = "--endpoint", .arg = "ENDPOINT", .type = OPTION_ENDPOINT, .offset = AT(endpoint), .help = "an endpoint"},
 	{.flag = "--item", .arg = "ITEM", .type = OPTION_LIST, .offset = AT(items), .help = "an item"},
 	{.flag = "--folder", .arg = "DIR", .type = OPTION_LIST, .offset = AT(folders), .def = "/a,/b", .help = "a folder"},
 	{.flag = "--number", .arg = "N", .type = OPTION_NUMBER, .offset = AT(number), .def = "7", .min = 1, .max = 100,
@@ -182,6 +183,26 @@ static void test_addresses(void)
 	check_wrong(ARGS(A("--listen=5222")), "--listen wants a numeric ADDR:PORT");
 }
 
+static void test_endpoints(void)
+{
+	static const char *const right[] = {"tcp://127.0.0.1:5320", "tcp://*:*", "tcp://[::1]:0", "tcp://gw-1.example.org:65535"};
+	static const char *const wrong[] = {"", "tcp://", "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://:5320", "tcp://127.0.0.1:65536",
+					    "tcp://127.0.0.1:99999", "tcp://a b:1", "tcp://a/b:1", "ipc:///tmp/x:1", "tcp:127.0.0.1:1", "tcp://a:-1"};
+
+	for (size_t i = 0; i < ARRAY_LEN(right); i++)
+		CHECK(option_is_endpoint(right[i]));
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		CHECK(!option_is_endpoint(wrong[i]));
+		if (check_bad_)
+			fprintf(stderr, "with \"%s\"\n", wrong[i]);
+	}
+	parse(ARGS(A("--endpoint=tcp://[::1]:1")), NULL, NULL);
+	CHECK_STR(s.endpoint, "tcp://[::1]:1");
+	option_free(&program, &s);
+	CHECK(s.endpoint == NULL);
+	check_wrong(ARGS(A("--endpoint=nonsense")), "--endpoint wants tcp://HOST:PORT, not \"nonsense\"");
+}
+
 static void test_positional(void)
 {
 	char **rest;
@@ -223,7 +244,7 @@ static void test_print_config(void)
 {
 	child_run(&c, STDOUT_FILENO, parse_in_child, ARGS(A("--print-config"), A("--item=a"), A("--item=b"), A("--listen=[::1]:5")));
 	CHECK_EQ(c.status, 0);
-	CHECK_STR(c.text, "--the-name nobody\n--unset (the machine's)\n--item a\n--item b\n--folder /a\n--folder /b\n--number 7\n"
+	CHECK_STR(c.text, "--the-name nobody\n--unset (the machine's)\n--endpoint (not set)\n--item a\n--item b\n--folder /a\n--folder /b\n--number 7\n"
 			  "--listen [::1]:5\n--log-level info\n");
 	/* what follows is looked at all the same */
 	check_wrong(ARGS(A("--print-config"), A("--number=0")), "from 1 to 100");
@@ -249,6 +270,7 @@ int main(void)
 	RUN(test_environment);
 	RUN(test_wrong_usage);
 	RUN(test_addresses);
+	RUN(test_endpoints);
 	RUN(test_positional);
 	RUN(test_help);
 	RUN(test_version);

@@ -52,6 +52,33 @@ static void test_save_and_load(void)
 	unlink(path("a.key"));
 }
 
+/* Secrets: whole or not at all, and nobody else's business. */
+static void test_private_files(void)
+{
+	char four[4];
+
+	CHECK_EQ(svc_file_make(path("master"), "1234", 4), 0);
+	CHECK_EQ(mode_of("master"), 0600);
+	CHECK(svc_file_make(path("master"), "5678", 4) != 0);
+	CHECK_EQ(svc_file_read(path("master"), four, 4), 0);
+	CHECK(memcmp(four, "1234", 4) == 0);
+	CHECK_EQ(svc_file_read(path("master"), four, 3), SVCPROTO_E_KEY);
+	CHECK_EQ(svc_file_replace(path("master"), "123", 3), 0);
+	CHECK_EQ(mode_of("master"), 0600);
+	CHECK_EQ(svc_file_read(path("master"), four, 4), SVCPROTO_E_KEY);
+	CHECK_EQ(svc_file_read(path("master"), four, 3), 0);
+	chmod(path("master"), 0604);
+	CHECK_EQ(svc_file_read(path("master"), four, 3), SVCPROTO_E_KEY);
+	CHECK_EQ(svc_file_read(dir, four, 0), SVCPROTO_E_KEY);
+	CHECK_EQ(svc_file_read(path("missing"), four, 3), SVCPROTO_E_KEY);
+	chmod(path("master"), 0600);
+	if (geteuid() == 0) { /* the files of the user that root is about to become */
+		CHECK_EQ(chown(path("master"), 54321, 54321), 0);
+		CHECK_EQ(svc_file_read(path("master"), four, 3), 0);
+	}
+	unlink(path("master"));
+}
+
 static void test_malformed(void)
 {
 	struct svc_key a, b;
@@ -111,6 +138,7 @@ int main(void)
 	if (mkdtemp(dir) == NULL)
 		return 1;
 	RUN(test_save_and_load);
+	RUN(test_private_files);
 	RUN(test_malformed);
 	RUN(test_first_start);
 	CHECK(rmdir(dir) == 0);

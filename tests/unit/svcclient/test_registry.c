@@ -306,7 +306,7 @@ static void test_no_registry(void)
 	o.state_dir = c.dir;
 	o.registry = "tcp://127.0.0.1:1=short";
 	CHECK(svcproto_new(&o, &cb, NULL, &rc) == NULL);
-	CHECK_EQ(rc, SVCPROTO_E_KEY);
+	CHECK_EQ(rc, SVCPROTO_E_CONNECT);
 	o.registry = NULL;
 	o.key_file = "/nonexistent";
 	CHECK(svcproto_new(&o, &cb, NULL, &rc) == NULL);
