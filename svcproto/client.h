@@ -160,8 +160,10 @@ void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */
 void client_pairs_run(struct svcproto *sp);
 void client_pairs_free(struct svcproto *sp);
 
-/* client_reject.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it. Owned by the caller;
- * NULL: none is due, or no memory. */
+/* client_answer.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it, NULL: the stanza's own
+ * `from`. Owned by the caller; NULL: none is due, or no memory. */
 char *client_error_stanza(const char *xml, size_t n, const char *to, const char *type, const char *condition, size_t *out_n);
+/* The stanza with `to` and `from` of its start tag exchanged; owned by the caller. NULL: it is an answer itself, or no memory. */
+char *client_turn_around(const char *xml, size_t n, size_t *out_n);
 
 #endif

@@ -72,7 +72,7 @@ static const struct option_def defs[] = {
 };
 static const struct option_program program = { .name = "ambrosia-echo", .summary = "sends every message back to its sender", .defs = defs };
 
-static struct svcproto *running; /* for the signal handler */
+static struct svcproto *running; /* for the signal handler and echo.c */
 
 static void on_signal(int number)
 {
@@ -153,11 +153,10 @@ static void become_owner(const char *dir)
 
 int main(int argc, char **argv)
 {
-	struct svcproto_callbacks cb = { .linked = on_linked, .refused = on_refused, .log = on_log };
+	struct svcproto_callbacks cb = echo_callbacks;
 	struct sigaction stop = { .sa_handler = on_signal };
 	struct options o = { 0 };
 	struct svcproto_options so;
-	struct echo e = { 0 };
 	int rc;
 
 	option_parse(&program, &o, argc, argv, NULL, NULL);
@@ -167,16 +166,18 @@ int main(int argc, char **argv)
 	if (o.state_dir == NULL)
 		o.state_dir = daemon_state_dir();
 	become_owner(o.state_dir);
-	echo_set_callbacks(&cb);
+	cb.linked = on_linked;
+	cb.refused = on_refused;
+	cb.log = on_log;
 	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo" };
-	e.sp = running = svcproto_new(&so, &cb, &e, &rc);
-	if (e.sp == NULL)
+	running = svcproto_new(&so, &cb, &running, &rc);
+	if (running == NULL)
 		daemon_die("cannot start: %s", svcproto_strerror(rc));
-	register_all(e.sp, &o);
+	register_all(running, &o);
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
-	rc = svcproto_run(e.sp);
-	svcproto_free(e.sp);
+	rc = svcproto_run(running);
+	svcproto_free(running);
 	option_free(&program, &o);
 	return rc == 0 ? 0 : 1;
 }

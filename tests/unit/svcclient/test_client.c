@@ -140,6 +140,35 @@ static void test_rejected_stanza(void)
 	stop();
 }
 
+/* A stanza of a client goes back by its session, one of a server by a stream to it. */
+static void test_answers(void)
+{
+	const char *message = "<message from='me@a.example/here' to='x@y.example'>1</message>", *ping = "<iq from='me@a.example/here' type='get' id='1'/>";
+	struct svcproto_stanza st = { .xml = message, .length = strlen(message) };
+
+	start();
+	open_session();
+	CHECK_EQ(svcproto_send_back(s.sp, s.session, &st, 5), 0);
+	st = (struct svcproto_stanza){ .xml = ping, .length = strlen(ping) };
+	CHECK_EQ(svcproto_send_error(s.sp, s.session, &st, "cancel", "item-not-found", 6), 0);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	CHECK_STR(g.xml[0], "<message to='me@a.example/here' from='x@y.example'>1</message>");
+	CHECK_STR(g.xml[1], "<iq xmlns='jabber:client' type='error' to='me@a.example/here' id='1'><error type='cancel'>"
+			    "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
+	CHECK_EQ(svcproto_send_error(s.sp, s.session, &st, "cancel", "not<a>name", 0), SVCPROTO_E_INVALID);
+	CHECK_EQ(svcproto_send_back(s.sp, NULL, &st, 0), SVCPROTO_E_INVALID); /* no session and no domains */
+	CHECK_EQ(service_register(&s, "b.example", SVCPROTO_SERVER), 0);
+	st.remote_domain = "far.example";
+	st.local_domain = "b.example";
+	CHECK_EQ(svcproto_send_error(s.sp, NULL, &st, "cancel", "item-not-found", 7), 0);
+	CHECK(wait_for(&s.nr_delivered, 3));
+	CHECK_STR(g.out_from, "b.example");
+	CHECK_STR(g.out_to, "far.example");
+	st.local_domain = "c.example";
+	CHECK_EQ(svcproto_send_error(s.sp, NULL, &st, "cancel", "item-not-found", 8), SVCPROTO_E_DENIED);
+	stop();
+}
+
 /* Unacknowledged stanzas come back before the session ends. */
 static void test_gateway_dies(void)
 {
@@ -235,6 +264,7 @@ int main(void)
 	RUN(test_round_trip);
 	RUN(test_refusals);
 	RUN(test_rejected_stanza);
+	RUN(test_answers);
 	RUN(test_gateway_dies);
 	RUN(test_bound);
 	RUN(test_large);

@@ -1,6 +1,7 @@
 /*
- * The error stanza for a stanza that a gateway refused. It reads the start tag only, which the gateway's parser has found well-formed;
- * anything that does not look as it should gives no answer. Attribute values are copied as they stand, quotes and references included.
+ * Answers that are made of the stanza itself: sent back, or refused with an error. The start tag alone is read, which the gateway's parser
+ * has found well-formed; anything that does not look as it should gives no answer. Attribute values are copied as they stand, quotes and
+ * references included.
  */
 #include "svcproto/client.h"
 
@@ -16,7 +17,7 @@ struct text {
 };
 
 struct tag {
-	struct text name, to, id, type; /* values with their quotes; p NULL: absent */
+	struct text name, to, from, id, type; /* values with their quotes; p NULL: absent */
 };
 
 static bool is(struct text t, const char *s)
@@ -90,6 +91,8 @@ static bool read_tag(const char *p, size_t n, struct tag *t)
 			return false;
 		if (is(name, "to"))
 			t->to = value;
+		else if (is(name, "from"))
+			t->from = value;
 		else if (is(name, "id"))
 			t->id = value;
 		else if (is(name, "type"))
@@ -120,20 +123,31 @@ static bool answerable(const struct tag *t)
 	return is(t->name, "message") || is(t->name, "presence");
 }
 
+/* An address that is given, or the quoted one that the stanza came from. */
+static void put_to(FILE *f, const char *to, struct text from)
+{
+	if (to == NULL) {
+		fprintf(f, " to=%.*s", (int)from.n, from.p);
+		return;
+	}
+	fputs(" to='", f);
+	put_escaped(f, to);
+	fputc('\'', f);
+}
+
 char *client_error_stanza(const char *xml, size_t n, const char *to, const char *type, const char *condition, size_t *out_n)
 {
 	struct tag t;
 	char *out = NULL;
 	FILE *f;
 
-	if (!read_tag(xml, n, &t) || !answerable(&t))
+	if (!read_tag(xml, n, &t) || !answerable(&t) || (to == NULL && t.from.p == NULL))
 		return NULL;
 	f = open_memstream(&out, out_n);
 	if (f == NULL)
 		return NULL;
-	fprintf(f, "<%.*s xmlns='jabber:client' type='error' to='", (int)t.name.n, t.name.p);
-	put_escaped(f, to);
-	fputc('\'', f);
+	fprintf(f, "<%.*s xmlns='jabber:client' type='error'", (int)t.name.n, t.name.p);
+	put_to(f, to, t.from);
 	if (t.to.p != NULL)
 		fprintf(f, " from=%.*s", (int)t.to.n, t.to.p);
 	if (t.id.p != NULL)
@@ -144,4 +158,77 @@ char *client_error_stanza(const char *xml, size_t n, const char *to, const char 
 		return out;
 	free(out);
 	return NULL;
+}
+
+static char *put(char *out, const char *from, const char *to)
+{
+	return (char *)memcpy(out, from, (size_t)(to - from)) + (to - from);
+}
+
+char *client_turn_around(const char *xml, size_t n, size_t *out_n)
+{
+	char *out, *q;
+	const char *end = xml + n, *p = xml + 1, *copied = xml;
+	struct text name, value;
+	struct tag t;
+
+	if (!read_tag(xml, n, &t) || !answerable(&t))
+		return NULL;
+	out = q = malloc(n + 2); /* `to` alone becomes `from` */
+	if (out == NULL)
+		return NULL;
+	read_name(&p, end);
+	for (skip_space(&p, end); read_attribute(&p, end, &name, &value); skip_space(&p, end)) {
+		if (!is(name, "to") && !is(name, "from"))
+			continue;
+		q = put(q, copied, name.p);
+		q = is(name, "to") ? put(q, "from", "from" + 4) : put(q, "to", "to" + 2);
+		copied = name.p + name.n;
+	}
+	q = put(q, copied, end);
+	*out_n = (size_t)(q - out);
+	return out;
+}
+
+/* By the way it came; the answer is freed. */
+static int send_answer(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, char *answer, size_t n,
+		       uint64_t cookie)
+{
+	int rc = SVCPROTO_E_INVALID;
+
+	if (answer != NULL && s != NULL)
+		rc = svcproto_send(s, answer, n, cookie);
+	else if (answer != NULL && st->remote_domain != NULL)
+		rc = svcproto_send_server(sp, st->local_domain, st->remote_domain, answer, n, cookie);
+	free(answer);
+	return rc;
+}
+
+bool svcproto_stanza_is(const struct svcproto_stanza *st, const char *name)
+{
+	struct tag t;
+
+	return read_tag(st->xml, st->length, &t) && is(t.name, name);
+}
+
+int svcproto_send_back(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, uint64_t cookie)
+{
+	size_t n = 0;
+	char *answer = client_turn_around(st->xml, st->length, &n);
+
+	return send_answer(sp, s, st, answer, n, cookie);
+}
+
+int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, const char *type,
+			const char *condition, uint64_t cookie)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz-";
+	char *answer;
+	size_t n = 0;
+
+	if (strspn(type, letters) < strlen(type) || condition[0] == '\0' || strspn(condition, letters) < strlen(condition))
+		return SVCPROTO_E_INVALID;
+	answer = client_error_stanza(st->xml, st->length, NULL, type, condition, &n);
+
+	return send_answer(sp, s, st, answer, n, cookie);
 }
