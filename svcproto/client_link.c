@@ -316,6 +316,8 @@ uint64_t client_links_tick(struct svcproto *sp, bool *more)
 	close_gone(sp);
 	TAILQ_FOREACH(cl, &sp->links, all)
 		(void)link_tick(cl);
+	if (sp->cb->before_flush != NULL)
+		sp->cb->before_flush(sp->arg);
 	/* Only now: what one link's end made the service send may leave by another. */
 	TAILQ_FOREACH(cl, &sp->links, all)
 		if (svc_link_wants_flush(cl->engine))

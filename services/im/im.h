@@ -3,7 +3,8 @@
 
 /*
  * The core of the instant messaging service (RFC 6121): no sockets, no clock. What svcproto reports goes in between im_turn_begin() and
- * im_turn_end(), what is to be sent comes out through the ops. im_turn_end() commits what the turn stored and only then acknowledges.
+ * im_turn_end(), what is to be sent comes out through the ops. im_turn_end() commits what the turn stored and only then acknowledges. What
+ * was given to the ops may leave the process only after it: an answer says that something was stored just as an acknowledgement does.
  */
 
 #include <ambrosia/svcproto.h>

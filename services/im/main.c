@@ -92,7 +92,7 @@ struct app {
 	struct loop_timer timer;
 	struct svcproto *sp;
 	struct im *im;
-	bool ready, stopping, settled;
+	bool ready, stopping;
 	uint64_t stop_at_ms;
 };
 
@@ -151,6 +151,16 @@ static const struct im_ops core_ops = {
 	.send_server = op_send_server,
 	.ack = op_ack,
 };
+
+/* Commits the turn, then acknowledges; when the next one is due without input. */
+static uint64_t commit(struct app *a)
+{
+	uint64_t next;
+	if (im_turn_end(a->im, &next) < 0)
+		daemon_die("cannot write the database: %s; nothing that was acknowledged is lost: make room and start again",
+			   im_why(a->im));
+	return next;
+}
 
 /* svcproto's callbacks: all within a turn. */
 
@@ -220,6 +230,11 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 		log_event(levels[level], "svcproto", 0, "log", "%s", line);
 }
 
+static void on_before_flush(void *arg)
+{
+	(void)commit(arg);
+}
+
 static const struct svcproto_callbacks callbacks = {
 	.session_open = on_open,
 	.session_closed = on_closed,
@@ -228,6 +243,7 @@ static const struct svcproto_callbacks callbacks = {
 	.undeliverable = on_undeliverable,
 	.linked = on_linked,
 	.refused = on_refused,
+	.before_flush = on_before_flush,
 	.log = on_log,
 };
 
@@ -236,21 +252,15 @@ static const struct svcproto_callbacks callbacks = {
 static void turn(void *arg)
 {
 	struct app *a = arg;
-	uint64_t now = now_ms(), next;
+	uint64_t now = now_ms();
 	im_turn_begin(a->im, now, (int64_t)time(NULL));
 	int err = svcproto_dispatch(a->sp);
 	if (err < 0)
 		daemon_die("the link to the gateways ended: %s", svcproto_strerror(err));
-	if (im_turn_end(a->im, &next) < 0)
-		daemon_die("cannot write the database: %s; nothing that was acknowledged is lost: make room and start again",
-			   im_why(a->im));
-	if (a->stopping && (a->settled || now >= a->stop_at_ms)) {
+	uint64_t next = commit(a); /* what a link that broke while it was written to has brought */
+	if (a->stopping && (now >= a->stop_at_ms || im_nr_unacknowledged(a->im) == 0)) {
 		loop_stop(a->loop);
 		return;
-	}
-	if (a->stopping && im_nr_unacknowledged(a->im) == 0) {
-		a->settled = true; /* one more turn takes the last acknowledgements to the gateways */
-		next = now;
 	}
 	if (a->stopping && next > a->stop_at_ms)
 		next = a->stop_at_ms;

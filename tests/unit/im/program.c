@@ -3,6 +3,7 @@
 #include "tests/unit/svcclient/fake_gateway.h"
 
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -178,10 +179,36 @@ static void another_domain(void)
 	end();
 }
 
+/* The database can't be written: the program ends, and neither an acknowledgement nor an answer has told anybody that it was. */
+static void nobody_hears_what_is_not_stored(void)
+{
+	static const char set[] = "<iq xmlns='jabber:client' from='alice@a.example/one' type='set' id='r'><query xmlns='jabber:iq:roster'>"
+				  "<item jid='bob@b.example'/></query></iq>";
+	sqlite3 *db;
+	begin();
+	struct svc_stream *alice = login("alice@a.example", "one");
+	CHECK(wait_for(&g.acked_seq, 1));
+	unsigned stanzas = g.stanzas;
+	CHECK_EQ(sqlite3_open(cluster_path(&c, "im.sqlite"), &db), SQLITE_OK);
+	CHECK_EQ(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	CHECK(alice && svc_stream_send(alice, set, strlen(set), 0, NULL) == 0);
+	int status = -1;
+	CHECK(turn_until(&all, has_ended, &status, 10000));
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+	close(out);
+	for (int i = 0; i < 100; i++) /* what it sent before is still read */
+		fake_gateway_turn(&g), usleep(1000);
+	CHECK_EQ(g.stanzas, stanzas);
+	CHECK_EQ(g.acked_seq, 1);
+	sqlite3_close(db);
+	end();
+}
+
 int main(void)
 {
 	RUN(a_message_and_an_orderly_end);
 	RUN(acknowledged_survives_kill_9);
 	RUN(another_domain);
+	RUN(nobody_hears_what_is_not_stored);
 	return check_done("im.program");
 }

@@ -101,6 +101,24 @@ static void test_round_trip(void)
 	stop();
 }
 
+static void test_before_flush(void)
+{
+	start();
+	open_session();
+	s.answer = "<message>stored</message>";
+	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
+	while (s.answer != NULL && s.nr_flushes < 1000) /* one dispatch at a time; no other follows the one that answers */
+		fake_gateway_turn(&g), svcproto_dispatch(s.sp), usleep(1000);
+	CHECK_EQ(s.stanzas, 1);
+	CHECK_EQ(s.answered_in, s.nr_flushes);
+	for (int i = 0; i < 2000 && g.stanzas == 0; i++)
+		fake_gateway_turn(&g), usleep(1000);
+	CHECK_EQ(g.stanzas, 1);
+	CHECK_STR(g.xml[0], "<message>stored</message>");
+	CHECK_EQ(g.acked_seq, 1);
+	stop();
+}
+
 static void test_refusals(void)
 {
 	start();
@@ -262,6 +280,7 @@ static void test_close_with_pending_open(void)
 int main(void)
 {
 	RUN(test_round_trip);
+	RUN(test_before_flush);
 	RUN(test_refusals);
 	RUN(test_rejected_stanza);
 	RUN(test_answers);
