@@ -117,6 +117,13 @@ static void add_attrs(struct tag *t, const struct xml_head *h, struct slice from
 		add_attr(t, SLICE_NONE, SLICE("to"), to);
 }
 
+/* RFC 6120 section 8.1.5: what a stanza does not say itself is its stream's language, and the stream stays behind. */
+static void add_lang(struct tag *t, const struct xml_element *e)
+{
+	if (e->lang.n > 0 && xml_attr_get_ns(&e->head, NS_XML, "lang").p == NULL)
+		add_attr(t, SLICE("xml"), SLICE("lang"), e->lang);
+}
+
 int stanza_write(struct buf *out, const struct xml_element *e, const char *from_ns, const char *to_ns, struct slice from, struct slice to)
 {
 	struct tag t = {.out = out};
@@ -125,6 +132,7 @@ int stanza_write(struct buf *out, const struct xml_element *e, const char *from_
 	add_qname(&t, e->head.prefix, e->head.name);
 	add_decls(&t, e, from_ns, to_ns);
 	add_attrs(&t, &e->head, from, to);
+	add_lang(&t, e);
 	if (e->inner.n > 0) {
 		add(&t, SLICE(">"));
 		add(&t, e->inner);

@@ -151,7 +151,7 @@ static void on_start(void *arg, const char *name, const char **atts)
 static void element_done(struct xml_parser *p, int64_t inner_end, int64_t end)
 {
 	struct xml_element e = {.head = p->tag.head, .decls = p->tag.decls, .nr_decls = p->tag.nr_decls, .nr_own = p->tag.nr_own,
-				.nr_children = p->nr_children, .mixed_text = p->mixed_text};
+				.lang = p->header->lang, .nr_children = p->nr_children, .mixed_text = p->mixed_text};
 	e.raw = xml_window_bytes(&p->window, p->start, end);
 	if (inner_end > p->inner_start)
 		e.inner = (struct slice){e.raw.p + (p->inner_start - p->start), (size_t)(inner_end - p->inner_start)};

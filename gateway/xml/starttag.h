@@ -26,10 +26,10 @@ void xml_starttag_set(struct xml_starttag *t, const char *name, const char **att
 void xml_starttag_forget(struct xml_starttag *t);  /* keeps its memory for the next */
 void xml_starttag_clear(struct xml_starttag *t);
 
-/* What is kept of a stream header: its tag as received, and what it declares. One allocation, free() it. */
+/* What is kept of a stream header: its tag as received, its xml:lang, and what it declares. One allocation, free() it. */
 struct xml_header {
 	size_t nr_decls;
-	struct slice tag;
+	struct slice tag, lang;
 	struct xml_nsdecl decls[];
 };
 

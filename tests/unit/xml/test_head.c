@@ -64,6 +64,20 @@ static void same(const char *stream, const char *want)
 	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:x='urn:x' "                            \
 	"xmlns:y='urn:y&apos;&quot;'>"
 
+#define GERMAN "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang='de'>"
+
+/* The stream's language goes with the stanza, unless it has its own, even an empty one. */
+static void test_write_lang(void)
+{
+	struct rewrite r = {NS_CLIENT, NS_CLIENT, SLICE("a@b"), SLICE_NONE, "<m xmlns='jabber:client' from='a@b' xml:lang='de'/>"};
+	rewrite(GERMAN "<m/>", &r);
+	same(GERMAN "<m xml:lang='fr'/>", "<m xmlns='jabber:client' xml:lang='fr'/>");
+	same(GERMAN "<m xml:lang=''/>", "<m xmlns='jabber:client' xml:lang=''/>");
+	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang=''><m/>", "<m xmlns='jabber:client'/>");
+	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
+	     "xml:lang='de-Latn-DE-1996-x-one-of-our-own-and-long'><m/>", "<m xmlns='jabber:client'/>");
+}
+
 static void test_write_same(void)
 {
 	same(C2S "<message to='b'><body>hi</body></message>", "<message xmlns='jabber:client' to='b'><body>hi</body></message>");
@@ -335,6 +349,7 @@ static void test_parse_thread(void)
 int main(void)
 {
 	RUN(test_write_same);
+	RUN(test_write_lang);
 	RUN(test_write_converted);
 	RUN(test_write_inner_stays);
 	RUN(test_write_stamped);
