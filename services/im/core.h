@@ -186,6 +186,7 @@ void route_session(struct stanza *st, struct im_session *s); /* to one client, l
 
 /* message.c, offline.c, passing.c */
 void message_handle(struct stanza *st);
+bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped where it would have been stored */
 /* Stores a message with its delay stamp; the row, or 0 when there is too much. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);

@@ -12,6 +12,8 @@ static bool is_chat(const struct stanza *st)
 
 static void store(struct stanza *st, struct im_user *u, int64_t id, const struct jid *bare)
 {
+	if (!offline_wants(st->xml))
+		return;
 	if (!offline_store(st->im, id, bare, st->im->wall_s, st->xml)) {
 		error_reply(st, "service-unavailable");
 		return;

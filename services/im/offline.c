@@ -54,6 +54,22 @@ static int write_stored(struct buf *out, struct slice xml, const struct jid *use
 	return err ? err : buf_printf(out, "</%.*s>", (int)(name - 1), xml.p + 1);
 }
 
+/* XEP-0160: what somebody was typing (XEP-0085) is no news later; and a sender may say so of anything (XEP-0334). */
+bool offline_wants(struct slice xml)
+{
+	struct xml_tree *t = xml_tree_parse(xml, &im_xml_limits, NULL, 0);
+	struct xml_node *root = t ? xml_tree_root(t) : NULL;
+	bool states = false, others = false, refused = false;
+	for (struct xml_node *n = root ? root->child : NULL; n; n = n->next) {
+		bool state = strcmp(n->ns, "http://jabber.org/protocol/chatstates") == 0;
+		states |= state;
+		others |= !state && !xml_node_is(n, NS_CLIENT, "thread");
+		refused |= xml_node_is(n, "urn:xmpp:hints", "no-store");
+	}
+	xml_tree_free(t);
+	return !refused && (!states || others);
+}
+
 static bool has_room(struct im *im, int64_t user, size_t n)
 {
 	size_t nr, bytes;

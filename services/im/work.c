@@ -63,10 +63,14 @@ static void work_free(struct im_work *w)
 	free(w);
 }
 
-/* The message goes to offline storage, or back when that is full. False: it went back. */
+/* The message goes to offline storage, or back when that is full. False: it went back, or is not worth it. */
 static bool store_message(struct im_work *w)
 {
 	struct slice xml = {w->xml, w->xml_n};
+	if (!offline_wants(xml)) {
+		w->fallback = IM_DROP;
+		return false;
+	}
 	w->row = offline_store(w->im, w->user->id, &w->user->jid, w->at_s, xml);
 	if (!w->row) {
 		w->fallback = IM_DROP;

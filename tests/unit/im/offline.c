@@ -123,6 +123,40 @@ static void nobody_there(void)
 	}
 }
 
+#define STATE "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
+
+/* Who was typing is no news later (XEP-0160), and a sender may ask for nothing to be kept (XEP-0334); acknowledged all the same. */
+static void not_worth_keeping(void)
+{
+	static const struct { const char *inner; size_t rows; } cases[] = {
+		{STATE, 0},
+		{"<thread>t</thread>" STATE, 0},
+		{STATE "<body>hi</body>", 1},
+		{"<thread>t</thread>", 1},
+		{"<body>secret</body><no-store xmlns='urn:xmpp:hints'/>", 0},
+		{"<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", 1},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char xml[512];
+		begin();
+		struct client *bob = bob_arrives("two", "0");
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example' type='chat'>%s</message>",
+			 cases[i].inner);
+		uint64_t t = fake_from(alice, xml);
+		CHECK_EQ(fake_unread(&f, bob), 1); /* now it is news */
+		fake_logout(bob);
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(fake_rows(&f, "offline"), cases[i].rows);
+		t = fake_from(alice, xml);
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(fake_rows(&f, "offline"), 2 * cases[i].rows);
+		CHECK(!fake_next(&f, alice));
+		if (check_bad_)
+			fprintf(stderr, "  case %zu: %s\n", i, cases[i].inner);
+		fake_close(&f);
+	}
+}
+
 static void without_to_it_is_for_oneself(void)
 {
 	begin();
@@ -184,6 +218,7 @@ int main(void)
 	RUN(a_negative_priority_gets_none);
 	RUN(the_highest_priority_gets_it);
 	RUN(nobody_there);
+	RUN(not_worth_keeping);
 	RUN(without_to_it_is_for_oneself);
 	RUN(a_full_storage_bounces);
 	RUN(from_another_server);
