@@ -67,6 +67,18 @@ struct svc_refusal {
 	const char *text;        /* or NULL */
 	const char *see_other_host; /* or NULL */
 	bool stream_error;
+	bool counted;            /* of a resumption: the stream is or was there, and these are known */
+	uint32_t h;              /* how many stanzas of the client are handled (XEP-0198) */
+	uint32_t sent;           /* how many were sent to it */
+};
+
+/* A client that resumes (XEP-0198 section 5). Texts: NULL when absent. */
+struct svc_resume {
+	struct svc_id stream_id;
+	const char *bare_jid;    /* authenticated; must be the stream's */
+	const char *mechanism, *address;
+	bool secure;
+	uint32_t h;              /* what the client has handled */
 };
 
 struct svc_link_ops {

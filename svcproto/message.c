@@ -6,14 +6,14 @@
 
 #include <string.h>
 
-static int parse(const struct wire_frame *f, struct props_value v[PROP_COUNT])
+int message_parse(const struct wire_frame *f, struct props_value v[PROP_COUNT])
 {
 	const struct wire_rule *r = wire_rule(f->type);
 
 	return r == NULL ? WIRE_E_TYPE : props_parse(f->body, f->length, r->required, r->allowed, v);
 }
 
-static const char *text(struct message_text *t, const struct props_value *v)
+const char *message_text(struct message_text *t, const struct props_value *v)
 {
 	char *p = t->b + t->n;
 
@@ -34,7 +34,7 @@ static void copy_text(char *to, size_t max, const struct props_value *v)
 	to[n] = '\0';
 }
 
-static bool flag(const struct props_value *v)
+bool message_flag(const struct props_value *v)
 {
 	return v->p != NULL && v->p[0] == 1;
 }
@@ -90,7 +90,7 @@ void message_put_hello(struct props_writer *w, const struct message_hello *m)
 int message_get_hello(const struct wire_frame *f, struct message_hello *m)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
@@ -110,6 +110,8 @@ void message_put_welcome(struct props_writer *w, const struct message_welcome *m
 	}
 	props_put_u32(w, PROP_VERSION, m->version);
 	put_limits(w, &m->who);
+	if (m->streams_held > 0)
+		props_put_u32(w, PROP_STREAMS_HELD, m->streams_held);
 }
 
 int message_get_welcome(const struct wire_frame *f, struct message_welcome *m)
@@ -123,7 +125,7 @@ int message_get_welcome(const struct wire_frame *f, struct message_welcome *m)
 						PROP_UNACKED_BYTES_MAX,
 						PROP_STREAMS_MAX};
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
@@ -137,6 +139,7 @@ int message_get_welcome(const struct wire_frame *f, struct message_welcome *m)
 	m->version = props_u32(&v[PROP_VERSION]);
 	if (m->version < 1 || m->version > UINT8_MAX)
 		return WIRE_E_VALUE;
+	m->streams_held = v[PROP_STREAMS_HELD].p != NULL ? props_u32(&v[PROP_STREAMS_HELD]) : 0;
 	return get_limits(v, &m->who);
 }
 
@@ -148,12 +151,12 @@ void message_put_reset(struct props_writer *w, const char *reason)
 int message_get_reset(const struct wire_frame *f, struct message_text *t, const char **reason)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
-	*reason = text(t, &v[PROP_REASON]);
+	*reason = message_text(t, &v[PROP_REASON]);
 	return WIRE_OK;
 }
 
@@ -166,7 +169,7 @@ void message_put_ping(struct props_writer *w, const struct message_ping *m)
 int message_get_ping(const struct wire_frame *f, struct message_ping *m)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
@@ -205,20 +208,20 @@ static int open_complete(const struct svc_open *o)
 int message_get_open(const struct wire_frame *f, struct message_text *t, struct svc_open *o)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
 	o->kind = (enum svc_kind)props_u32(&v[PROP_KIND]);
 	memcpy(o->stream_id.b, v[PROP_STREAM_ID].p, sizeof(o->stream_id.b));
-	o->bare_jid = text(t, &v[PROP_BARE_JID]);
-	o->resource = text(t, &v[PROP_RESOURCE]);
-	o->mechanism = text(t, &v[PROP_MECHANISM]);
-	o->address = text(t, &v[PROP_ADDRESS]);
-	o->secure = flag(&v[PROP_SECURE]);
-	o->from_domain = text(t, &v[PROP_FROM_DOMAIN]);
-	o->to_domain = text(t, &v[PROP_TO_DOMAIN]);
+	o->bare_jid = message_text(t, &v[PROP_BARE_JID]);
+	o->resource = message_text(t, &v[PROP_RESOURCE]);
+	o->mechanism = message_text(t, &v[PROP_MECHANISM]);
+	o->address = message_text(t, &v[PROP_ADDRESS]);
+	o->secure = message_flag(&v[PROP_SECURE]);
+	o->from_domain = message_text(t, &v[PROP_FROM_DOMAIN]);
+	o->to_domain = message_text(t, &v[PROP_TO_DOMAIN]);
 	return open_complete(o);
 }
 
@@ -251,12 +254,12 @@ void message_put_accept(struct props_writer *w, const char *full_jid)
 int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
-	*full_jid = text(t, &v[PROP_FULL_JID]);
+	*full_jid = message_text(t, &v[PROP_FULL_JID]);
 	return WIRE_OK;
 }
 
@@ -267,21 +270,28 @@ void message_put_refuse(struct props_writer *w, const struct svc_refusal *r)
 	props_put_text(w, PROP_TEXT, r->text);
 	props_put_text(w, PROP_SEE_OTHER_HOST, r->see_other_host);
 	props_put_bool(w, PROP_STREAM_ERROR, r->stream_error);
+	if (!r->counted)
+		return;
+	props_put_u32(w, PROP_H, r->h);
+	props_put_u32(w, PROP_SENT_H, r->sent);
 }
 
 int message_get_refuse(const struct wire_frame *f, struct message_text *t, struct svc_refusal *r)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
-	r->type = text(t, &v[PROP_TYPE]);
-	r->condition = text(t, &v[PROP_CONDITION]);
-	r->text = text(t, &v[PROP_TEXT]);
-	r->see_other_host = text(t, &v[PROP_SEE_OTHER_HOST]);
-	r->stream_error = flag(&v[PROP_STREAM_ERROR]);
+	r->type = message_text(t, &v[PROP_TYPE]);
+	r->condition = message_text(t, &v[PROP_CONDITION]);
+	r->text = message_text(t, &v[PROP_TEXT]);
+	r->see_other_host = message_text(t, &v[PROP_SEE_OTHER_HOST]);
+	r->stream_error = message_flag(&v[PROP_STREAM_ERROR]);
+	r->counted = v[PROP_H].p != NULL && v[PROP_SENT_H].p != NULL;
+	r->h = r->counted ? props_u32(&v[PROP_H]) : 0;
+	r->sent = r->counted ? props_u32(&v[PROP_SENT_H]) : 0;
 	return r->condition[0] != '\0' ? WIRE_OK : WIRE_E_VALUE;
 }
 
@@ -301,13 +311,13 @@ void message_put_close(struct props_writer *w, const char *condition, const char
 int message_get_close(const struct wire_frame *f, struct message_text *t, const char **condition, const char **why)
 {
 	struct props_value v[PROP_COUNT];
-	int rc = parse(f, v);
+	int rc = message_parse(f, v);
 
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
-	*condition = text(t, &v[PROP_CONDITION]);
-	*why = text(t, &v[PROP_TEXT]);
+	*condition = message_text(t, &v[PROP_CONDITION]);
+	*why = message_text(t, &v[PROP_TEXT]);
 	return WIRE_OK;
 }
 
@@ -341,8 +351,8 @@ int message_get_reject(const uint8_t *p, size_t n, struct message_text *t, const
 	if (rc != WIRE_OK)
 		return rc;
 	t->n = 0;
-	*type = text(t, &v[PROP_TYPE]);
-	*condition = text(t, &v[PROP_CONDITION]);
+	*type = message_text(t, &v[PROP_TYPE]);
+	*condition = message_text(t, &v[PROP_CONDITION]);
 	*used = list + 2;
 	return WIRE_OK;
 }

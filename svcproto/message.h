@@ -22,10 +22,26 @@ struct message_welcome {
 	struct svc_hello who;
 	uint32_t version;
 	char refused[256]; /* "": welcome */
+	uint32_t streams_held; /* of earlier epochs: as many REATTACH follow */
 };
 
 struct message_ping {
 	uint64_t sent, received;
+};
+
+/* Where one side of a stream is, when it is attached anew. */
+struct message_position {
+	uint32_t generation;
+	uint32_t received, handled; /* stanzas of the other side: the last whole one, and the last of the unbroken row */
+	uint32_t credit;            /* bytes that the other side may send from here */
+};
+
+struct message_attached {
+	struct message_position at;
+	const char *full_jid; /* of a resumption, or NULL */
+	uint32_t acked;       /* of a resumption: the last stanza that the client has handled */
+	bool enabled;         /* the rest has meaning */
+	uint32_t base_to_service, base_to_gateway, resume_s;
 };
 
 /* Holds the NUL-terminated texts of one frame: each property costs more bytes on the wire than its text and a NUL. */
@@ -62,6 +78,24 @@ int message_get_open(const struct wire_frame *f, struct message_text *t, struct 
 int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid);
 int message_get_refuse(const struct wire_frame *f, struct message_text *t, struct svc_refusal *r);
 int message_get_close(const struct wire_frame *f, struct message_text *t, const char **condition, const char **text);
+
+/* Stream management and resumption (message_resume.c). */
+void message_put_enable(struct props_writer *w, uint32_t base_to_service, uint32_t resume_s);
+void message_put_enabled(struct props_writer *w, uint32_t base_to_gateway, uint32_t resume_s);
+void message_put_reattach(struct props_writer *w, const struct svc_id *id, const struct message_position *p);
+void message_put_resume(struct props_writer *w, const struct svc_resume *r);
+void message_put_attached(struct props_writer *w, const struct message_attached *a);
+int message_get_enable(const struct wire_frame *f, uint32_t *base_to_service, uint32_t *resume_s);
+int message_get_enabled(const struct wire_frame *f, uint32_t *base_to_gateway, uint32_t *resume_s);
+int message_get_reattach(const struct wire_frame *f, struct svc_id *id, struct message_position *p);
+int message_get_resume(const struct wire_frame *f, struct message_text *t, struct svc_resume *r);
+int message_get_attached(const struct wire_frame *f, struct message_text *t, struct message_attached *a);
+bool message_resume_fits(const struct svc_resume *r);
+
+/* What the getters share. */
+int message_parse(const struct wire_frame *f, struct props_value v[PROP_COUNT]);
+const char *message_text(struct message_text *t, const struct props_value *v); /* NULL when absent */
+bool message_flag(const struct props_value *v);
 
 int message_get_admin(const struct wire_frame *f, struct message_admin *m);
 

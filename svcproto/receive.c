@@ -313,7 +313,9 @@ const char *stream_input(struct svc_link *l, const struct wire_frame *f)
 		return on_accept(l, s, f);
 	case WIRE_REFUSE:
 		return on_refuse(l, s, f);
-	default:
+	case WIRE_CLOSE:
 		return on_close(s, f);
+	default: /* of resumption, which no stream of this engine has been offered */
+		return "a frame for a stream that does not have it";
 	}
 }

@@ -39,6 +39,36 @@ const struct svc_refusal sample_refusal = {
 	.stream_error = true,
 };
 
+const struct svc_refusal sample_too_high = {
+	.condition = "undefined-condition",
+	.text = "handled-count-too-high",
+	.stream_error = true,
+	.counted = true,
+	.h = 9,
+	.sent = 7,
+};
+
+const struct svc_resume sample_resume = {
+	.stream_id = { { 0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf } },
+	.bare_jid = "juliet@example.org",
+	.mechanism = "PLAIN",
+	.address = "192.0.2.8:50002",
+	.secure = true,
+	.h = 7,
+};
+
+const struct message_position sample_position = { .generation = 3, .received = 12, .handled = 10, .credit = 32768 };
+
+const struct message_attached sample_attached = {
+	.at = { .generation = 4, .received = 12, .handled = 12, .credit = 16384 },
+	.full_jid = "juliet@example.org/balcony",
+	.acked = 8,
+	.enabled = true,
+	.base_to_service = 2,
+	.base_to_gateway = 1,
+	.resume_s = 300,
+};
+
 static struct sample *add(struct sample *v, size_t *nr, const char *name, enum svc_side sender, uint64_t number)
 {
 	struct sample *s = &v[(*nr)++];
@@ -129,9 +159,43 @@ static size_t open_samples(struct sample *v, size_t nr)
 	return nr;
 }
 
+static size_t resume_samples(struct sample *v, size_t nr)
+{
+	struct message_welcome held = { .who = sample_hello, .version = 1, .streams_held = 2 };
+	struct message_attached again = { .at = sample_position };
+	uint8_t b[512];
+	struct props_writer w = { .p = b, .max = sizeof(b) };
+
+	message_put_welcome(&w, &held);
+	frame(add(v, &nr, "welcome-held", SVC_GATEWAY, 1), WIRE_WELCOME, 0, 0, 0, b, w.n);
+	w.n = 0;
+	message_put_refuse(&w, &sample_too_high);
+	frame(add(v, &nr, "refuse-too-high", SVC_SERVICE, 3), WIRE_REFUSE, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_enable(&w, 2, 600);
+	frame(add(v, &nr, "enable", SVC_GATEWAY, 5), WIRE_ENABLE, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_enabled(&w, 1, 300);
+	frame(add(v, &nr, "enabled", SVC_SERVICE, 5), WIRE_ENABLED, 0, 2, 0, b, w.n);
+	frame(add(v, &nr, "detach", SVC_GATEWAY, 6), WIRE_DETACH, 0, 2, 0, NULL, 0);
+	w.n = 0;
+	message_put_reattach(&w, &sample_open_client.stream_id, &sample_position);
+	frame(add(v, &nr, "reattach", SVC_GATEWAY, 1), WIRE_REATTACH, 0, 4, 0, b, w.n);
+	w.n = 0;
+	message_put_resume(&w, &sample_resume);
+	frame(add(v, &nr, "resume", SVC_GATEWAY, 2), WIRE_RESUME, 0, 6, 0, b, w.n);
+	w.n = 0;
+	message_put_attached(&w, &sample_attached);
+	frame(add(v, &nr, "attached-resumed", SVC_SERVICE, 2), WIRE_ATTACHED, 0, 6, 0, b, w.n);
+	w.n = 0;
+	message_put_attached(&w, &again);
+	frame(add(v, &nr, "attached", SVC_SERVICE, 2), WIRE_ATTACHED, 0, 4, 0, b, w.n);
+	return nr;
+}
+
 size_t samples_build(struct sample v[SAMPLES_MAX])
 {
-	size_t nr = admin_samples(v, open_samples(v, link_samples(v, 0))), prefix;
+	size_t nr = resume_samples(v, admin_samples(v, open_samples(v, link_samples(v, 0)))), prefix;
 	uint8_t b[512];
 	struct sample *s;
 

@@ -440,7 +440,7 @@ static const struct {
 	{ "critical flag", WIRE_CLOSE, 1, 2, 0, "", 0, "down a flag that this frame does not have" },
 	{ "optional flag", WIRE_CLOSE, 0x80, 2, 0, "", 0, "closed - - 0" },
 	{ "unknown frame", 0x7f, 0, 2, 0, "", 0, "down an unknown frame" },
-	{ "a later version's frame", WIRE_REATTACH, 0, 2, 0, "", 0, "down an unknown frame" },
+	{ "a later version's frame", 0x50, 0, 2, 0, "", 0, "down an unknown frame" },
 	{ "optional frame", 0x80, 0xff, 77, 9, "?", 1, "" },
 	{ "HELLO in the middle", WIRE_HELLO, 0, 0, 0, "", 0, "down HELLO, WELCOME or RESET within an epoch" },
 	{ "WELCOME by a service", WIRE_WELCOME, 0, 0, 0, "", 0, "down a frame that only the other side may send" },

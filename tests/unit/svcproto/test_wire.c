@@ -401,12 +401,81 @@ static void window_against_array(void)
 	window_in_clear(&w);
 }
 
+static void resumption_there_and_back(void)
+{
+	struct message_attached a;
+	struct message_position at;
+	struct message_welcome welcome;
+	struct message_text t;
+	struct svc_refusal refusal;
+	struct svc_resume r;
+	struct wire_frame f;
+	struct svc_id id;
+	uint32_t base, seconds;
+
+	f = body_of("welcome-held");
+	CHECK(message_get_welcome(&f, &welcome) == 0 && welcome.streams_held == 2);
+	f = body_of("welcome");
+	CHECK(message_get_welcome(&f, &welcome) == 0 && welcome.streams_held == 0);
+	f = body_of("refuse-too-high");
+	CHECK(message_get_refuse(&f, &t, &refusal) == 0 && refusal.counted && refusal.h == 9 && refusal.sent == 7 && refusal.stream_error);
+	f = body_of("refuse");
+	CHECK(message_get_refuse(&f, &t, &refusal) == 0 && !refusal.counted);
+	f = body_of("enable");
+	CHECK(message_get_enable(&f, &base, &seconds) == 0 && base == 2 && seconds == 600);
+	f = body_of("enabled");
+	CHECK(message_get_enabled(&f, &base, &seconds) == 0 && base == 1 && seconds == 300);
+	f = body_of("reattach");
+	CHECK(message_get_reattach(&f, &id, &at) == 0 && memcmp(&at, &sample_position, sizeof(at)) == 0);
+	CHECK(memcmp(&id, &sample_open_client.stream_id, sizeof(id)) == 0);
+	f = body_of("resume");
+	CHECK(message_get_resume(&f, &t, &r) == 0 && r.h == 7 && r.secure && memcmp(&r.stream_id, &sample_resume.stream_id, 16) == 0);
+	CHECK_STR(r.bare_jid, sample_resume.bare_jid);
+	CHECK_STR(r.mechanism, sample_resume.mechanism);
+	CHECK_STR(r.address, sample_resume.address);
+	f = body_of("attached-resumed");
+	CHECK(message_get_attached(&f, &t, &a) == 0 && a.enabled && a.acked == 8 && a.base_to_service == 2 && a.base_to_gateway == 1);
+	CHECK(a.resume_s == 300 && memcmp(&a.at, &sample_attached.at, sizeof(a.at)) == 0);
+	CHECK_STR(a.full_jid, sample_attached.full_jid);
+	f = body_of("attached");
+	CHECK(message_get_attached(&f, &t, &a) == 0 && !a.enabled && a.full_jid == NULL);
+	CHECK(memcmp(&a.at, &sample_position, sizeof(at)) == 0);
+}
+
+/* Half of what belongs together, and more credit than the sum may hold. */
+static void attached_is_whole(void)
+{
+	struct message_attached a;
+	struct message_text t;
+	uint8_t b[512];
+	struct wire_frame f = { .type = WIRE_ATTACHED, .stream = 2, .body = b };
+
+	for (int i = 0; i < 4; i++) {
+		struct message_attached half = { .at = sample_position };
+		struct props_writer w = { .p = b, .max = sizeof(b) };
+
+		if (i == 3)
+			half.at.credit = UINT32_C(1) << 31;
+		message_put_attached(&w, &half);
+		if (i == 0)
+			props_put_text(&w, PROP_FULL_JID, "a@b/c");
+		else if (i == 1)
+			props_put_u32(&w, PROP_RESUME_SECONDS, 1);
+		else if (i == 2)
+			props_put_u32(&w, PROP_BASE_TO_SERVICE, 1);
+		f.length = (uint32_t)w.n;
+		CHECK_EQ(message_get_attached(&f, &t, &a), i == 3 ? WIRE_E_VALUE : WIRE_E_MISSING);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	nr_samples = samples_build(samples);
 	if (argc > 1 && strcmp(argv[1], "--write") == 0)
 		return write_all();
 	RUN(golden_bytes);
+	RUN(resumption_there_and_back);
+	RUN(attached_is_whole);
 	RUN(samples_are_sound);
 	RUN(there_and_back);
 	RUN(administration_there_and_back);
