@@ -10,6 +10,7 @@ enum { DNS_NOERROR = 0, DNS_SERVFAIL = 2, DNS_NXDOMAIN = 3 };
 
 struct dns_srv {
 	uint16_t priority, weight, port;
+	uint16_t set;                     /* the caller's: which of several sets it came from */
 	char host[DNS_NAME_MAX];          /* lower case, without the last dot; "" for the root, which means no service */
 };
 

@@ -1,7 +1,9 @@
 #ifndef GATEWAY_NET_RESOLVE_H
 #define GATEWAY_NET_RESOLVE_H
 
-/* Where the servers of a domain are: SRV (RFC 2782), then addresses; libunbound inside the loop, forwarding to the system's resolvers only.
+/*
+ * Where the servers of a domain are: SRV for STARTTLS and for direct TLS (RFC 2782, XEP-0368), then addresses; libunbound inside the loop,
+ * forwarding to the system's resolvers only.
  */
 
 #include <sys/socket.h>
@@ -23,15 +25,16 @@ struct resolver_options {
 struct resolve_target {
 	char host[256];             /* A-labels, no trailing dot */
 	uint16_t port, priority, weight;
+	bool direct_tls;            /* XEP-0368 */
 	bool secure;                /* the whole chain to it was DNSSEC-secure */
 	struct sockaddr_storage addrs[8];
-	unsigned nr_addrs;          /* IPv6 first, with the port filled in */
+	unsigned nr_addrs;          /* IPv6 and IPv4 by turns, IPv6 first (RFC 8305 section 4), with the port filled in */
 };
 
 enum resolve_status {
 	RESOLVE_OK,
 	RESOLVE_NO_DOMAIN,          /* nothing there: remote-server-not-found */
-	RESOLVE_NO_SERVICE,         /* SRV says "." */
+	RESOLVE_NO_SERVICE,         /* SRV says ".", and offers no direct TLS either */
 	RESOLVE_TIMEOUT,            /* no answer in time, or servers failing: remote-server-timeout */
 	RESOLVE_BOGUS,              /* DNSSEC says bogus: never fall back */
 };
@@ -41,10 +44,9 @@ typedef void resolve_fn(void *arg, enum resolve_status status, const struct reso
 
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size);
 void resolver_free(struct resolver *r);      /* pending resolves end without a callback */
-/* service "_xmpp-server._tcp"; without SRV records: the domain's own addresses with default_port. IP-literal domains need no DNS. fn is
- * called later, never inside. */
-struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, const char *service, uint16_t default_port, resolve_fn *fn,
-			       void *arg);
+/* _xmpp-server._tcp and _xmpps-server._tcp, merged; with neither: the domain's own addresses and port 5269 (RFC 6120 section 3.2.2).
+ * IP-literal domains need no DNS. fn is called later, never inside. */
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, resolve_fn *fn, void *arg);
 void resolve_cancel(struct resolve *q);
 
 #endif

@@ -334,7 +334,7 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 	loop_timer_init(env->loop, &o->deadline, name ? on_deadline : on_hopeless, o);
 	loop_timer_set(&o->deadline, name ? env->limits.s2s_connect_ms : 0);
 	if (name != NULL)
-		o->resolve = resolve_server(env->resolver, name, "_xmpp-server._tcp", 5269, on_resolved, o);
+		o->resolve = resolve_server(env->resolver, name, on_resolved, o);
 	free(name);
 	return o;
 }

@@ -9,6 +9,7 @@
 #include "pair.h"
 
 #define S(domain) "_xmpp-server._tcp." domain
+#define D(domain) "_xmpps-server._tcp." domain
 
 static const struct fake_record zone[] = {
 	{S("two.example"), 33, "10 1 5270 x1.two.example", 0},
@@ -46,6 +47,25 @@ static const struct fake_record zone[] = {
 	{"many6.example", 28, "2001:db8::15", 0},
 	{"many6.example", 28, "2001:db8::16", 0},
 	{"many6.example", 1, "192.0.2.10", 0},
+	{S("both.example"), 33, "10 0 5269 x1.two.example", 0},
+	{D("both.example"), 33, "5 0 5270 x1.two.example", 0},
+	{D("both.example"), 33, "20 0 443 x2.two.example", 0},
+	{S("tlsonly.example"), 33, "0 0 0 .", 0},
+	{D("tlsonly.example"), 33, "1 1 5270 x1.two.example", 0},
+	{S("notls.example"), 33, "1 1 5269 x1.two.example", 0},
+	{D("notls.example"), 33, "0 0 0 .", 0},
+	{D("neither.example"), 33, "0 0 0 .", 0},
+	{"neither.example", 1, "192.0.2.12", 0},
+	{S("halfsets.example"), 33, "1 1 5269 x1.two.example", 0},
+	{D("halfsets.example"), 0, NULL, 2},
+	{S("otherhalf.example"), 0, NULL, 2},
+	{D("otherhalf.example"), 33, "1 1 5270 x1.two.example", 0},
+	{D("mutehalf.example"), 0, NULL, -1},
+	{S("mutehalf.example"), 33, "1 1 5269 x1.two.example", 0},
+	{D("muteplain.example"), 0, NULL, -1},
+	{"muteplain.example", 1, "192.0.2.13", 0},
+	{D("failplain.example"), 0, NULL, 2},
+	{"failplain.example", 1, "192.0.2.14", 0},
 	{S("odd.example"), 33, "1 1 0 plain.example", 0},
 	{"odd.example", 1, "192.0.2.11", 0},
 	{NULL, 0, NULL, 0},
@@ -98,7 +118,7 @@ static struct resolve *ask(const char *domain)
 {
 	nr_done = 0;
 	inside = true;
-	struct resolve *q = resolve_server(resolver, domain, "_xmpp-server._tcp", 5269, on_done, NULL);
+	struct resolve *q = resolve_server(resolver, domain, on_done, NULL);
 	inside = false;
 	return q;
 }
@@ -178,6 +198,48 @@ static void test_no_service(void)
 	end();
 }
 
+static void test_direct_tls(void)
+{
+	begin(&(struct resolver_options){0});
+	resolve("both.example");
+	CHECK_EQ(nr_targets, 3); /* one list, by priority */
+	CHECK(targets[0].direct_tls && !targets[1].direct_tls && targets[2].direct_tls);
+	CHECK_STR(text_of(0, 0), "[2001:db8::1]:5270");
+	CHECK_STR(text_of(1, 1), "192.0.2.1:5269");
+	CHECK_STR(targets[2].host, "x2.two.example");
+	resolve("tlsonly.example");
+	CHECK_EQ(nr_targets, 1);
+	CHECK(targets[0].direct_tls);
+	resolve("notls.example");
+	CHECK_EQ(nr_targets, 1);
+	CHECK(!targets[0].direct_tls);
+	/* no direct TLS is said, of STARTTLS nothing: RFC 6120 section 3.2.2 */
+	resolve("neither.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK(!targets[0].direct_tls);
+	CHECK_STR(text_of(0, 0), "192.0.2.12:5269");
+	end();
+}
+
+/* One set cannot be had: the other counts. */
+static void test_half_of_the_sets(void)
+{
+	static const char *const domains[] = {"halfsets.example", "otherhalf.example", "mutehalf.example"};
+
+	begin(&(struct resolver_options){0});
+	for (size_t i = 0; i < sizeof domains / sizeof domains[0]; i++) {
+		resolve(domains[i]);
+		CHECK_EQ(status, RESOLVE_OK);
+		CHECK_EQ(nr_targets, 1);
+		CHECK_EQ(targets[0].direct_tls, i == 1);
+	}
+	resolve("muteplain.example");
+	CHECK_STR(text_of(0, 0), "192.0.2.13:5269");
+	resolve("failplain.example");
+	CHECK_STR(text_of(0, 0), "192.0.2.14:5269");
+	end();
+}
+
 static void test_servers_fail(void)
 {
 	begin(&(struct resolver_options){0});
@@ -233,7 +295,8 @@ static void test_many_addresses(void)
 	CHECK_EQ(status, RESOLVE_OK);
 	CHECK_EQ(targets[0].nr_addrs, 5);
 	CHECK_EQ(targets[0].addrs[0].ss_family, AF_INET6);
-	CHECK_STR(text_of(0, 4), "192.0.2.10:5269");
+	CHECK_STR(text_of(0, 1), "192.0.2.10:5269"); /* RFC 8305 section 4: by turns */
+	CHECK_EQ(targets[0].addrs[2].ss_family, AF_INET6);
 	end();
 }
 
@@ -335,6 +398,8 @@ int main(void)
 	RUN(test_srv);
 	RUN(test_fallback);
 	RUN(test_no_service);
+	RUN(test_direct_tls);
+	RUN(test_half_of_the_sets);
 	RUN(test_servers_fail);
 	RUN(test_timeout);
 	RUN(test_grace);
