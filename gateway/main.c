@@ -22,7 +22,7 @@
 
 struct options {
 	char *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
-	struct option_addr c2s, c2s_direct, s2s;
+	struct option_addr c2s, c2s_direct, s2s, s2s_direct;
 	struct option_list certs, proxy_from;
 	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
 	enum log_level log_level;
@@ -36,6 +36,7 @@ static const struct option_def defs[] = {
 	{"--c2s", "ADDR:PORT", OPTION_LISTEN, AT(c2s), "[::]:5222", NULL, "clients, STARTTLS", 0, 0},
 	{"--c2s-direct", "ADDR:PORT", OPTION_LISTEN, AT(c2s_direct), "[::]:5223", NULL, "clients, direct TLS", 0, 0},
 	{"--s2s", "ADDR:PORT", OPTION_LISTEN, AT(s2s), "[::]:5269", NULL, "servers, STARTTLS", 0, 0},
+	{"--s2s-direct", "ADDR:PORT", OPTION_LISTEN, AT(s2s_direct), "[::]:5270", NULL, "servers, direct TLS", 0, 0},
 	{"--proxy-from", "CIDR", OPTION_LIST, AT(proxy_from), NULL, "nobody",
 	 "load balancers whose PROXY protocol headers are believed, and needed; may be repeated", 0, 0},
 	{"--svc", "ENDPOINT", OPTION_ENDPOINT, AT(svc), NULL, "tcp://127.0.0.1:5320; tcp://*:5320 with --registry",
@@ -77,7 +78,7 @@ struct gateway {
 	struct auth_pool *auth;
 	struct worker *workers[WORKERS_MAX];
 	unsigned nr_workers, nr_left;
-	uint16_t port_c2s, port_c2s_direct, port_s2s;
+	uint16_t port_c2s, port_c2s_direct, port_s2s, port_s2s_direct;
 	bool draining;
 };
 
@@ -322,8 +323,8 @@ static void start_sasl(struct gateway *g, const unsigned char *secret)
 
 static void print_ready(const struct gateway *g)
 {
-	daemon_ready("c2s=%u c2s-direct=%u s2s=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
-		     worker_svc_endpoint(g->workers[0]), g->cluster.registries);
+	daemon_ready("c2s=%u c2s-direct=%u s2s=%u s2s-direct=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
+		     g->port_s2s_direct, worker_svc_endpoint(g->workers[0]), g->cluster.registries);
 }
 
 /* A user database that hangs has threads of ours for as long as it likes, and must not hold up the end. Everything that others may see was
@@ -387,6 +388,7 @@ int main(int argc, char **argv)
 		sockets[i].c2s = bind_one(&g.o.c2s, &g.port_c2s, "--c2s");
 		sockets[i].c2s_direct = bind_one(&g.o.c2s_direct, &g.port_c2s_direct, "--c2s-direct");
 		sockets[i].s2s = bind_one(&g.o.s2s, &g.port_s2s, "--s2s");
+		sockets[i].s2s_direct = bind_one(&g.o.s2s_direct, &g.port_s2s_direct, "--s2s-direct");
 	}
 	load_secret(&g, secret, sizeof secret);
 	start_sasl(&g, secret);

@@ -34,7 +34,7 @@ struct worker {
 	struct member *member;
 	struct loop_timer patience;
 	struct commands *commands;
-	struct listener *c2s, *c2s_direct, *s2s;
+	struct listener *c2s, *c2s_direct, *s2s, *s2s_direct;
 	struct proxy_door *doors[DOORS_MAX];
 	size_t nr_doors;
 	char name[16];
@@ -60,7 +60,14 @@ static void on_s2s(void *arg, int fd, const struct sockaddr *peer, socklen_t len
 {
 	struct worker *w = arg;
 
-	s2s_in_accept(&w->env, fd, peer, len);
+	s2s_in_accept(&w->env, fd, peer, len, false);
+}
+
+static void on_s2s_direct(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
+{
+	struct worker *w = arg;
+
+	s2s_in_accept(&w->env, fd, peer, len, true);
 }
 
 static struct listener *listen_on(struct worker *w, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len))
@@ -221,6 +228,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->c2s = listen_on(w, o->sockets.c2s, on_c2s);
 	w->c2s_direct = listen_on(w, o->sockets.c2s_direct, on_c2s_direct);
 	w->s2s = listen_on(w, o->sockets.s2s, on_s2s);
+	w->s2s_direct = listen_on(w, o->sockets.s2s_direct, on_s2s_direct);
 	return w;
 fail:
 	worker_free(w);
@@ -281,7 +289,8 @@ static void close_listeners(struct worker *w)
 	listener_free(w->c2s);
 	listener_free(w->c2s_direct);
 	listener_free(w->s2s);
-	w->c2s = w->c2s_direct = w->s2s = NULL;
+	listener_free(w->s2s_direct);
+	w->c2s = w->c2s_direct = w->s2s = w->s2s_direct = NULL;
 	while (w->nr_doors > 0)
 		proxy_door_free(w->doors[--w->nr_doors]);
 }

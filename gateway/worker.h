@@ -13,7 +13,7 @@
 struct worker;
 
 /* Descriptors that main bound before it dropped its privileges; -1: that listener is off. */
-struct worker_sockets { int c2s, c2s_direct, s2s; };
+struct worker_sockets { int c2s, c2s_direct, s2s, s2s_direct; };
 
 struct worker_options {
 	unsigned number;                    /* from 0 */

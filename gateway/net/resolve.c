@@ -1,6 +1,7 @@
 /*
- * The servers of a domain: both sets of SRV records, merged and put in order, then AAAA and A of each target, all at once and under one deadline of ours. Each step only
- * notes what came; what follows from it is decided in a task at the turn's end, since answers may come inside the call that asks.
+ * The servers of a domain: both sets of SRV records, merged and put in order, then AAAA and A of each target, all at once and under one
+ * deadline of ours. Each step only notes what came; what follows from it is decided in a task at the turn's end, since answers may come
+ * inside the call that asks.
  */
 #include "net/resolve.h"
 

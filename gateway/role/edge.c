@@ -145,7 +145,9 @@ static void on_tls_done(void *arg)
 	if (e->ended)
 		return;
 	log_info(e->role, e->id, "tls", "version=%s cipher=%s", SSL_get_version(conn_ssl(e->conn)), SSL_get_cipher(conn_ssl(e->conn)));
-	if (e->stream != NULL)
+	if (e->tls_first)
+		stream_start(e->stream, loop_now_ms(e->env->loop));
+	else
 		stream_tls_done(e->stream, loop_now_ms(e->env->loop));
 	edge_kick(e);
 }
@@ -205,15 +207,18 @@ static void on_closed(void *arg, enum conn_end why, const char *text)
 	e->ops->gone(e);
 }
 
-/* An edge that connected has its own connected(): s2s_out starts the stream there, by ops of its own through edge_start. */
 static void on_connected(void *arg)
 {
 	struct edge *e = edge_of(arg);
 
-	if (e->stream != NULL && !e->ended) {
+	if (e->ended)
+		return;
+	if (e->tls_first)
+		edge_op_start_tls(e);
+	else
 		stream_start(e->stream, loop_now_ms(e->env->loop));
-		edge_kick(e);
-	}
+	edge_kick(e);
+	e->ops->connected(e);
 }
 
 static const struct conn_ops conn_ops = {
@@ -318,6 +323,7 @@ bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len)
 
 void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops)
 {
+	e->tls_first = p->direct_tls;
 	make_stream(e, p, ops);
 	arm(e);
 }

@@ -13,6 +13,7 @@
 #define EDGE_MAGIC 0x45444745u
 
 struct edge_ops {
+	void (*connected)(struct edge *e);                /* edge_connect only: TCP stands */
 	void (*drained)(struct edge *e);                  /* output is low again */
 	void (*acked)(struct edge *e, uint64_t pos);      /* the peer's TCP has everything up to pos */
 	/* The stream ended, the connection is being closed. Let go of links and questions here. */
@@ -26,6 +27,7 @@ struct edge_ops {
 struct edge {
 	uint32_t magic;
 	bool ended, paused, tls_running, negotiating;
+	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
 	struct role_env *env;
 	struct conn *conn;
 	struct stream *stream;
@@ -50,7 +52,7 @@ void edge_init(struct edge *e, struct role_env *env, const char *role, const str
 MUST_CHECK bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t len, const struct stream_params *p,
 			    const struct stream_ops *ops);
 MUST_CHECK bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len);
-/* The stream of an edge that connected. */
+/* The stream of an edge that connects; it starts by itself, with direct TLS behind that. */
 void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops);
 /* After anything that may have answered a question of the stream or changed its state. */
 void edge_kick(struct edge *e);

@@ -405,7 +405,8 @@ static SSL *make_ssl(struct edge *e)
 {
 	const char *to = stream_local_domain(e->stream);
 	char *hint = to != NULL ? jid_domain_ascii(slice_str(to)) : NULL;
-	SSL *ssl = tls_store_ssl(e->env->tls, TLS_S2S_IN, hint, NULL, NULL);
+	/* no stream yet: direct TLS */
+	SSL *ssl = tls_store_ssl(e->env->tls, TLS_S2S_IN, hint, NULL, to == NULL ? "xmpp-server" : NULL);
 
 	free(hint);
 	return ssl;
@@ -455,9 +456,9 @@ static const struct edge_ops edge_ops = {
 	.make_ssl = make_ssl,
 };
 
-void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len)
+void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len, bool direct_tls)
 {
-	struct stream_params p = {.role = STREAM_S2S_IN, .limits = &env->limits.s2s_in};
+	struct stream_params p = {.role = STREAM_S2S_IN, .limits = &env->limits.s2s_in, .direct_tls = direct_tls};
 	struct s2s_in *in = NEW(struct s2s_in);
 
 	edge_init(&in->e, env, "s2s-in", &edge_ops);

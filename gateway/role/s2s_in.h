@@ -7,6 +7,6 @@
 #include "role/env.h"
 
 /* Takes fd. */
-void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len);
+void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len, bool direct_tls);
 
 #endif

@@ -1,7 +1,7 @@
 #ifndef GATEWAY_ROLE_S2S_OUT_H
 #define GATEWAY_ROLE_S2S_OUT_H
 
-/* One connection to a remote server, for one pair of domains: sends its stanzas, or asks it to verify a dialback key. Frees itself. */
+/* A way to a remote server, for one pair of domains: sends its stanzas, or asks it to verify a dialback key. Frees itself. */
 
 #include "role/env.h"
 
@@ -27,7 +27,7 @@ struct s2s_out_ops {
 	void (*verified)(void *arg, enum stream_verdict v);
 };
 
-/* Begins: DNS, connections to each address in turn, TLS, authentication. Callbacks come later, never inside. */
+/* Begins: DNS, connections to its addresses (net/race.h) until one does, TLS, authentication. Callbacks come later, never inside. */
 struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
 			    void *arg);
 void s2s_out_send(struct s2s_out *o, struct slice xml);          /* established; jabber:server */

@@ -142,7 +142,8 @@ def direct_tls(ca):
 def play(test, env, how, password, state, user=None, preexec=None):
     gateway = start(test, env, "gateway", [], user, preexec)
     ports = ready(gateway)
-    test.check(f"{how}: the ports are the standards' own", (ports["c2s"], ports["c2s-direct"], ports["s2s"]) == ("5222", "5223", "5269"))
+    test.check(f"{how}: the ports are the standards' own", [ports[name] for name in ("c2s", "c2s-direct", "s2s", "s2s-direct")] ==
+               ["5222", "5223", "5269", "5270"])
     im = start(test, env, "im", ["--domain", DOMAIN], user, preexec)
     ready(im)
     named = re.search(r" self-signed file=(\S+)", log_of(test, "gateway"))
@@ -151,7 +152,7 @@ def play(test, env, how, password, state, user=None, preexec=None):
     test.check(f"{how}: direct TLS verifies the same certificate", direct_tls(named.group(1)) == "TLSv1.3")
     who = {"Uid": (uids(gateway), uids(im))}
     if preexec:
-        test.check(f"{how}: it listens on 0.0.0.0", listens_on_ipv4_alone(5222) and listens_on_ipv4_alone(5269))
+        test.check(f"{how}: it listens on 0.0.0.0", all(listens_on_ipv4_alone(port) for port in (5222, 5269, 5270)))
     for name in ("im", "gateway"):
         test.check(f"{how}: {name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     return who["Uid"]

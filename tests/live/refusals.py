@@ -3,11 +3,10 @@
 directions, against a small server of the test's own."""
 import asyncio
 import os
-import ssl
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import Test, accounts, arrives, authority, certificate, login, run  # noqa: E402
+from stack import Test, accounts, arrives, login, run  # noqa: E402
 import fake  # noqa: E402
 import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
@@ -28,28 +27,6 @@ ERRORS = {
     "none.example": "remote-server-not-found",    # SRV says "."
     "absent.example": "remote-server-not-found",    # no such name
 }
-
-
-class Pki:
-    """An authority that the gateway trusts, one that it doesn't, and TLS contexts with certificates of theirs."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        authority(folder, "our-ca")
-        authority(folder, "stranger-ca")
-        certificate(folder, "our-ca", OURS, f"{folder}/our-certs")
-
-    def context(self, server, domain, ca="our-ca", **how):
-        """As the domain; None: shows no certificate."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE if server else ssl.CERT_REQUIRED
-        context.load_verify_locations(f"{self.folder}/our-ca.pem")
-        if domain is not None:
-            into = f"{self.folder}/{domain}-{ca}-{len(how)}"
-            certificate(self.folder, ca, domain, into, **how)
-            context.load_cert_chain(f"{into}/{domain}.crt", f"{into}/{domain}.key")
-        return context
 
 
 async def says_nothing(wire):
@@ -261,7 +238,7 @@ def main():
     peers.into_namespace()
     test = Test("live.refusals")
     env, passwords = accounts(test, OURS, ("juliet",))
-    run(test, story(test, env, passwords, Pki(test.folder)))
+    run(test, story(test, env, passwords, fake.Pki(test.folder)))
     for name in ("im", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()

@@ -3,6 +3,9 @@ import asyncio
 import ssl
 from xml.etree.ElementTree import XMLPullParser
 
+from peers import OURS
+from stack import authority, certificate
+
 NS_TLS, NS_SASL, NS_DIALBACK = "urn:ietf:params:xml:ns:xmpp-tls", "urn:ietf:params:xml:ns:xmpp-sasl", "jabber:server:dialback"
 NS_STREAM_ERRORS, NS_STREAMS = "urn:ietf:params:xml:ns:xmpp-streams", "http://etherx.jabber.org/streams"
 HEADER = ("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' xmlns:stream='http://etherx.jabber.org/streams' "
@@ -74,10 +77,11 @@ class Wire:
 
 class Server:
     """The server of one domain on a port of its own. `context` is its TLS (None: it offers none), `features` what it offers then. What came is in `stanzas`;
-    `answer_result` and `answer_verify` are coroutines over (attributes, text) and give the type of the answer; `before` may take the connection instead."""
+    `answer_result` and `answer_verify` are coroutines over (attributes, text) and give the type of the answer; `before` may take the connection instead. `direct`: TLS
+    comes first."""
 
-    def __init__(self, domain, context, features=DIALBACK, before=None):
-        self.domain, self.context, self.features, self.before = domain, context, features, before
+    def __init__(self, domain, context, features=DIALBACK, before=None, direct=False):
+        self.domain, self.context, self.features, self.before, self.direct = domain, context, features, before, direct
         self.stanzas, self.errors = asyncio.Queue(), asyncio.Queue()
         self.heard = []                                   # names of elements, in order
         self.answer_result = self.answer_verify = self.say_valid
@@ -87,8 +91,8 @@ class Server:
     async def say_valid(_attributes, _key):
         return "valid"
 
-    async def start(self, address):
-        self.listener = await asyncio.start_server(self.serve, address, 0)
+    async def start(self, address, port=0):
+        self.listener = await asyncio.start_server(self.serve, address, port, ssl=self.context if self.direct else None)
         self.port = self.listener.sockets[0].getsockname()[1]
         return self
 
@@ -97,12 +101,19 @@ class Server:
         try:
             if self.before is not None:
                 await self.before(wire)
+            elif self.direct:
+                self.alpn = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+                if await self.reopen(wire, self.features):
+                    await self.go_on(wire)
             elif await self.open(wire):
-                while await self.step(wire):
-                    pass
+                await self.go_on(wire)
         except (ConnectionError, ssl.SSLError):
             self.heard.append("broken")
         wire.close()
+
+    async def go_on(self, wire):
+        while await self.step(wire):
+            pass
 
     async def open(self, wire):
         """True once the stream stands, behind TLS."""
@@ -164,6 +175,12 @@ class Dialler:
         await self.header()
         return self
 
+    async def open_direct(self, address, context):
+        """With TLS first."""
+        self.wire = Wire(*await asyncio.open_connection(*address, ssl=context, server_hostname=self.to))
+        await self.header()
+        return self
+
     async def header(self):
         self.wire.send(HEADER.format(self.domain, self.to, "ignored"))
         self.id = (await self.wire.expect("open"))["id"]
@@ -188,3 +205,25 @@ class Dialler:
 
     def close(self):
         self.wire.close()
+
+
+class Pki:
+    """An authority that the gateway trusts, one that it doesn't, and TLS contexts with certificates of theirs."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        authority(folder, "our-ca")
+        authority(folder, "stranger-ca")
+        certificate(folder, "our-ca", OURS, f"{folder}/our-certs")
+
+    def context(self, server, domain, ca="our-ca", **how):
+        """As the domain; None: shows no certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE if server else ssl.CERT_REQUIRED
+        context.load_verify_locations(f"{self.folder}/our-ca.pem")
+        if domain is not None:
+            into = f"{self.folder}/{domain}-{ca}-{len(how)}"
+            certificate(self.folder, ca, domain, into, **how)
+            context.load_cert_chain(f"{into}/{domain}.crt", f"{into}/{domain}.key")
+        return context

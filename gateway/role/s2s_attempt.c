@@ -1,0 +1,257 @@
+#include "role/s2s_attempt.h"
+
+#include <stdlib.h>
+
+#include "auth/extern.h"
+#include "common/log.h"
+#include "role/edge.h"
+
+/*
+ * Connecting, TLS before the stream (XEP-0368) or inside it, and what the stream machine asks. No plaintext, ever: the stream machine ends
+ * a stream to a server that offers no TLS. The connection outlives its owner's interest for as long as closing takes.
+ */
+
+#define ATTEMPT_MS 8000
+
+struct s2s_attempt {
+	struct edge e;                   /* first */
+	struct s2s_attempt_params p;
+	const struct s2s_attempt_ops *ops;
+	void *arg;                       /* NULL once let go */
+	bool established;
+	struct loop_timer timer;
+};
+
+static struct s2s_attempt *attempt_of(void *arg)
+{
+	OBJ_CHECK((struct edge *)arg, EDGE_MAGIC);
+	return arg;
+}
+
+/* --- what the stream asks ------------------------------------------------- */
+
+static bool op_host_known(void *arg, const char *domain)
+{
+	(void)arg;
+	(void)domain;
+	return true;
+}
+
+static bool op_own_certificate(void *arg)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+	char *name = a->arg != NULL ? jid_domain_ascii(slice_str(a->p.from)) : NULL;
+	bool has = name != NULL && tls_store_has(a->e.env->tls, name);
+
+	free(name);
+	return has;
+}
+
+static void op_make_key(void *arg, struct slice stream_id, char *out)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	ASSERT(a->arg != NULL);
+	dialback_key(a->e.env->dialback_secret, sizeof a->e.env->dialback_secret, a->p.to, a->p.from, stream_id, out);
+}
+
+/*
+ * Dialback is allowed (the default policy), so a certificate that proves nothing (self-signed, expired, an authority unknown here) is noted
+ * and the stream goes on. One that is to be trusted and names another domain does prove something: that this is not whom we dialled.
+ */
+static bool op_peer_acceptable(void *arg)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+	SSL *ssl = conn_ssl(a->e.conn);
+	X509 *cert = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
+	const char *why = NULL;
+	bool trusted = cert != NULL && tls_peer_trusted(ssl, &why);
+	bool named = cert != NULL && a->arg != NULL && extern_cert_is_domain(cert, a->p.to);
+
+	X509_free(cert);
+	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
+	return named || !trusted;
+}
+
+static void op_established(void *arg)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	if (a->arg == NULL)
+		return;
+	log_info("s2s-out", a->e.id, "established", "from=%s to=%s tls=%s", log_escape(slice_str(a->p.from)),
+		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls");
+	a->established = true;
+	loop_timer_cancel(&a->timer);
+	a->ops->established(a->arg, a);
+}
+
+static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	if (a->arg != NULL)
+		a->ops->verified(a->arg, from, to, id, v);
+}
+
+/* A server stream carries stanzas one way; what comes the other way was never agreed (no XEP-0288). */
+static void op_stanza(void *arg, const struct xml_element *el)
+{
+	(void)el;
+	edge_close(&attempt_of(arg)->e, CLOSE_NOT_AUTHORIZED);
+}
+
+static const struct stream_ops stream_ops = {
+	.send = edge_op_send,
+	.start_tls = edge_op_start_tls,
+	.host_known = op_host_known,
+	.own_certificate = op_own_certificate,
+	.make_key = op_make_key,
+	.peer_acceptable = op_peer_acceptable,
+	.stanza = op_stanza,
+	.db_verified = op_db_verified,
+	.established = op_established,
+	.closed = edge_op_closed,
+};
+
+/* --- the connection ------------------------------------------------------- */
+
+static SSL *make_ssl(struct edge *e)
+{
+	struct s2s_attempt *a = attempt_of(e);
+	char *to, *from;
+	SSL *ssl;
+
+	if (a->arg == NULL)
+		return NULL;
+	to = jid_domain_ascii(slice_str(a->p.to));
+	from = jid_domain_ascii(slice_str(a->p.from));
+	ssl = to ? tls_store_ssl(e->env->tls, TLS_S2S_OUT, to, from, a->p.direct_tls ? "xmpp-server" : NULL) : NULL;
+	free(to);
+	free(from);
+	return ssl;
+}
+
+static void edge_connected(struct edge *e)
+{
+	struct s2s_attempt *a = attempt_of(e);
+
+	if (a->arg != NULL)
+		a->ops->connected(a->arg, a);
+}
+
+static void edge_drained(struct edge *e)
+{
+	struct s2s_attempt *a = attempt_of(e);
+
+	if (a->arg != NULL)
+		a->ops->drained(a->arg);
+}
+
+static void edge_acked(struct edge *e, uint64_t pos)
+{
+	struct s2s_attempt *a = attempt_of(e);
+
+	if (a->arg != NULL)
+		a->ops->acked(a->arg, pos);
+}
+
+static void end(struct s2s_attempt *a, enum close_reason r, const char *detail)
+{
+	void *arg = a->arg;
+
+	loop_timer_cancel(&a->timer);
+	a->arg = NULL;
+	if (arg != NULL)
+		a->ops->ended(arg, a, r, detail);
+}
+
+static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
+{
+	end(attempt_of(e), r, detail);
+}
+
+static const struct edge_ops edge_ops = {
+	.connected = edge_connected,
+	.drained = edge_drained,
+	.acked = edge_acked,
+	.ended = edge_ended,
+	.gone = edge_free_later,
+	.make_ssl = make_ssl,
+};
+
+/* The next address does not wait until a silent server has been taken leave of. */
+static void on_timer(void *arg)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	edge_close(&a->e, CLOSE_TIMEOUT_NEGOTIATION);
+	end(a, CLOSE_TIMEOUT_NEGOTIATION, NULL);
+}
+
+/* --- what the owner says -------------------------------------------------- */
+
+struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attempt_params *p, const struct s2s_attempt_ops *ops, void *arg)
+{
+	struct stream_params sp = {
+		.role = STREAM_S2S_OUT,
+		.limits = &env->limits.s2s_out,
+		.direct_tls = p->direct_tls,
+		.from = p->from,
+		.to = p->to,
+		.verify_only = p->verify_only,
+	};
+	socklen_t len = p->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	struct s2s_attempt *a = NEW(struct s2s_attempt);
+
+	edge_init(&a->e, env, "s2s-out", &edge_ops);
+	loop_timer_init(env->loop, &a->timer, on_timer, a);
+	if (!edge_connect(&a->e, (const struct sockaddr *)&p->addr, len)) {
+		free(a);
+		return NULL;
+	}
+	a->p = *p;
+	a->ops = ops;
+	a->arg = arg;
+	edge_start(&a->e, &sp, &stream_ops);
+	loop_timer_set(&a->timer, ATTEMPT_MS);
+	return a;
+}
+
+unsigned s2s_attempt_number(const struct s2s_attempt *a)
+{
+	return a->p.number;
+}
+
+void s2s_attempt_send(struct s2s_attempt *a, struct slice xml)
+{
+	conn_send(a->e.conn, xml);
+	stream_sent(a->e.stream, loop_now_ms(a->e.env->loop));
+	conn_watch_acks(a->e.conn);
+}
+
+void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key)
+{
+	stream_send_db_verify(a->e.stream, a->p.from, a->p.to, id, key);
+	edge_kick(&a->e);
+}
+
+uint64_t s2s_attempt_position(const struct s2s_attempt *a)
+{
+	return conn_position(a->e.conn);
+}
+
+bool s2s_attempt_full(const struct s2s_attempt *a)
+{
+	return conn_full(a->e.conn);
+}
+
+/* Without a stream there is nobody to take leave of. */
+void s2s_attempt_release(struct s2s_attempt *a)
+{
+	if (a == NULL)
+		return;
+	a->arg = NULL;
+	loop_timer_cancel(&a->timer);
+	edge_close(&a->e, CLOSE_DONE);
+}

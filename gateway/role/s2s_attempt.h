@@ -1,0 +1,41 @@
+#ifndef GATEWAY_ROLE_S2S_ATTEMPT_H
+#define GATEWAY_ROLE_S2S_ATTEMPT_H
+
+/*
+ * One connection, and the stream on it, to one address of a remote server. Whoever tries several (s2s_out) decides what follows. Frees
+ * itself.
+ */
+
+#include "role/env.h"
+
+struct s2s_attempt;
+
+struct s2s_attempt_ops {
+	void (*connected)(void *arg, struct s2s_attempt *a);       /* TCP */
+	void (*established)(void *arg, struct s2s_attempt *a);
+	/* Over; also when the time for negotiating is. a is not to be used from here on. detail: static, or NULL. */
+	void (*ended)(void *arg, struct s2s_attempt *a, enum close_reason r, const char *detail);
+	void (*acked)(void *arg, uint64_t pos);
+	void (*drained)(void *arg);
+	void (*verified)(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v);
+};
+
+struct s2s_attempt_params {
+	const char *from, *to;      /* prepared; borrowed until it ended or was released */
+	bool verify_only, direct_tls;
+	struct sockaddr_storage addr;
+	unsigned number;            /* the owner's */
+};
+
+/* Connects. NULL when the system refuses at once. Callbacks come later, never inside. */
+struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attempt_params *p, const struct s2s_attempt_ops *ops, void *arg);
+unsigned s2s_attempt_number(const struct s2s_attempt *a);
+/* Established: */
+void s2s_attempt_send(struct s2s_attempt *a, struct slice xml);
+void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key);
+uint64_t s2s_attempt_position(const struct s2s_attempt *a);
+bool s2s_attempt_full(const struct s2s_attempt *a);
+/* Lets go of it, closing what there is; no callback follows. Takes NULL. */
+void s2s_attempt_release(struct s2s_attempt *a);
+
+#endif
