@@ -8,7 +8,7 @@
 #include "registry/server.h"
 
 struct options {
-	char *state_dir, *bind, *authorized_keys;
+	char *state_dir, *bind, *authorized_keys, *master;
 	enum log_level log_level;
 };
 
@@ -20,12 +20,13 @@ static const struct option_def defs[] = {
 	{"--bind", "ENDPOINT", OPTION_ENDPOINT, AT(bind), "tcp://*:5310", NULL, "for members; it publishes on the next port", 0, 0},
 	{"--authorized-keys", "FILE", OPTION_STRING, AT(authorized_keys), NULL, "authorized_keys in the state folder",
 	 "which key may do what; read again when it changes", 0, 0},
+	{"--master", "FILE", OPTION_STRING, AT(master), NULL, "master in the state folder, made where it is missing",
+	 "the secret that the gateways' shared keys are derived from; the same at every registry", 0, 0},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
 
-static const struct option_program program = {
-	.name = "ambrosia-registry", .summary = "tells gateways and services of a cluster about each other", .defs = defs};
+static const struct option_program program = {"ambrosia-registry", "tells gateways and services of a cluster about each other", defs};
 
 struct program {
 	struct options o;
@@ -48,7 +49,7 @@ static void on_reload(void *arg)
 static void start(struct program *p)
 {
 	struct registry_server_options o = {
-		.bind = p->o.bind, .state_dir = p->o.state_dir, .authorized_keys = p->o.authorized_keys};
+		.bind = p->o.bind, .state_dir = p->o.state_dir, .authorized_keys = p->o.authorized_keys, .master = p->o.master};
 	char why[400] = "";
 
 	p->zmq = o.zmq_context = zmq_ctx_new();

@@ -1,13 +1,10 @@
 /*
- * The registry's thread: two sockets around the table. Whoever speaks is known by the User-Id that ZAP set, never by its routing id.
- * Nothing is kept for a member that does not read: what its socket does not take is dropped, and it asks again.
+ * The registry's thread: two sockets around the table, and the file of authorised keys. Its requests are in requests.c.
  */
-#include "registry/server.h"
+#include "registry/server_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,34 +15,11 @@
 #include <zmq.h>
 
 #include "common/log.h"
-#include "registry/authorized_keys.h"
-#include "registry/publish.h"
-#include "registry/sockets.h"
-#include "registry/watch.h"
 
 #define BUDGET 500
 #define REBIND_MS 500
 
-struct registry_server {
-	struct registry_sockets sockets;
-	struct watch watch;           /* authorized_keys on disk */
-	struct zap *zap;              /* borrowed */
-	struct registry_table *table; /* the thread's, once it runs */
-	struct authorized_keys keys;  /* text in force */
-	struct svc_key key;
-	struct publisher publisher;
-	struct reg_message in, out;
-	struct reg_frame frame;
-	char endpoint[256];           /* as first bound: for every thread */
-	char state_dir[2048], keys_path[2304];
-	int wake_fd, lock_fd;
-	uint64_t beat_at_ms;
-	atomic_bool stopping, reload;
-	pthread_t thread;
-	bool running;
-};
-
-static uint64_t now_ms(void)
+uint64_t registry_now_ms(void)
 {
 	struct timespec t;
 
@@ -53,124 +27,12 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* ---- requests ---- */
-
-struct request {
-	struct registry_server *s;
-	zmq_msg_t *route;
-	const char *user;
-	uint64_t number, now;
-};
-
-/* One message to one member: routing id, then the message. False: it does not read, or is gone. */
-static bool answer(void *arg, const struct reg_message *m)
+uint64_t registry_wall_ms(void)
 {
-	struct request *q = arg;
-	zmq_msg_t id;
-	bool ok;
+	struct timespec t;
 
-	zmq_msg_init(&id);
-	ok = zmq_msg_copy(&id, q->route) == 0 && zmq_msg_send(&id, q->s->sockets.router, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
-	if (!ok) {
-		zmq_msg_close(&id);
-		return false;
-	}
-	return zmq_send(q->s->sockets.router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
-}
-
-/* NOTED or RENEWED goes into the answer that is being filled. */
-static void add_answer(struct request *q, const struct reg_frame *f)
-{
-	struct reg_message *m = &q->s->out;
-
-	if (reg_put(m, f))
-		return;
-	(void)answer(q, m);
-	reg_begin(m, q->s->publisher.epoch, q->number);
-	(void)reg_put(m, f);
-}
-
-static void on_entry(struct request *q, struct reg_frame *f)
-{
-	char why[256];
-	struct entry seen;
-
-	f->refused = registry_table_announce(q->s->table, q->user, &f->e, q->now, &seen, why, sizeof(why));
-	if (f->refused != NULL)
-		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind,
-			 log_escape(slice_str(f->e.name)), log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
-	f->e.incarnation = seen.incarnation;
-	f->e.version = seen.version;
-	f->type = REG_NOTED;
-	add_answer(q, f);
-}
-
-static void on_renew(struct request *q, struct reg_frame *f)
-{
-	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? "the registry does not know this key" : NULL;
-	f->count = f->refused != NULL ? 0 :
-		   registry_table_renew(q->s->table, q->user, &f->e.owner, f->e.incarnation, q->now, &f->e.version);
-	f->type = REG_RENEWED;
-	add_answer(q, f);
-}
-
-static void on_snapshot(struct request *q)
-{
-	struct registry_server *s = q->s;
-
-	if (keyset_role(registry_table_keys(s->table), q->user) == DIR_ROLE_NONE)
-		return;
-	publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, q->number, q->now, answer, q);
-}
-
-static void serve(struct request *q, const uint8_t *p, size_t n)
-{
-	struct registry_server *s = q->s;
-	struct wire_batch b;
-	int rc = reg_header(&p, &n, &b);
-
-	q->number = b.number;
-	reg_begin(&s->out, s->publisher.epoch, q->number);
-	while (rc == 0 && (rc = reg_next(&p, &n, &s->frame)) > 0) {
-		if (s->frame.type == REG_ENTRY)
-			on_entry(q, &s->frame);
-		else if (s->frame.type == REG_RENEW)
-			on_renew(q, &s->frame);
-		else if (s->frame.type == REG_SNAPSHOT)
-			on_snapshot(q);
-		rc = 0;
-	}
-	if (rc < 0)
-		log_info("registry", 0, "broken-message", "key=%s reason=%s", log_escape(slice_str(q->user)), wire_strerror(rc));
-	if (s->out.n > WIRE_BATCH_HEADER)
-		(void)answer(q, &s->out);
-}
-
-/* Routing id, then one part. Anything else is passed over. False: nothing there. */
-static bool receive(struct registry_server *s)
-{
-	zmq_msg_t route, body;
-	int parts = 0;
-
-	zmq_msg_init(&route);
-	if (zmq_msg_recv(&route, s->sockets.router, ZMQ_DONTWAIT) < 0) {
-		zmq_msg_close(&route);
-		return false;
-	}
-	zmq_msg_init(&body);
-	for (bool more = zmq_msg_more(&route); more; parts++) {
-		if (zmq_msg_recv(&body, s->sockets.router, 0) < 0)
-			break;
-		more = zmq_msg_more(&body);
-	}
-	if (parts == 1 && zmq_msg_gets(&body, "User-Id") != NULL) {
-		struct request q = { .s = s, .route = &route, .user = zmq_msg_gets(&body, "User-Id"), .now = now_ms() };
-
-		serve(&q, zmq_msg_data(&body), zmq_msg_size(&body));
-	}
-	zmq_msg_close(&body);
-	zmq_msg_close(&route);
-	return true;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 /* ---- keys ---- */
@@ -178,7 +40,7 @@ static bool receive(struct registry_server *s)
 /* Takes what was loaded over. */
 static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
 {
-	registry_table_set_keys(s->table, loaded->set, now_ms());
+	registry_table_set_keys(s->table, loaded->set, registry_now_ms());
 	loaded->set = NULL;
 	authorized_keys_clear(&s->keys);
 	s->keys = *loaded;
@@ -275,7 +137,7 @@ static void *server_main(void *arg)
 
 	log_set_thread("registry");
 	while (!atomic_load(&s->stopping)) {
-		uint64_t now = now_ms(), next = do_what_is_due(s, now);
+		uint64_t now = registry_now_ms(), next = do_what_is_due(s, now);
 		zmq_pollitem_t items[] = { { .fd = s->wake_fd, .events = ZMQ_POLLIN }, { .fd = s->watch.fd, .events = ZMQ_POLLIN },
 					   { .socket = s->sockets.router, .events = ZMQ_POLLIN } };
 
@@ -288,7 +150,7 @@ static void *server_main(void *arg)
 			on_wake(s);
 		if (watch_changed(&s->watch))
 			reload_keys(s);
-		for (int i = 0; i < BUDGET && s->sockets.router != NULL && receive(s); i++)
+		for (int i = 0; i < BUDGET && s->sockets.router != NULL && requests_serve_one(s); i++)
 			;
 	}
 	return NULL;
@@ -318,6 +180,9 @@ static bool load_all(struct registry_server *s, const struct registry_server_opt
 	struct authorized_keys loaded;
 	char path[2304];
 
+	snprintf(path, sizeof(path), "%s/master", s->state_dir);
+	if (secrets_master_load(&s->master, o->master != NULL ? o->master : path, o->master == NULL, why, why_size) != 0)
+		return false;
 	if (o->authorized_keys != NULL)
 		snprintf(s->keys_path, sizeof(s->keys_path), "%s", o->authorized_keys);
 	else
@@ -341,11 +206,11 @@ static bool load_all(struct registry_server *s, const struct registry_server_opt
 /* An epoch that no earlier start had: members see by it that this one knows nothing yet. */
 static void start_publisher(struct registry_server *s)
 {
-	uint64_t epoch_ms = (uint64_t)time(NULL) * 1000 + now_ms() % 1000;
+	uint64_t epoch_ms = registry_wall_ms();
 
 	s->publisher.pub = s->sockets.pub;
 	s->publisher.epoch = (uint32_t)(epoch_ms ^ epoch_ms >> 32 << 16 ^ (uint64_t)getpid() << 20);
-	s->publisher.started_ms = now_ms();
+	s->publisher.started_ms = registry_now_ms();
 }
 
 /* Without notice of changes SIGHUP still works. */
@@ -421,6 +286,7 @@ void registry_server_stop(struct registry_server *s)
 	authorized_keys_clear(&s->keys);
 	registry_table_free(s->table);
 	svc_key_wipe(&s->key);
+	secrets_master_wipe(&s->master);
 	free(s);
 }
 
@@ -432,6 +298,11 @@ const char *registry_server_endpoint(const struct registry_server *s)
 const char *registry_server_key(const struct registry_server *s)
 {
 	return s->key.public_z85;
+}
+
+int registry_server_each_secret(const struct registry_server *s, void (*fn)(void *arg, const struct reg_slot *slot), void *arg)
+{
+	return secrets_each(&s->master, registry_wall_ms(), fn, arg);
 }
 
 void registry_server_reload(struct registry_server *s)

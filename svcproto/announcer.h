@@ -10,6 +10,7 @@
 #include "svcproto/directory.h"
 
 struct announcer;
+struct reg_slot;
 
 struct announcer_options {
 	void *zmq_context;
@@ -21,9 +22,11 @@ struct announcer_options {
 };
 
 struct announcer_ops {
-	/* The sockets changed: watch them all again (announcer_sockets). */
 	void (*refused)(void *arg, const char *what);  /* a registry refused an entry, or our key, by name */
 	void (*synced)(void *arg);                     /* the first snapshot of any registry has been applied */
+	/* Role gateway: one slot's keys (svcproto/regmsg.h), borrowed until return; source: which registry, counted from 0. NULL: they are
+	 * not asked for. */
+	void (*secrets)(void *arg, unsigned source, const struct reg_slot *slot);
 	void (*log)(void *arg, enum svcproto_log level, const char *line);
 };
 

@@ -26,6 +26,7 @@ struct registry {
 	uint64_t request;         /* number of our last SNAPSHOT */
 	uint64_t snapshot_due_ms; /* ask (again) at this time */
 	uint64_t renew_at_ms, retry_at_ms, retry_delay_ms;
+	uint64_t secrets_due_ms;  /* ask (again) at this time */
 	uint64_t heard_at_ms;     /* the last beat or update; when the DEALER came up, before the first */
 	uint32_t epoch;
 	uint64_t number;          /* last update applied */

@@ -12,6 +12,9 @@
 
 #define BUDGET 200u
 #define SNAPSHOT_AGAIN_MS 3000u
+#define SECRETS_AGAIN_MS 3000u
+#define SLOT_SETTLES_MS 1000u /* after a slot's end by the registry's clock */
+#define SLOT_MAX_MS (24u * 3600 * 1000)
 #define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 30000u
 #define HIGH_WATER 4096
@@ -43,7 +46,8 @@ int registry_open(struct registry *r, struct announcer *a, unsigned source, cons
 				  .message_max = SVC_BATCH_MAX};
 	int rc;
 
-	*r = (struct registry){ .a = a, .source = source, .retry_at_ms = NEVER, .retry_delay_ms = RETRY_MIN_MS };
+	*r = (struct registry){ .a = a, .source = source, .retry_at_ms = NEVER, .retry_delay_ms = RETRY_MIN_MS,
+				.secrets_due_ms = NEVER };
 	if (n >= sizeof(router))
 		return SVCPROTO_E_CONNECT;
 	memcpy(router, endpoint, n);
@@ -93,6 +97,13 @@ static void ask_snapshot(struct registry *r, uint64_t now_ms)
 	r->request = ++r->a->requests;
 	r->begun = false;
 	r->snapshot_due_ms = send_frame(r, &r->a->frame, r->request) ? now_ms + SNAPSHOT_AGAIN_MS : now_ms + REG_BEAT_MS;
+}
+
+static void ask_secrets(struct registry *r, uint64_t now_ms)
+{
+	r->a->frame.type = REG_SECRETS;
+	(void)send_frame(r, &r->a->frame, 0); /* lost: asked again */
+	r->secrets_due_ms = now_ms + SECRETS_AGAIN_MS;
 }
 
 static void renew(struct registry *r)
@@ -238,6 +249,14 @@ static void on_snapshot_frame(struct registry *r, const struct reg_frame *f, uin
 		snapshot_done(r, f, epoch, now_ms);
 }
 
+static void on_slot(struct registry *r, const struct reg_slot *slot, uint64_t now_ms)
+{
+	if (r->a->ops->secrets == NULL)
+		return;
+	r->secrets_due_ms = now_ms + (slot->left_ms < SLOT_MAX_MS ? slot->left_ms : SLOT_MAX_MS) + SLOT_SETTLES_MS;
+	r->a->ops->secrets(r->a->arg, r->source, slot);
+}
+
 static void on_answer(struct registry *r, const uint8_t *p, size_t n, uint64_t now_ms)
 {
 	struct reg_frame *f = &r->a->frame;
@@ -250,6 +269,8 @@ static void on_answer(struct registry *r, const uint8_t *p, size_t n, uint64_t n
 			on_noted(r, f);
 		else if (f->type == REG_RENEWED)
 			on_renewed(r, f);
+		else if (f->type == REG_SECRETS_SLOT)
+			on_slot(r, &f->slot, now_ms);
 		else if (b.number == r->request && !r->synced)
 			on_snapshot_frame(r, f, b.epoch, now_ms);
 	}
@@ -298,6 +319,7 @@ static void came_up(struct registry *r, uint64_t now_ms)
 	r->retry_delay_ms = RETRY_MIN_MS;
 	r->heard_at_ms = now_ms;
 	r->renew_at_ms = now_ms;
+	r->secrets_due_ms = r->a->ops->secrets != NULL ? now_ms : NEVER;
 	for (struct own *own = r->a->own; own != NULL; own = own->next)
 		own->asked &= ~bit(r);
 	if (!r->synced)
@@ -352,6 +374,8 @@ bool registry_read(struct registry *r, uint64_t now_ms)
 	read_monitors(r, now_ms);
 	while (budget > 0 && (n = receive(r, r->dealer.socket)) > 0) {
 		on_answer(r, r->a->message.b, n, now_ms);
+		if (r->a->ops->secrets != NULL)
+			explicit_bzero(r->a->message.b, n); /* what it may have held */
 		budget--;
 	}
 	/* Updates that come before the snapshot that is being made wait in the socket. */
@@ -398,6 +422,8 @@ uint64_t registry_tick(struct registry *r, uint64_t now_ms)
 		renew(r);
 		r->renew_at_ms = now_ms + REG_RENEW_MS;
 	}
+	if (r->secrets_due_ms <= now_ms)
+		ask_secrets(r, now_ms);
 	announce(r);
-	return earlier(r->renew_at_ms, r->synced ? NEVER : r->snapshot_due_ms);
+	return earlier(earlier(r->renew_at_ms, r->secrets_due_ms), r->synced ? NEVER : r->snapshot_due_ms);
 }

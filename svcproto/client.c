@@ -348,8 +348,7 @@ static int remember_domain(struct svcproto *sp, const char *domain, unsigned typ
 
 int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r)
 {
-	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight,
-					    .locate_open = r->locate_open };
+	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight };
 	int rc = announcer_set_registration(sp->announcer, &dr);
 
 	if (rc != 0)

@@ -3,8 +3,8 @@
 
 /*
  * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers
- * open, tickets; client_admin.c: questions to gateways; client_locate.c: theirs to us; client_pair.c: streams to other domains;
- * client_reject.c: answers to refused stanzas; run.c: a loop for programs without one.
+ * open, tickets; client_admin.c: questions to gateways; client_pair.c: streams to other domains; client_reject.c: answers to refused
+ * stanzas; run.c: a loop for programs without one.
  */
 
 #include <stdatomic.h>
@@ -20,7 +20,6 @@
 struct client_link {
 	TAILQ_ENTRY(client_link) all;
 	struct svcproto *sp;
-	uint32_t serial;         /* names it to the application; never used again */
 	struct svc_id owner;
 	char key[41];
 	struct zmon z;
@@ -115,7 +114,6 @@ struct svcproto {
 	struct inbound **inbound;        /* by serial */
 	size_t nr_inbound, cap_inbound;
 	uint64_t serials;
-	uint32_t link_serials;
 	struct pair *pairs[CLIENT_PAIR_BUCKETS];
 	TAILQ_HEAD(, pair) all_pairs, work_pairs;
 	size_t nr_pairs;
@@ -152,8 +150,6 @@ void client_admin_reply(struct client_link *cl, uint32_t number, bool more, cons
 			size_t nr);
 void client_admin_lost(struct client_link *cl, const char *why); /* the link went down */
 void client_admin_free(struct svcproto *sp);                     /* all requests, no callbacks */
-/* client_locate.c */
-void client_locate(struct client_link *cl, uint32_t request, const char *bare_jid);
 
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 
-enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN, DRAINING, REFUSED,
-       COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, NR_FIELDS };
+enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, DRAINING, REFUSED, COUNT, NUMBER,
+       UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
 
 /* size: exact for numbers, greatest for texts. */
 static const struct field {
@@ -28,7 +28,6 @@ static const struct field {
 	[TYPES] = { "types", 4, false },
 	[POLICY] = { "policy", 31, true },
 	[WEIGHT] = { "weight", 4, false },
-	[LOCATE_OPEN] = { "locate-open", 1, false },
 	[DRAINING] = { "draining", 1, false },
 	[REFUSED] = { "refused", 255, true },
 	[COUNT] = { "count", 8, false },
@@ -38,16 +37,21 @@ static const struct field {
 	[PART] = { "part", 4, false },
 	[PARTS] = { "parts", 4, false },
 	[TEXT] = { "text", REG_KEYS_PART, true },
+	[SLOT] = { "slot", 8, false },
+	[CURRENT] = { "current", 8, false },
+	[LEFT] = { "left-ms", 8, false },
+	[SALT_KEY] = { "salt-key", REG_SECRET, false },
+	[DIALBACK_KEY] = { "dialback-key", REG_SECRET, false },
+	[TICKET_KEYS] = { "ticket-keys", REG_TICKET, false },
 };
 
-#define F(x) (1u << (x))
+#define F(x) (UINT64_C(1) << (x))
 static const struct {
-	uint32_t required, optional;
+	uint64_t required, optional;
 	uint8_t flags;
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
-				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(LOCATE_OPEN) |
-					   F(DRAINING),
+				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
 	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
@@ -56,6 +60,8 @@ static const struct {
 	[REG_SNAPSHOT_END - REG_ENTRY] = {F(NUMBER) | F(UP), 0, 0},
 	[REG_KEYS - REG_ENTRY] = {F(SERIAL) | F(PART) | F(PARTS) | F(TEXT), 0, 0},
 	[REG_BEAT - REG_ENTRY] = {F(UP), 0, 0},
+	[REG_SECRETS - REG_ENTRY] = {0, 0, 0},
+	[REG_SECRETS_SLOT - REG_ENTRY] = {F(SLOT) | F(CURRENT) | F(LEFT) | F(SALT_KEY) | F(DIALBACK_KEY) | F(TICKET_KEYS), 0, 0},
 };
 
 void reg_begin(struct reg_message *m, uint32_t epoch, uint64_t number)
@@ -106,9 +112,17 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		put_number(w, TYPES, e->types);
 		put_text(w, POLICY, e->policy);
 		put_number(w, WEIGHT, e->weight);
-		if (e->locate_open)
-			put_number(w, LOCATE_OPEN, 1);
 	}
+}
+
+static void put_slot(struct props_writer *w, const struct reg_slot *s)
+{
+	put_number(w, SLOT, s->number);
+	put_number(w, CURRENT, s->current);
+	put_number(w, LEFT, s->left_ms);
+	props_write(w, fields[SALT_KEY].name, s->salt_key, REG_SECRET);
+	props_write(w, fields[DIALBACK_KEY].name, s->dialback_key, REG_SECRET);
+	props_write(w, fields[TICKET_KEYS].name, s->ticket_keys, REG_TICKET);
 }
 
 static void put_body(struct props_writer *w, const struct reg_frame *f)
@@ -132,6 +146,7 @@ static void put_body(struct props_writer *w, const struct reg_frame *f)
 		put_identity(w, &f->e);
 		break;
 	case REG_SNAPSHOT:
+	case REG_SECRETS:
 		break;
 	case REG_SNAPSHOT_END:
 		put_number(w, NUMBER, f->number);
@@ -144,6 +159,9 @@ static void put_body(struct props_writer *w, const struct reg_frame *f)
 		put_number(w, PART, f->part);
 		put_number(w, PARTS, f->parts);
 		props_write(w, fields[TEXT].name, f->keys, f->keys_n);
+		break;
+	case REG_SECRETS_SLOT:
+		put_slot(w, &f->slot);
 		break;
 	}
 }
@@ -196,10 +214,10 @@ static int field_find(const struct props_value *name)
 	return -1;
 }
 
-static int parse(const uint8_t *p, size_t n, uint32_t required, uint32_t optional, struct props_value v[NR_FIELDS])
+static int parse(const uint8_t *p, size_t n, uint64_t required, uint64_t optional, struct props_value v[NR_FIELDS])
 {
 	struct props_value name, value;
-	uint32_t seen = 0;
+	uint64_t seen = 0;
 	int rc;
 
 	memset(v, 0, NR_FIELDS * sizeof(*v));
@@ -228,6 +246,16 @@ static uint64_t number(const struct props_value *v)
 	for (uint32_t i = 0; v->p != NULL && i < v->n; i++)
 		n = n << 8 | v->p[i];
 	return n;
+}
+
+static void take_slot(struct reg_slot *s, const struct props_value v[NR_FIELDS])
+{
+	s->number = number(&v[SLOT]);
+	s->current = number(&v[CURRENT]);
+	s->left_ms = number(&v[LEFT]);
+	s->salt_key = v[SALT_KEY].p;
+	s->dialback_key = v[DIALBACK_KEY].p;
+	s->ticket_keys = v[TICKET_KEYS].p;
 }
 
 /* A copy in the frame's own text space, which holds the longest of each. */
@@ -262,7 +290,6 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	e->load = (uint32_t)number(&v[LOAD]);
 	e->types = (unsigned)number(&v[TYPES]);
 	e->weight = (uint32_t)number(&v[WEIGHT]);
-	e->locate_open = number(&v[LOCATE_OPEN]) != 0;
 	e->draining = number(&v[DRAINING]) != 0;
 	/* What is newer than we are is not lost: the default takes its place. */
 	e->policy = v[POLICY].p != NULL ? entry_policy((const char *)v[POLICY].p, v[POLICY].n) : NULL;
@@ -276,6 +303,7 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	f->parts = (uint32_t)number(&v[PARTS]);
 	f->keys = (const char *)v[TEXT].p;
 	f->keys_n = v[TEXT].n;
+	take_slot(&f->slot, v);
 	return e->name != NULL && e->name[0] == '\0' ? WIRE_E_VALUE : 1;
 }
 

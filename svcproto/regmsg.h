@@ -17,6 +17,8 @@
 #define REG_TOMBSTONE_MS 60000u  /* outlives the longest lease */
 #define REG_KEYS_PART 12288u     /* bytes of text in one KEYS frame */
 #define REG_SOURCES 8u           /* registries that a member knows */
+#define REG_SECRET 32u           /* bytes of a key */
+#define REG_TICKET 80u           /* name (16), cipher key (32), MAC key (32) */
 
 enum reg_type {
 	REG_ENTRY = 0x40,
@@ -27,10 +29,21 @@ enum reg_type {
 	REG_SNAPSHOT_END = 0x45,
 	REG_KEYS = 0x46,
 	REG_BEAT = 0x47,
+	REG_SECRETS = 0x48,
+	REG_SECRETS_SLOT = 0x49,
 };
 
 #define REG_GONE 0x01u     /* flags of ENTRY */
 #define REG_EXPIRED 0x02u
+
+/* What is derived from the cluster's master for one slot of time. The bytes are borrowed from the message: wipe that. */
+struct reg_slot {
+	uint64_t number, current;      /* of this slot, and of the one that it is now */
+	uint64_t left_ms;              /* until the current one ends */
+	const uint8_t *salt_key;       /* REG_SECRET bytes; the same for every slot */
+	const uint8_t *dialback_key;   /* REG_SECRET bytes */
+	const uint8_t *ticket_keys;    /* REG_TICKET bytes */
+};
 
 /* Everything that a frame may say; which fields count depends on the type. Texts are NUL-terminated in `text`. */
 struct reg_frame {
@@ -44,6 +57,7 @@ struct reg_frame {
 	uint32_t part, parts;
 	const char *keys;          /* not NUL-terminated; borrowed from the message */
 	size_t keys_n;
+	struct reg_slot slot;      /* SECRETS_SLOT */
 	char text[3 * 1024 + 512];
 };
 

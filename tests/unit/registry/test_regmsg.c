@@ -1,6 +1,8 @@
-/* Golden bytes and round trips of the registry's frames; broken ones are refused. */
+/* Golden bytes and round trips of the registry's frames; broken ones are refused. `--write` writes the golden files anew. */
 #include "check.h"
 #include "sample.h"
+
+#include <stdlib.h>
 
 static struct reg_message m;
 static struct reg_frame f;
@@ -103,6 +105,115 @@ static void test_answers(void)
 	CHECK(f.keys_n == 5 && memcmp(f.keys, "hello", 5) == 0);
 }
 
+/* ---- golden files: PROTOCOL.md section 13 ---- */
+
+static const uint8_t secret[REG_TICKET] = { 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17 };
+
+static struct reg_frame frame_of(uint8_t type)
+{
+	struct reg_frame g = { .type = type, .e = sample_registration(KEY_A, 0x11, "example.org", 3, 5), .count = 2, .number = 9,
+			       .up_ms = 1234, .serial = 12, .parts = 1, .keys = "# serial 12\n", .keys_n = 12,
+			       .slot = { .number = 248000, .current = 248000, .left_ms = 60000, .salt_key = secret, .dialback_key = secret,
+					 .ticket_keys = secret } };
+
+	return g;
+}
+
+/* In the order of the files' names; NULL after the last. */
+static const char *sample(unsigned i, struct reg_frame *g)
+{
+	static const struct {
+		const char *name;
+		uint8_t type;
+	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-registration", REG_ENTRY },
+		    { "keys", REG_KEYS }, { "noted", REG_NOTED }, { "noted-refused", REG_NOTED }, { "renew", REG_RENEW },
+		    { "renewed", REG_RENEWED }, { "secrets", REG_SECRETS }, { "secrets-slot", REG_SECRETS_SLOT },
+		    { "snapshot", REG_SNAPSHOT }, { "snapshot-end", REG_SNAPSHOT_END } };
+
+	if (i >= sizeof(all) / sizeof(all[0]))
+		return NULL;
+	*g = frame_of(all[i].type);
+	if (strcmp(all[i].name, "entry-gateway") == 0)
+		g->e = sample_gateway(KEY_G, 0x22, "tcp://gw.example:5320", 9);
+	g->e.gone = strcmp(all[i].name, "entry-gone") == 0;
+	if (strcmp(all[i].name, "noted-refused") == 0)
+		g->refused = "domain example.org is not authorised for this key";
+	return all[i].name;
+}
+
+static FILE *golden_file(const char *name, const char *mode)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s.hex", GOLDEN_DIR, name);
+	return fopen(path, mode);
+}
+
+static void encode(const struct reg_frame *g)
+{
+	reg_begin(&m, 2, 9);
+	CHECK(reg_put(&m, g));
+}
+
+static int write_all(void)
+{
+	struct reg_frame g;
+	const char *name;
+
+	for (unsigned i = 0; (name = sample(i, &g)) != NULL; i++) {
+		FILE *out = golden_file(name, "w");
+
+		if (out == NULL)
+			return 1;
+		encode(&g);
+		for (size_t k = 0; k < m.n; k++)
+			fprintf(out, "%02x%c", m.b[k], k % 16 == 15 || k + 1 == m.n ? '\n' : ' ');
+		fclose(out);
+	}
+	return 0;
+}
+
+/* The same bytes, and decoding gives what encodes to them again. */
+static void test_golden_files(void)
+{
+	struct reg_frame g;
+	const char *name;
+
+	for (unsigned i = 0; (name = sample(i, &g)) != NULL; i++) {
+		FILE *in = golden_file(name, "r");
+		uint8_t b[2048];
+		size_t n = 0;
+		unsigned v;
+
+		CHECK(in != NULL);
+		while (in != NULL && n < sizeof(b) && fscanf(in, "%2x", &v) == 1)
+			b[n++] = (uint8_t)v;
+		if (in != NULL)
+			fclose(in);
+		encode(&g);
+		CHECK(n == m.n && memcmp(b, m.b, n) == 0);
+		CHECK_EQ(parse(b, n), 1);
+		encode(&f);
+		CHECK(n == m.n && memcmp(b, m.b, n) == 0);
+	}
+}
+
+static void test_slot(void)
+{
+	struct reg_frame g = frame_of(REG_SECRETS_SLOT);
+
+	encode(&g);
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK_EQ(f.slot.number, 248000);
+	CHECK_EQ(f.slot.left_ms, 60000);
+	CHECK(memcmp(f.slot.ticket_keys, secret, sizeof(secret)) == 0);
+	/* One byte less of a key is no key. */
+	uint8_t *at = memmem(m.b, m.n, "salt-key", 8);
+	CHECK(at != NULL);
+	at[8 + 3]--;
+	CHECK(parse(m.b, m.n) < 0);
+}
+
 /* Every truncation and every single changed byte is either refused or read, never out of bounds (the sanitizers watch). */
 static void test_broken(void)
 {
@@ -147,10 +258,14 @@ static void test_full(void)
 	CHECK_EQ(got, nr);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "--write") == 0)
+		return write_all();
 	RUN(test_entry);
 	RUN(test_golden);
+	RUN(test_golden_files);
+	RUN(test_slot);
 	RUN(test_answers);
 	RUN(test_broken);
 	RUN(test_full);

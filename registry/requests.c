@@ -1,0 +1,156 @@
+/*
+ * What members ask and announce. Whoever speaks is known by the User-Id that ZAP set, never by its routing id. Nothing is kept for a member
+ * that does not read: what its socket does not take is dropped, and it asks again.
+ */
+#include "registry/server_int.h"
+
+#include <string.h>
+#include <zmq.h>
+
+#include "common/log.h"
+
+struct request {
+	struct registry_server *s;
+	zmq_msg_t *route;
+	const char *user;
+	uint64_t number, now;
+};
+
+/* One message to one member: routing id, then the message. False: it does not read, or is gone. */
+static bool answer(void *arg, const struct reg_message *m)
+{
+	struct request *q = arg;
+	zmq_msg_t id;
+	bool ok;
+
+	zmq_msg_init(&id);
+	ok = zmq_msg_copy(&id, q->route) == 0 && zmq_msg_send(&id, q->s->sockets.router, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0;
+	if (!ok) {
+		zmq_msg_close(&id);
+		return false;
+	}
+	return zmq_send(q->s->sockets.router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
+}
+
+/* NOTED or RENEWED goes into the answer that is being filled. */
+static void add_answer(struct request *q, const struct reg_frame *f)
+{
+	struct reg_message *m = &q->s->out;
+
+	if (reg_put(m, f))
+		return;
+	(void)answer(q, m);
+	reg_begin(m, q->s->publisher.epoch, q->number);
+	(void)reg_put(m, f);
+}
+
+static void on_entry(struct request *q, struct reg_frame *f)
+{
+	char why[256];
+	struct entry seen;
+
+	f->refused = registry_table_announce(q->s->table, q->user, &f->e, q->now, &seen, why, sizeof(why));
+	if (f->refused != NULL)
+		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind,
+			 log_escape(slice_str(f->e.name)), log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
+	f->e.incarnation = seen.incarnation;
+	f->e.version = seen.version;
+	f->type = REG_NOTED;
+	add_answer(q, f);
+}
+
+static void on_renew(struct request *q, struct reg_frame *f)
+{
+	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? "the registry does not know this key" : NULL;
+	f->count = f->refused != NULL ? 0 :
+		   registry_table_renew(q->s->table, q->user, &f->e.owner, f->e.incarnation, q->now, &f->e.version);
+	f->type = REG_RENEWED;
+	add_answer(q, f);
+}
+
+static void on_snapshot(struct request *q)
+{
+	struct registry_server *s = q->s;
+
+	if (keyset_role(registry_table_keys(s->table), q->user) == DIR_ROLE_NONE)
+		return;
+	publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, q->number, q->now, answer, q);
+}
+
+static void add_slot(void *arg, const struct reg_slot *slot)
+{
+	struct request *q = arg;
+
+	q->s->frame.type = REG_SECRETS_SLOT;
+	q->s->frame.slot = *slot;
+	add_answer(q, &q->s->frame);
+}
+
+/* To a gateway, in a message of its own to it alone, and nothing of it stays here. */
+static void on_secrets(struct request *q)
+{
+	struct registry_server *s = q->s;
+
+	if (keyset_role(registry_table_keys(s->table), q->user) != DIR_ROLE_GATEWAY) {
+		log_warn("registry", 0, "refused", "what=secrets key=%s reason=\"not a gateway's\"", log_escape(slice_str(q->user)));
+		return;
+	}
+	if (secrets_each(&s->master, registry_wall_ms(), add_slot, q) != 0)
+		log_error("registry", 0, "secrets", "reason=\"OpenSSL derives none\"");
+	memset(&s->frame.slot, 0, sizeof(s->frame.slot));
+	(void)answer(q, &s->out);
+	mem_wipe(s->out.b, s->out.n);
+	reg_begin(&s->out, s->publisher.epoch, q->number);
+}
+
+static void serve(struct request *q, const uint8_t *p, size_t n)
+{
+	struct registry_server *s = q->s;
+	struct wire_batch b;
+	int rc = reg_header(&p, &n, &b);
+
+	q->number = b.number;
+	reg_begin(&s->out, s->publisher.epoch, q->number);
+	while (rc == 0 && (rc = reg_next(&p, &n, &s->frame)) > 0) {
+		if (s->frame.type == REG_ENTRY)
+			on_entry(q, &s->frame);
+		else if (s->frame.type == REG_RENEW)
+			on_renew(q, &s->frame);
+		else if (s->frame.type == REG_SNAPSHOT)
+			on_snapshot(q);
+		else if (s->frame.type == REG_SECRETS)
+			on_secrets(q);
+		rc = 0;
+	}
+	if (rc < 0)
+		log_info("registry", 0, "broken-message", "key=%s reason=%s", log_escape(slice_str(q->user)), wire_strerror(rc));
+	if (s->out.n > WIRE_BATCH_HEADER)
+		(void)answer(q, &s->out);
+}
+
+/* Routing id, then one part. Anything else is passed over. */
+bool requests_serve_one(struct registry_server *s)
+{
+	zmq_msg_t route, body;
+	int parts = 0;
+
+	zmq_msg_init(&route);
+	if (zmq_msg_recv(&route, s->sockets.router, ZMQ_DONTWAIT) < 0) {
+		zmq_msg_close(&route);
+		return false;
+	}
+	zmq_msg_init(&body);
+	for (bool more = zmq_msg_more(&route); more; parts++) {
+		if (zmq_msg_recv(&body, s->sockets.router, 0) < 0)
+			break;
+		more = zmq_msg_more(&body);
+	}
+	if (parts == 1 && zmq_msg_gets(&body, "User-Id") != NULL) {
+		struct request q = { .s = s, .route = &route, .user = zmq_msg_gets(&body, "User-Id"), .now = registry_now_ms() };
+
+		serve(&q, zmq_msg_data(&body), zmq_msg_size(&body));
+	}
+	zmq_msg_close(&body);
+	zmq_msg_close(&route);
+	return true;
+}
