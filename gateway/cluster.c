@@ -5,6 +5,7 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "registry/server.h"
+#include "secrets.h"
 
 /* A gateway that joins is one that embeds, without the registry's thread: nothing else differs, here or in the workers. */
 
@@ -54,6 +55,26 @@ void cluster_start(struct cluster *c, const struct cluster_options *o)
 		embed(c, o);
 	load_key(c, o);
 	log_info("gateway", 0, "key", "public=%s registries=%s", c->key.public_z85, log_escape(slice_str(c->registries)));
+}
+
+struct taking {
+	struct secrets *out;
+	uint64_t now_ms;
+};
+
+static void take_slot(void *arg, const struct reg_slot *slot)
+{
+	const struct taking *t = arg;
+
+	(void)secrets_take(t->out, 0, slot, t->now_ms);
+}
+
+void cluster_secrets(const struct cluster *c, struct secrets *out, uint64_t now_ms)
+{
+	struct taking t = {.out = out, .now_ms = now_ms};
+
+	if (c->registry != NULL && registry_server_each_secret(c->registry, take_slot, &t) != 0)
+		daemon_die("OpenSSL derives no keys (HKDF with SHA-256)");
 }
 
 void cluster_reload(struct cluster *c)

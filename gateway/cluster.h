@@ -8,6 +8,7 @@
 #include "svcproto/zap.h"
 
 struct registry_server;
+struct secrets;
 
 struct cluster_options {
 	const char *registries;      /* "ENDPOINT=KEY[,…]" to join; NULL: embed one */
@@ -26,6 +27,8 @@ struct cluster {
 
 /* Dies with a line that says what is wrong. */
 void cluster_start(struct cluster *c, const struct cluster_options *o);
+/* What the embedded registry would tell about the secrets at this time of the loops' clock; nothing if one was joined. */
+void cluster_secrets(const struct cluster *c, struct secrets *out, uint64_t now_ms);
 void cluster_reload(struct cluster *c);
 /* Does another than the system's loopback listen at this 0MQ endpoint, so that a host name must be announced for it? */
 bool cluster_is_wildcard(const char *endpoint);

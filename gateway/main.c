@@ -65,8 +65,8 @@ static const struct option_def defs[] = {
 	{.flag = NULL},
 };
 
-static const struct option_program program = {
-	.name = "ambrosia-gateway", .summary = "the edge of an XMPP server: clients and servers in front, services behind", .defs = defs};
+static const struct option_program program = {"ambrosia-gateway",
+					      "the edge of an XMPP server: clients and servers in front, services behind", defs};
 
 struct gateway {
 	struct options o;
@@ -188,19 +188,6 @@ static void fill_names(struct options *o)
 		o->public_host = host_name();
 }
 
-/* The master secret of a bare gateway; what it is used for is derived, never itself. */
-static void load_secret(struct gateway *g, unsigned char *out, size_t n)
-{
-	char path[4096];
-
-	snprintf(path, sizeof path, "%s/master", g->o.state_dir);
-	mem_random(out, n);
-	if (access(path, F_OK) != 0 && svc_file_make(path, out, n) != 0)
-		daemon_die("cannot write %s; choose another folder with --state-dir", path);
-	if (svc_file_read(path, out, n) != 0)
-		daemon_die("%s is not %zu bytes that only its owner may read; remove it to have it made anew", path, n);
-}
-
 static void join_cluster(struct gateway *g)
 {
 	struct cluster_options o = {
@@ -246,7 +233,7 @@ static uint64_t incarnation(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const unsigned char *secret)
+static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const struct secrets *secrets)
 {
 	char why[300] = "", bind[300];
 	struct worker_options o = {
@@ -259,6 +246,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
 		.registries = g->cluster.registries,
+		.secrets = secrets->known ? secrets : NULL,
 		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
 		.key = g->cluster.key,
 		.incarnation = incarnation(),
@@ -270,7 +258,6 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 	};
 
 	svc_endpoint(g, n, bind, sizeof bind);
-	memcpy(o.dialback_secret, secret, sizeof o.dialback_secret);
 	fill_limits(&g->o, &o.limits);
 	g->workers[n] = worker_new(&o, why, sizeof why);
 	svc_key_wipe(&o.key);
@@ -309,10 +296,10 @@ static void become_user(struct gateway *g)
 		daemon_die("the user %s does not exist; name another with --user", g->o.user);
 }
 
-static void start_sasl(struct gateway *g, const unsigned char *secret)
+static void start_sasl(struct gateway *g)
 {
 	struct auth_pool_options o = {
-		.salt_key = secret, .prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
+		.prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
 	char why[300] = "";
 
 	g->jobs = jobs_new(8, 1024);
@@ -366,7 +353,7 @@ int main(int argc, char **argv)
 	static const struct daemon_ops ops = {.terminate = on_terminate, .reload = on_reload};
 	static struct gateway g;
 	struct worker_sockets sockets[WORKERS_MAX];
-	unsigned char secret[32];
+	struct secrets secrets = {.known = false};
 	unsigned n;
 
 	option_parse(&program, &g.o, argc, argv, NULL, NULL);
@@ -390,14 +377,14 @@ int main(int argc, char **argv)
 		sockets[i].s2s = bind_one(&g.o.s2s, &g.port_s2s, "--s2s");
 		sockets[i].s2s_direct = bind_one(&g.o.s2s_direct, &g.port_s2s_direct, "--s2s-direct");
 	}
-	load_secret(&g, secret, sizeof secret);
-	start_sasl(&g, secret);
+	start_sasl(&g);
 	load_tls(&g);
 	become_user(&g);
 	join_cluster(&g);
+	cluster_secrets(&g.cluster, &secrets, loop_now_ms(g.loop));
 	for (unsigned i = 0; i < n; i++)
-		make_worker(&g, i, &sockets[i], secret);
-	mem_wipe(secret, sizeof secret);
+		make_worker(&g, i, &sockets[i], &secrets);
+	secrets_wipe(&secrets);
 	g.nr_left = n;
 	for (unsigned i = 0; i < n; i++) {
 		if (worker_start(g.workers[i]) != 0)

@@ -27,6 +27,8 @@ struct member {
 	struct svc_key key;
 	struct svc_id id;
 	uint64_t incarnation;
+	struct secrets secrets;
+	uint64_t warned_ms;
 	struct zev *zevs[SOCKETS_MAX];
 	size_t nr_zevs;
 	struct loop_timer timer;
@@ -71,6 +73,8 @@ static void tick(void *arg)
 
 	if (m->announced && load_is_due(m))
 		announce(m);
+	if (secrets_advance(&m->secrets, now))
+		m->ops->secrets(m->arg, &m->secrets);
 	at = announcer_tick(m->announcer, now);
 	in_ms = at > now ? at - now : 0;
 	loop_timer_set(&m->timer, in_ms < TICK_MAX_MS ? in_ms : TICK_MAX_MS);
@@ -120,7 +124,28 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 	log_event((enum log_level)level, "registry", 0, "note", "text=%s", log_escape(slice_str(line)));
 }
 
-static const struct announcer_ops announcer_ops = {.refused = on_refused, .synced = on_synced, .log = on_log};
+static void on_slot(void *arg, unsigned source, const struct reg_slot *slot)
+{
+	struct member *m = arg;
+	bool first = !m->secrets.known;
+
+	switch (secrets_take(&m->secrets, source, slot, loop_now_ms(m->loop))) {
+	case SECRETS_CONTRADICTED:
+		if (log_once_a_second(&m->warned_ms))
+			log_error("registry", 0, "secrets", "registry=%u why=\"it has another master secret than the one before: give all "
+				  "registries the same --master\"", source + 1);
+		return;
+	case SECRETS_CHANGED:
+		if (first)
+			log_info("registry", 0, "secrets", "registry=%u slot=%llu", source + 1, (unsigned long long)slot->number);
+		m->ops->secrets(m->arg, &m->secrets);
+		return;
+	case SECRETS_SAME:
+		return;
+	}
+}
+
+static const struct announcer_ops announcer_ops = {.refused = on_refused, .synced = on_synced, .secrets = on_slot, .log = on_log};
 
 static void on_keys(void *arg)
 {
@@ -154,6 +179,8 @@ struct member *member_new(const struct member_options *o, const struct member_op
 	loop_timer_init(m->loop, &m->timer, tick, m);
 	m->directory = directory_new(&directory_ops, m);
 	ASSERT(m->directory != NULL);
+	if (o->secrets != NULL)
+		m->secrets = *o->secrets;
 	return m;
 }
 
@@ -194,6 +221,10 @@ int member_join(struct member *m, const char *endpoint, char *why, size_t why_si
 		snprintf(why, why_size, "cannot speak to the registry %s: %s", m->registries, svcproto_strerror(error));
 		return -1;
 	}
+	if (m->secrets.known)
+		m->ops->secrets(m->arg, &m->secrets);
+	else
+		log_info("registry", 0, "secrets", "have=none why=\"SCRAM, dialback and TLS tickets wait until a registry gives them\"");
 	if (directory_has_keys(m->directory))
 		announce(m);
 	tick(m);
@@ -210,6 +241,7 @@ void member_free(struct member *m)
 	loop_timer_cancel(&m->timer);
 	directory_free(m->directory);
 	svc_key_wipe(&m->key);
+	secrets_wipe(&m->secrets);
 	free(m->registries);
 	free(m->public_host);
 	free(m->endpoint);

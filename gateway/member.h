@@ -5,6 +5,7 @@
  * worker's thread. */
 
 #include "common/loop.h"
+#include "secrets.h"
 #include "svcproto/announcer.h"
 #include "svcproto/keys.h"
 #include "svcproto/zap.h"
@@ -13,6 +14,7 @@ struct member;
 
 struct member_ops {
 	void (*keys)(void *arg);         /* authorized_keys changed */
+	void (*secrets)(void *arg, const struct secrets *s); /* they came, or another time slot began */
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */
 };
 
@@ -24,6 +26,7 @@ struct member_options {
 	struct svc_id id;                /* the worker's */
 	uint64_t incarnation;
 	const char *public_host;
+	const struct secrets *secrets;   /* to begin with; NULL: none, a registry gives them. Copied */
 	struct zap *zap;                 /* given the keys that may link; NULL: an embedded registry does that */
 };
 

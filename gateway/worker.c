@@ -135,7 +135,30 @@ static uint32_t load_of(void *arg)
 	return w->env.nr_sessions < UINT32_MAX ? (uint32_t)w->env.nr_sessions : UINT32_MAX;
 }
 
-static const struct member_ops member_ops = {.keys = on_keys, .load = load_of};
+static void set_ticket_key(struct tls_ticket_key *k, const unsigned char *keys)
+{
+	memcpy(k->name, keys, sizeof k->name);
+	memcpy(k->cipher, keys + sizeof k->name, sizeof k->cipher);
+	memcpy(k->mac, keys + sizeof k->name + sizeof k->cipher, sizeof k->mac);
+}
+
+static void on_secrets(void *arg, const struct secrets *s)
+{
+	struct worker *w = arg;
+	const struct secret_slot *valid[SECRETS_VALID_MAX];
+	unsigned nr = secrets_valid(s, valid);
+
+	_Static_assert(DIALBACK_SECRETS_MAX >= SECRETS_VALID_MAX && TLS_TICKETS_MAX >= SECRETS_VALID_MAX, "all slots fit");
+	_Static_assert(sizeof(struct tls_ticket_key) == REG_TICKET, "a ticket's keys are as long here as in the protocol");
+	for (unsigned i = 0; i < nr; i++) {
+		memcpy(w->env.dialback.secret[i], valid[i]->dialback_key, sizeof w->env.dialback.secret[i]);
+		set_ticket_key(&w->env.tickets.key[i], valid[i]->ticket_keys);
+	}
+	w->env.dialback.nr = w->env.tickets.nr = nr;
+	auth_pool_set_salt_key(w->env.auth, s->salt_key);
+}
+
+static const struct member_ops member_ops = {.keys = on_keys, .secrets = on_secrets, .load = load_of};
 
 static struct member *make_member(struct worker *w)
 {
@@ -147,6 +170,7 @@ static struct member *make_member(struct worker *w)
 		.id = w->id,
 		.incarnation = w->o.incarnation,
 		.public_host = w->o.public_host,
+		.secrets = w->o.secrets,
 		.zap = w->o.zap,
 	};
 
@@ -213,7 +237,6 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.addresses = hash_new();
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
-	memcpy(w->env.dialback_secret, o->dialback_secret, sizeof w->env.dialback_secret);
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
 	if (start_links(w, why, why_size) != 0)
 		goto fail;
@@ -364,6 +387,7 @@ void worker_free(struct worker *w)
 	hash_free(w->env.addresses);
 	loop_free(w->env.loop);
 	mem_wipe(&w->o.key, sizeof w->o.key);
-	mem_wipe(w->env.dialback_secret, sizeof w->env.dialback_secret);
+	mem_wipe(&w->env.dialback, sizeof w->env.dialback);
+	mem_wipe(&w->env.tickets, sizeof w->env.tickets);
 	free(w);
 }

@@ -8,6 +8,7 @@
 
 #include "net/cidr.h"
 #include "role/env.h"
+#include "secrets.h"
 #include "svcproto/keys.h"
 
 struct worker;
@@ -33,7 +34,7 @@ struct worker_options {
 	struct auth_pool *auth;             /* borrowed */
 	struct resolver_options resolver;
 	struct role_limits limits;
-	unsigned char dialback_secret[32];
+	const struct secrets *secrets;      /* of the embedded registry, or NULL; copied */
 	void (*ended)(void *arg);           /* on the worker's thread: drained, about to leave */
 	void *arg;
 };

@@ -22,11 +22,9 @@ const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
 
 struct auth_pool_options {
 	unsigned failure_ms; /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
-	const unsigned char *salt_key; /* 32 bytes: salts of derived keys and of users who don't exist. Copied */
 	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
 	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
 	char *(*prep_domain)(struct slice text); /* the same for a domainpart. NULL: ASCII lower case */
-	size_t per_address_unknown_max;  /* how often within a minute unknown() may be said of one address; 0: 10 */
 	unsigned threads_per_domain; /* job threads that one domain's logins may occupy: half of what `jobs` has. 0: 4 */
 	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
 	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
@@ -40,6 +38,10 @@ struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_option
 /* Does the system's mech_list name EXTERNAL? Only then are clients worth asking for a certificate. */
 bool auth_pool_takes_external(const struct auth_pool *p);
 void auth_pool_free(struct auth_pool *p);
+
+/* 32 bytes, copied: salts of derived keys and of users who don't exist come of it, the same wherever the key is. Until it is given, SCRAM
+ * is not offered. From any thread; again replaces it. */
+void auth_pool_set_salt_key(struct auth_pool *p, const unsigned char *salt_key);
 
 #define AUTH_CB_MAX 3
 struct auth_cb { const char *type; unsigned char data[128]; size_t n; };  /* type "tls-exporter", … */
@@ -62,9 +64,6 @@ struct auth_ops {
 	/* user: prepared localpart; data: additional data with success (data.p NULL: none). The exchange is over; call auth_free. */
 	void (*success)(void *arg, const char *user, struct slice data);
 	void (*failure)(void *arg, enum auth_failure f, const char *text); /* text NULL or fixed text; over; call auth_free */
-	/* The user database does not know this user (prepared localpart): failure() follows at its time, whatever is done meanwhile. May be
-	 * NULL; auth_free is not allowed here. */
-	void (*unknown)(void *arg, const char *user);
 };
 
 /* Begins an exchange: initial.p NULL when there was no initial response, n 0 with p for "=". The answer comes later through ops, never

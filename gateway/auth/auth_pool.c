@@ -191,14 +191,11 @@ static char *lower_case(struct slice text)
 
 static void set_defaults(struct auth_pool *p, const struct auth_pool_options *o)
 {
-	ASSERT(o->salt_key && o->prep_local);
+	ASSERT(o->prep_local);
 	p->o = *o;
 	p->o.prep_domain = o->prep_domain ? o->prep_domain : lower_case;
-	memcpy(p->salt_key, o->salt_key, sizeof p->salt_key);
-	p->o.salt_key = p->salt_key;
 	p->o.failure_ms = o->failure_ms ? o->failure_ms : 1000;
 	p->o.per_address_failures_max = o->per_address_failures_max ? o->per_address_failures_max : 30;
-	p->o.per_address_unknown_max = o->per_address_unknown_max ? o->per_address_unknown_max : 10;
 	p->o.threads_per_domain = o->threads_per_domain ? o->threads_per_domain : 4;
 	p->o.job_ms = o->job_ms ? o->job_ms : 10000;
 	p->o.challenge_ms = o->challenge_ms ? o->challenge_ms : 10;
@@ -213,7 +210,6 @@ struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_option
 	set_defaults(p, o);
 	p->lanes = lanes_new(jobs, p->o.threads_per_domain, WAITING_MAX);
 	p->failures = failures_new();
-	p->unknown = failures_new();
 	p->keys = keycache_new(KEYS_MAX, p->o.key_life_ms);
 	code = init_library();
 	if (code == SASL_OK)
@@ -239,12 +235,29 @@ void auth_pool_free(struct auth_pool *p)
 	/* No sasl_server_done: it unloads the plugins, nothing follows but the process's end, and a second pool may be made. */
 	atomic_store(&started_, false);
 	failures_free(p->failures);
-	failures_free(p->unknown);
 	keycache_free(p->keys);
 	free(p->mech_list);
 	free(p->pwcheck);
-	mem_wipe(p->salt_key, sizeof p->salt_key);
+	for (struct salt_key *k = atomic_load(&p->salt_key), *older; k; k = older) {
+		older = k->older;
+		mem_wipe(k, sizeof *k);
+		free(k);
+	}
 	free(p);
+}
+
+/* Every worker gives it, and it hardly ever changes: what is replaced waits for the pool's end. */
+void auth_pool_set_salt_key(struct auth_pool *p, const unsigned char *salt_key)
+{
+	struct salt_key *old = atomic_load(&p->salt_key), *k;
+
+	if (old && memcmp(old->bytes, salt_key, sizeof old->bytes) == 0)
+		return;
+	k = NEW(struct salt_key);
+	memcpy(k->bytes, salt_key, sizeof k->bytes);
+	k->older = old;
+	while (!atomic_compare_exchange_weak(&p->salt_key, &k->older, k))
+		;
 }
 
 bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const struct auth_params *params)
@@ -252,7 +265,7 @@ bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const str
 	if (!p->has[m - auth_mechs])
 		return false;
 	switch (m->kind) {
-	case MECH_SCRAM: return !m->plus || params->nr_cb > 0;
+	case MECH_SCRAM: return atomic_load(&p->salt_key) && (!m->plus || params->nr_cb > 0);
 	case MECH_EXTERNAL: return params->external && params->external[0];
 	case MECH_PLAIN: return params->tls;
 	case MECH_GSSAPI: return true;

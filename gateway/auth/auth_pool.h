@@ -23,13 +23,18 @@ struct mech {
 #define MECH_COUNT 9
 extern const struct mech auth_mechs[MECH_COUNT];   /* best first */
 
+struct salt_key {
+	struct salt_key *older;
+	unsigned char bytes[32];
+};
+
 struct auth_pool {
 	struct auth_pool_options o;
-	unsigned char salt_key[32];
+	_Atomic(struct salt_key *) salt_key; /* in force, and behind it those that a job thread may still read; NULL: none yet */
 	bool has[MECH_COUNT];
 	char *mech_list, *pwcheck;   /* of the configuration; NULL: not given */
 	struct lanes *lanes;
-	struct failures *failures, *unknown;
+	struct failures *failures;
 	struct keycache *keys;
 };
 
@@ -42,8 +47,6 @@ MUST_CHECK int auxprop_add(struct auth_pool *p);
 void auxprop_remove(void);
 /* What getopt must answer for "auxprop_plugin", or NULL: the configured value. */
 const char *auxprop_option(void);
-/* Did a look-up on this thread since the last call find that the user does not exist? */
-bool auxprop_take_missed(void);
 
 struct exchange {
 	struct lane_work work;
@@ -73,8 +76,6 @@ struct exchange {
 	char *out;              /* owned; NULL: none */
 	size_t out_n;
 	char *user;             /* owned: prepared localpart */
-	char *name;             /* owned: the authentication identity as given, prepared "local@domain"; NULL before */
-	bool unknown;           /* nobody of that name is in the database */
 };
 
 struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *params, const struct mech *m);

@@ -48,3 +48,25 @@ bool dialback_key_matches(const char *key, struct slice given)
 {
 	return given.n == KEY_HEX && strlen(key) == KEY_HEX && CRYPTO_memcmp(key, given.p, KEY_HEX) == 0;
 }
+
+bool dialback_make(const struct dialback_secrets *s, const char *receiving, const char *originating, struct slice stream_id, char *out)
+{
+	if (s->nr == 0)
+		return false;
+	dialback_key(s->secret[0], sizeof s->secret[0], receiving, originating, stream_id, out);
+	return true;
+}
+
+bool dialback_is_ours(const struct dialback_secrets *s, const char *receiving, const char *originating, struct slice stream_id,
+		      struct slice given)
+{
+	char want[KEY_HEX + 1];
+	bool ours = false;
+
+	for (unsigned i = 0; i < s->nr; i++) {
+		dialback_key(s->secret[i], sizeof s->secret[i], receiving, originating, stream_id, want);
+		ours |= dialback_key_matches(want, given);
+	}
+	mem_wipe(want, sizeof want);
+	return ours;
+}

@@ -22,4 +22,18 @@ void dialback_key(const unsigned char *secret, size_t secret_n, const char *rece
 /* Constant time. */
 bool dialback_key_matches(const char *key, struct slice given);
 
+/* Of the cluster, for slots of time: the first makes keys, all of them verify. nr 0: none are known. */
+#define DIALBACK_SECRETS_MAX 3
+struct dialback_secrets {
+	unsigned nr;
+	unsigned char secret[DIALBACK_SECRETS_MAX][32];
+};
+
+/* The same with the first of them; false when there is none. */
+MUST_CHECK bool dialback_make(const struct dialback_secrets *s, const char *receiving, const char *originating, struct slice stream_id,
+			      char *out);
+/* Was the key made with any of them? */
+bool dialback_is_ours(const struct dialback_secrets *s, const char *receiving, const char *originating, struct slice stream_id,
+		      struct slice given);
+
 #endif

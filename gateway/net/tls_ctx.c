@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "net/tls_certs.h"
 #include "net/tls_store.h"
+#include "net/tls_tickets.h"
 
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
 			      "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
@@ -184,12 +185,13 @@ static SSL_CTX *make_server_ctx(const struct tls_cert *c)
 
 	if (ctx == NULL)
 		return NULL;
-	SSL_CTX_set_num_tickets(ctx, 1); /* each costs 20 µs, and who reconnects needs one */
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ctx, 0); /* tls_tickets_use() allows them */
 	SSL_CTX_set_max_early_data(ctx, 0);
 	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"ambrosia", 8);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_sni);
 	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-	if (SSL_CTX_use_cert_and_key(ctx, c->x509, c->key, c->chain, 1) == 1)
+	if (tls_tickets_install(ctx) == 0 && SSL_CTX_use_cert_and_key(ctx, c->x509, c->key, c->chain, 1) == 1)
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;
@@ -333,12 +335,9 @@ static bool set_up_out(const struct tls_store *t, SSL *ssl, const char *remote, 
 	return set_sni(ssl, remote) && offer_alpn(ssl, alpn) && (c == NULL || SSL_use_cert_and_key(ssl, c->x509, c->key, c->chain, 1) == 1);
 }
 
-/* Resumption would skip the certificate's chain, which we judge ourselves: no tickets where one is asked for. */
 static void ask_for_certificate(SSL *ssl)
 {
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-	SSL_set_options(ssl, SSL_OP_NO_TICKET);
-	SSL_set_num_tickets(ssl, 0);
 }
 
 SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn)

@@ -4,12 +4,14 @@
 /* What a worker lends to its roles. One for each worker, used on its thread only. */
 
 #include "auth/auth.h"
+#include "auth/extern.h"
 #include "common/hash.h"
 #include "common/loop.h"
 #include "link/links.h"
 #include "net/conn.h"
 #include "net/resolve.h"
 #include "net/tls_ctx.h"
+#include "net/tls_tickets.h"
 #include "stream/stream.h"
 
 struct edge;
@@ -32,7 +34,8 @@ struct role_env {
 	struct auth_pool *auth;
 	struct resolver *resolver;
 	struct role_limits limits;
-	unsigned char dialback_secret[32];
+	struct dialback_secrets dialback;    /* these two change with the cluster's time slot */
+	struct tls_tickets tickets;
 	struct hash *addresses;              /* address text -> struct address_count *, see role/admit.h */
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;

@@ -47,12 +47,15 @@ static bool op_own_certificate(void *arg)
 	return has;
 }
 
-static void op_make_key(void *arg, struct slice stream_id, char *out)
+static bool op_make_key(void *arg, struct slice stream_id, char *out)
 {
 	struct s2s_attempt *a = attempt_of(arg);
 
 	ASSERT(a->arg != NULL);
-	dialback_key(a->e.env->dialback_secret, sizeof a->e.env->dialback_secret, a->p.to, a->p.from, stream_id, out);
+	if (dialback_make(&a->e.env->dialback, a->p.to, a->p.from, stream_id, out))
+		return true;
+	log_warn("s2s-out", a->e.id, "dialback", "why=\"no registry has given the cluster's secrets yet\"");
+	return false;
 }
 
 /*

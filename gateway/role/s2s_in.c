@@ -210,14 +210,13 @@ static void op_db_result(void *arg, const char *from, const char *to, struct sli
 static void op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)
 {
 	struct s2s_in *in = in_of(arg);
-	char want[65];
-	bool valid;
+	const struct dialback_secrets *secrets = &in->e.env->dialback;
+	bool valid = dialback_is_ours(secrets, from, to, id, key);
 
-	dialback_key(in->e.env->dialback_secret, sizeof in->e.env->dialback_secret, from, to, id, want);
-	valid = dialback_key_matches(want, key);
-	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d", log_escape(slice_str(to)), log_escape(slice_str(from)),
-		 valid);
-	stream_db_verify_answer(in->e.stream, from, to, id, valid);
+	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d secrets=%u", log_escape(slice_str(to)),
+		 log_escape(slice_str(from)), valid, secrets->nr);
+	stream_db_verify_answer(in->e.stream, from, to, id,
+				valid ? STREAM_DB_VALID : secrets->nr > 0 ? STREAM_DB_INVALID : STREAM_DB_ERROR);
 	edge_kick(&in->e);
 }
 

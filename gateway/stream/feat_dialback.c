@@ -188,11 +188,13 @@ enum gate_result dialback_verify(struct stream *s, const struct xml_element *e)
 	return r;
 }
 
-void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, bool valid)
+/* Error: we can't tell now. It denies nothing (2.4.2), so that the other server may ask again. */
+void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
 	ASSERT(s->role == STREAM_S2S_IN);
 	if (s->state == STREAM_WAIT_SASL || s->state == STREAM_ESTABLISHED)
-		send_element(s, "db:verify", to, from, id, valid ? "valid" : "invalid", NULL, SLICE_NONE);
+		send_element(s, "db:verify", to, from, id, v == STREAM_DB_VALID ? "valid" : v == STREAM_DB_INVALID ? "invalid" : "error",
+			     v == STREAM_DB_ERROR ? "internal-server-error" : NULL, SLICE_NONE);
 }
 
 /* --- S2S_OUT ------------------------------------------------------------------ */
@@ -208,7 +210,8 @@ bool dialback_out_start(struct stream *s)
 		stream_close(s, CLOSE_BAD_FORMAT);
 		return true;
 	}
-	s->ops->make_key(s->arg, slice_str(s->id), key);
+	if (!s->ops->make_key(s->arg, slice_str(s->id), key))
+		return false;
 	stream_enter(s, STREAM_WAIT_DIALBACK);
 	send_element(s, "db:result", s->local, s->peer, SLICE_NONE, NULL, NULL, (struct slice){key, 64});
 	return true;

@@ -75,9 +75,9 @@ struct stream_ops {
 	/* S2S_OUT used for verification: the authoritative server's answer. Match all three: they're the peer's word. */
 	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v);
 	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte
-	 * out. */
+	 * out, or false: we can make none now. */
 	bool (*own_certificate)(void *arg);
-	void (*make_key)(void *arg, struct slice stream_id, char *out);
+	bool (*make_key)(void *arg, struct slice stream_id, char *out);
 	/* S2S_OUT after TLS: is the peer who it should be? False closes with NOT_AUTHORIZED (policy certificates-only); true goes on. */
 	bool (*peer_acceptable)(void *arg);
 	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only,
@@ -124,7 +124,7 @@ void stream_bound(struct stream *s, const char *full_jid);
 void stream_bind_refused(struct stream *s, const char *type, const char *condition, const char *text); /* the client may ask again */
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid,
 		      const char *error_condition); /* error: item-not-found, remote-… */
-void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, bool valid);
+void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v);
 void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id,
 			   struct slice key); /* S2S_OUT, after established */
 /* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or

@@ -167,12 +167,12 @@ static bool op_own_certificate(void *arg)
 	return ((struct owner *)arg)->options & FUZZ_CERTIFICATE;
 }
 
-static void op_make_key(void *arg, struct slice id, char *out)
+static bool op_make_key(void *arg, struct slice id, char *out)
 {
-	(void)arg;
 	MUST(id.n > 0);
 	memset(out, 'f', 64);
 	out[64] = '\0';
+	return (((struct owner *)arg)->random & 7) != 0;
 }
 
 static bool op_peer_acceptable(void *arg)
@@ -253,7 +253,8 @@ static void act_dialback(struct owner *o, char mark)
 		stream_db_result(o->s, from, to, false, "remote-server-not-found");
 		break;
 	case FUZZ_VERIFY:
-		stream_db_verify_answer(o->s, from, to, o->id ? slice_str(o->id) : SLICE("1"), o->random & 1);
+		stream_db_verify_answer(o->s, from, to, o->id ? slice_str(o->id) : SLICE("1"),
+					(enum stream_verdict)(o->random % 3));
 		break;
 	default:
 		break;

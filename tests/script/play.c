@@ -189,9 +189,7 @@ static void op_db_verify(void *arg, const char *from, const char *to, struct sli
 
 static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
-	static const char *const words[] = {[STREAM_DB_INVALID] = "invalid", [STREAM_DB_VALID] = "valid", [STREAM_DB_ERROR] = "error"};
-
-	event(arg, "db-verified %s %s " SLICE_FMT " %s", from, to, SLICE_ARG(id), words[v]);
+	event(arg, "db-verified %s %s " SLICE_FMT " %s", from, to, SLICE_ARG(id), play_verdict_word(v));
 	act_inside(arg);
 }
 
@@ -200,11 +198,14 @@ static bool op_own_certificate(void *arg)
 	return ((struct play *)arg)->c->own_certificate;
 }
 
-static void op_make_key(void *arg, struct slice id, char *out)
+static bool op_make_key(void *arg, struct slice id, char *out)
 {
 	event(arg, "make-key " SLICE_FMT, SLICE_ARG(id));
+	if (((struct play *)arg)->c->no_key)
+		return false;
 	memset(out, '7', 64);
 	out[64] = '\0';
+	return true;
 }
 
 static bool op_peer_acceptable(void *arg)
@@ -385,7 +386,7 @@ static bool act(struct play *p, char **w, unsigned nr)
 	else if (strcmp(w[0], "hold") == 0 && nr == 2)
 		stream_hold(p->s, strcmp(w[1], "on") == 0);
 	else if (strcmp(w[0], "verify") == 0 && nr == 5)
-		stream_db_verify_answer(p->s, w[2], w[3], slice_str(w[4]), strcmp(w[1], "valid") == 0);
+		stream_db_verify_answer(p->s, w[2], w[3], slice_str(w[4]), play_verdict(w[1]));
 	else if (strcmp(w[0], "ask-verify") == 0 && nr == 5)
 		stream_send_db_verify(p->s, w[1], w[2], slice_str(w[3]), slice_str(w[4]));
 	else if (strcmp(w[0], "sent") == 0 && nr == 1)

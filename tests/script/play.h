@@ -18,7 +18,7 @@ struct play_config {
 	struct stream_limits limits;
 	const char *hosts[PLAY_WORDS], *mechs[PLAY_WORDS], *bindings[PLAY_WORDS];   /* NULL-terminated, owned */
 	char *from, *to, *see_other_host;                                           /* owned */
-	bool own_certificate, peer_unacceptable;
+	bool own_certificate, peer_unacceptable, no_key;
 };
 
 void play_config_init(struct play_config *c);
@@ -44,6 +44,9 @@ enum close_reason play_closed(const struct play *p); /* CLOSE_MAX_ while it live
 void play_escape(struct buf *out, struct slice bytes);
 /* The other way: \n \r \t \0 \\ \xNN. */
 void play_unescape(struct buf *out, struct slice text);
+/* valid, invalid or error, and back. */
+enum stream_verdict play_verdict(const char *word);
+const char *play_verdict_word(enum stream_verdict v);
 /* How much of `got` the pattern takes from its front; -1 when it does not fit. "..." is anything, "$ID" 32 hexadecimal digits. */
 ssize_t play_match(const char *pattern, struct slice got);
 

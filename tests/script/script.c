@@ -118,6 +118,8 @@ static bool take_role(struct script *s, char **w, unsigned nr)
 			s->config.own_certificate = true;
 		else if (strcmp(w[i], "unacceptable") == 0)
 			s->config.peer_unacceptable = true;
+		else if (strcmp(w[i], "no-key") == 0)
+			s->config.no_key = true;
 		else
 			return false;
 	}

@@ -104,3 +104,18 @@ ssize_t play_match(const char *pattern, struct slice got)
 	}
 	return (ssize_t)at;
 }
+
+const char *play_verdict_word(enum stream_verdict v)
+{
+	static const char *const words[] = {[STREAM_DB_INVALID] = "invalid", [STREAM_DB_VALID] = "valid", [STREAM_DB_ERROR] = "error"};
+
+	return words[v];
+}
+
+enum stream_verdict play_verdict(const char *word)
+{
+	for (enum stream_verdict v = STREAM_DB_INVALID; v < STREAM_DB_ERROR; v++)
+		if (strcmp(word, play_verdict_word(v)) == 0)
+			return v;
+	return STREAM_DB_ERROR;
+}

@@ -173,6 +173,23 @@ static void test_dialback(void)
 	CHECK(!dialback_key_matches(key, slice_str(other)));
 }
 
+/* A key made in one slot of time verifies in the next, at whatever gateway. */
+static void test_dialback_slots(void)
+{
+	struct dialback_secrets before = {.nr = 2, .secret = {"two", "one"}}, after = {.nr = 2, .secret = {"three", "two"}},
+				later = {.nr = 2, .secret = {"four", "three"}}, none = {.nr = 0};
+	char key[65];
+
+	CHECK(dialback_make(&before, "r.example", "o.example", SLICE("id"), key));
+	CHECK(dialback_is_ours(&before, "r.example", "o.example", SLICE("id"), slice_str(key)));
+	CHECK(dialback_is_ours(&after, "r.example", "o.example", SLICE("id"), slice_str(key)));
+	CHECK(!dialback_is_ours(&later, "r.example", "o.example", SLICE("id"), slice_str(key)));
+	CHECK(!dialback_is_ours(&after, "r.example", "o.example", SLICE("other"), slice_str(key)));
+	CHECK(!dialback_is_ours(&after, "o.example", "r.example", SLICE("id"), slice_str(key)));
+	CHECK(!dialback_make(&none, "r.example", "o.example", SLICE("id"), key));
+	CHECK(!dialback_is_ours(&none, "r.example", "o.example", SLICE("id"), slice_str(key)));
+}
+
 int main(void)
 {
 	RUN(test_dns);
@@ -184,5 +201,6 @@ int main(void)
 	RUN(test_addresses_and_nothing);
 	RUN(test_jids);
 	RUN(test_dialback);
+	RUN(test_dialback_slots);
 	return check_done("unit.auth.extern");
 }
