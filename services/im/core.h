@@ -64,7 +64,7 @@ struct im_session {
 
 /* What happens to a stanza that its next hop does not take in time. */
 enum im_fallback {
-	IM_DROP,     /* it lasts no longer than the sessions that it concerns: presence, answers */
+	IM_DROP,     /* it lasts no longer than the sessions that it concerns: presence, answers to our clients */
 	IM_OFFLINE,  /* a message for a user of ours: offline storage */
 	IM_PASSING,  /* anything else addressed to somebody: stored until the next hop answers, bounced when it says no */
 };
@@ -166,6 +166,9 @@ bool send_drain(struct im_session *s);  /* true when nothing waits any more */
 void send_queue_clear(struct im_session *s);
 /* Something that we wrote, to wherever it is addressed: a full JID's session, all available sessions of a bare one, another server. */
 void send_reply(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w);
+/* The same for what answers the stanza of w. Another server's user outlives us, and so does the answer: it is what is stored when it takes
+ * long. */
+void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w);
 void send_forget(struct im *im);
 
 /* error.c */

@@ -42,7 +42,7 @@ static void answer(struct im *im, const struct xml_element *e, const struct jid 
 	struct buf out;
 	buf_init(&out, IM_STANZA_MAX);
 	if (stanza_write_error(&out, e, NS_CLIENT, error_type(condition), condition, NULL) == 0)
-		send_reply(im, to, from, buf_slice(&out), w);
+		send_answer(im, to, from, buf_slice(&out), w);
 	buf_clear(&out);
 }
 

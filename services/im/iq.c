@@ -42,7 +42,7 @@ void iq_result_end(struct stanza *st, struct xml_writer *w)
 {
 	xml_end(w, "iq");
 	if (xml_writer_done(w) == 0)
-		send_reply(st->im, &st->to, st->from, buf_slice(w->out), st->work);
+		send_answer(st->im, &st->to, st->from, buf_slice(w->out), st->work);
 	else
 		error_reply(st, "internal-server-error");
 	buf_clear(w->out);

@@ -127,6 +127,13 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 	}
 }
 
+void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
+{
+	if (w && !im_is_local(im, to->domain))
+		work_keep(w, IM_PASSING, NULL, xml);
+	send_reply(im, from, to, xml, w);
+}
+
 /* The session may have been kept for this answer alone; otherwise there may be room now. */
 static void session_answered(struct im_session *s)
 {

@@ -32,6 +32,7 @@ void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, stru
 		user->nr_refs++;
 	}
 	if (!w->row) {
+		free(w->xml); /* a message that became its own error */
 		w->xml = mem_slicedup(xml);
 		w->xml_n = xml.n;
 	}
@@ -136,7 +137,7 @@ static void expire(struct im_work *w)
 	work_hold(w);
 	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
 		store_message(w);
-	else if (w->fallback == IM_PASSING && !w->row)
+	if (w->fallback == IM_PASSING && !w->row) /* its error, if it went back to another server */
 		w->row = store_passing_add(w->im->store, w->at_s, (struct slice){w->xml, w->xml_n});
 	free(w->xml);
 	w->xml = NULL;

@@ -351,6 +351,57 @@ static void stored_on_its_way_survives(void)
 	fake_close(&f);
 }
 
+/* Handled is not enough: who asked from another server still has nothing when we die before the answer is there. */
+static void answers_to_another_server_survive(void)
+{
+	static const struct { const char *xml, *answer; } cases[] = {
+		{"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='r'><body>?</body></message>", "type='error'"},
+		{"<iq xmlns='jabber:client' from='carol@c.example/x' to='b.example' type='get' id='r'><ping xmlns='urn:xmpp:ping'/></iq>",
+		 "type='result'"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		begin();
+		uint64_t t = fake_from_server(&f, "c.example", cases[i].xml);
+		struct sent *s = fake_next(&f, NULL);
+		CHECK(s && strstr(s->xml, cases[i].answer) && !fake_acked(&f, t));
+		f.watch_table = "passing";
+		fake_wait(&f, 1000);
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(f.rows_at_ack, 1);
+		fake_crash(&f);
+		s = fake_next(&f, NULL);
+		CHECK(s && strstr(s->xml, cases[i].answer) && strstr(s->xml, "to='carol@c.example/x'"));
+		if (s)
+			fake_undeliverable(&f, s, "remote-server-timeout"); /* tried, and nobody is to be told */
+		CHECK(!fake_next(&f, NULL));
+		CHECK_EQ(fake_rows(&f, "passing"), 0);
+		fake_close(&f);
+	}
+}
+
+/* Too slow for the one who should get it, and too much is stored: the error is what is kept then. */
+static void a_late_error_to_another_server_survives(void)
+{
+	begin();
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_max = 0;
+	fake_crash(&f);
+	bob = fake_online(&f, "bob@b.example", "two", 0);
+	uint64_t t = fake_from_server(&f, "c.example", "<message xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' id='r'/>");
+	CHECK(fake_got(&f, bob, "carol@c.example/x", NULL));
+	f.watch_table = "passing";
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(f.rows_at_ack, 1);
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s && strstr(s->xml, "type='error'") && strstr(s->xml, "to='carol@c.example/x'"));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	CHECK_EQ(im_nr_in_flight(f.im), 0);
+	fake_close(&f);
+}
+
 static void a_waiting_row_goes_when_there_is_room(void)
 {
 	begin();
@@ -425,6 +476,8 @@ int main(void)
 	RUN(to_another_server);
 	RUN(another_server_that_is_not_there);
 	RUN(stored_on_its_way_survives);
+	RUN(answers_to_another_server_survive);
+	RUN(a_late_error_to_another_server_survives);
 	RUN(a_waiting_row_goes_when_there_is_room);
 	RUN(too_large_for_the_gateway);
 	RUN(a_dead_store_acknowledges_nothing);
