@@ -1,6 +1,7 @@
 """What the lints share: the tree's files, C without comments and strings, findings and the last line."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,11 +15,18 @@ def root():
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def git_files(top):
+    """Nothing where there is no git, no repository, or one that git does not trust because somebody else owns it."""
+    if not os.path.exists(os.path.join(top, ".git")) or not shutil.which("git"):
+        return []
+    return subprocess.run(["git", "-C", top, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True).stdout.splitlines()
+
+
 def files(top):
-    """Paths relative to top: what git knows or would take, or, where there is no repository, everything."""
-    if os.path.isdir(os.path.join(top, ".git")):
-        listed = subprocess.run(["git", "-C", top, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True)
-        names = [n for n in listed.stdout.splitlines() if os.path.isfile(os.path.join(top, n))]
+    """Paths relative to top: what git knows or would take, or, where git does not say, everything."""
+    listed = git_files(top)
+    if listed:
+        names = [n for n in listed if os.path.isfile(os.path.join(top, n))]
     else:
         names = []
         for folder, dirs, found in os.walk(top):

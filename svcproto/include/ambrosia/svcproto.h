@@ -142,12 +142,12 @@ SVCPROTO_API int svcproto_send(struct svcproto_session *s, const char *xml, size
  * needed at a gateway, closed when idle. */
 SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
 				      uint64_t cookie);
-/* Answers to a stanza, for use in the stanza() callback or as long as st is kept: by the way it came (s as it was given there), `to` and `from`
- * exchanged. cookie and errors as for svcproto_send(); SVCPROTO_E_INVALID for what may not be answered: errors, and an iq's result (RFC 6120
- * sections 8.2.3 and 8.3.1). */
+/* Answers to a stanza, for use in the stanza() callback or as long as st is kept: by the way it came (s as it was given there), `to` and
+ * `from` exchanged. cookie and errors as for svcproto_send(); SVCPROTO_E_INVALID for what may not be answered: errors, and an iq's result
+ * (RFC 6120 sections 8.2.3 and 8.3.1). */
 /* The whole stanza. */
 SVCPROTO_API int svcproto_send_back(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, uint64_t cookie);
-/* The error that refuses it: type and condition as in RFC 6120 section 8.3, "cancel" and "service-unavailable" for one that you don't serve. */
+/* The error that refuses it: type and condition as in RFC 6120 section 8.3, "cancel" and "service-unavailable" for one you do not serve. */
 SVCPROTO_API int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, const char *type,
 				     const char *condition, uint64_t cookie);
 /* Whether the stanza is a "message", "presence" or "iq". */

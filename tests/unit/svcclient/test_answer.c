@@ -71,7 +71,8 @@ static void turns(const char *xml, const char *want)
 
 static void test_turned_around(void)
 {
-	turns("<message from='a' to='b'><body from='x' to='y'> to='z'</body></message>", "<message to='a' from='b'><body from='x' to='y'> to='z'</body></message>");
+	turns("<message from='a' to='b'><body from='x' to='y'> to='z'</body></message>",
+	      "<message to='a' from='b'><body from='x' to='y'> to='z'</body></message>");
 	turns("<message\n to =\"b'>\" id=' from=' x:to='c'/>", "<message\n from =\"b'>\" id=' from=' x:to='c'/>");
 	turns("<message from='a'/>", "<message to='a'/>");
 	turns("<message to='b'>to='</message>", "<message from='b'>to='</message>");

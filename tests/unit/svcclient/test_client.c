@@ -161,7 +161,8 @@ static void test_rejected_stanza(void)
 /* A stanza of a client goes back by its session, one of a server by a stream to it. */
 static void test_answers(void)
 {
-	const char *message = "<message from='me@a.example/here' to='x@y.example'>1</message>", *ping = "<iq from='me@a.example/here' type='get' id='1'/>";
+	const char *message = "<message from='me@a.example/here' to='x@y.example'>1</message>";
+	const char *ping = "<iq from='me@a.example/here' type='get' id='1'/>";
 	struct svcproto_stanza st = { .xml = message, .length = strlen(message) };
 
 	start();
