@@ -46,7 +46,8 @@ struct xml_element {
 	const struct xml_nsdecl *decls;
 	size_t nr_decls;
 	size_t nr_own;               /* the last nr_own of decls are of its own start tag */
-	struct slice lang;           /* the stream header's xml:lang, which is the element's if it has none itself; empty: none, or a too long one */
+	/* the stream header's xml:lang, which is the element's if it has none itself; empty: none, or a too long one */
+	struct slice lang;
 	unsigned nr_children;        /* elements directly below it */
 	bool mixed_text;             /* its character data is not only white space, directly below it */
 };

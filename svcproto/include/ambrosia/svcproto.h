@@ -86,8 +86,8 @@ struct svcproto_callbacks {
 	void (*linked)(void *arg, unsigned nr_gateways);
 	/* The registry or a gateway refused something, by name ("domain example.org is not authorised for this key"). May be NULL. */
 	void (*refused)(void *arg, const char *what);
-	/* At the end of every svcproto_dispatch(), before anything leaves that was sent or acknowledged in it: where a service commits what it
-	 * stored, so that nobody hears of what a crash would undo. It may send and acknowledge itself. May be NULL. */
+	/* At the end of every svcproto_dispatch(), before anything leaves that was sent or acknowledged in it: where a service commits what
+	 * it stored, so that nobody hears of what a crash would undo. It may send and acknowledge itself. May be NULL. */
 	void (*before_flush)(void *arg);
 	/* One line for a log. NULL: silence. */
 	void (*log)(void *arg, enum svcproto_log level, const char *line);

@@ -104,9 +104,9 @@ void cluster_write_keys(struct cluster *c, const char *text)
 
 	if (f == NULL || svc_key_load(cluster_path(c, "service.key"), &service) != 0)
 		die("authorized_keys");
-	/* At the start of a line only: a key may hold a '%', but none begins with it. */
+	/* At the start of a line and before a space only: a key may hold a '%', also as its first letter. */
 	for (bool start = true; *text != '\0'; text++) {
-		if (!start || *text != '%')
+		if (!start || *text != '%' || text[1] == '\0' || text[2] != ' ')
 			fputc(*text, f);
 		else
 			fputs(*++text == 'G' ? c->gateway_key.public_z85 : service.public_z85, f);
