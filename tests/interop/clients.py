@@ -4,16 +4,14 @@ messages now and offline, pings, discovery, clean and unclean ends."""
 import asyncio
 import itertools
 import os
-import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
-from peer import Peer  # noqa: E402
-from stack import BUILD, Test, accounts, authority, certificate, ready, run  # noqa: E402
+from stack import Test, run  # noqa: E402
+from stage import DOMAIN, Stage, Stopped  # noqa: E402
 
-DOMAIN = "interop.example"
 # The mechanisms of a kind's first and second account. libstrophe takes the strongest that is offered.
 MECHANISMS = {
     "slixmpp": ("SCRAM-SHA-256-PLUS", "PLAIN"),
@@ -27,53 +25,8 @@ def users(pair):
     return [f"{side}-{pair[0]}-{pair[1]}" for side in "ab"]
 
 
-class Stage:
-    """The running stack, and how each kind of client is started against it."""
-
-    def __init__(self, test):
-        self.test = test
-        for ca in ("ca", "other-ca"):
-            authority(test.folder, ca)
-        certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
-        self.commands = {
-            "slixmpp": [sys.executable, f"{HERE}/drivers/slix.py"],
-            "xmppjs": ["node", f"{HERE}/drivers/xmppjs.mjs"],
-            "strophe": [f"{test.folder}/strophe"],
-        }
-        self.prepare()
-        env, self.passwords = accounts(test, DOMAIN, [user for pair in PAIRS for user in users(pair)])
-        gateway = ["--state-dir", f"{test.folder}/state", "--certs", f"{test.folder}/certs", "--c2s", "127.0.0.1:0", "--c2s-direct", "none",
-                   "--s2s", "127.0.0.1:0", "--svc", "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0", "--public-host", DOMAIN]
-        self.port = ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", *gateway], env))["c2s"].rpartition(":")[2]
-        ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", f"{test.folder}/state"]))
-
-    def prepare(self):
-        """What no Debian package holds as a program: @xmpp/client by the lock file, and libstrophe's driver compiled."""
-        with open(f"{self.test.folder}/prepare.log", "ab") as log:
-            subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, stdout=log, stderr=log)
-            flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libstrophe"], check=True, stdout=subprocess.PIPE)
-            subprocess.run(["cc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-O1", "-o", f"{self.test.folder}/strophe",
-                            f"{HERE}/drivers/strophe.c", *flags.stdout.decode().split()], check=True, stdout=log, stderr=log)
-
-    async def client(self, kind, user, mechanism, ca="ca", password=None):
-        peer = Peer(f"{user} ({kind})")
-        await peer.start(self.commands[kind], f"{self.test.folder}/{ca}.pem", f"{self.test.folder}/{kind}.log")
-        peer.tell("login", f"{user}@{DOMAIN}", password or self.passwords[user], "127.0.0.1", self.port, mechanism)
-        return peer
-
-    def mechanism(self, jid):
-        """By which mechanism this full JID logged in, in the service's words."""
-        with open(f"{self.test.folder}/im.log") as log:
-            lines = [line.split() for line in log if f" jid={jid} " in line]
-        return next((word[len("mechanism="):] for line in reversed(lines) for word in line if word.startswith("mechanism=")), None)
-
-    def failed_logins(self):
-        with open(f"{self.test.folder}/gateway.log") as log:
-            return sum(" auth-failed " in line and " condition=not-authorized" in line for line in log)
-
-
 class Pair:
-    """Two clients, a and b, and what they do together. A failed step ends the play: what follows would only fail too."""
+    """Two clients, a and b, and what they do together."""
 
     def __init__(self, stage, kinds):
         self.stage, self.kinds, self.name = stage, kinds, "+".join(kinds)
@@ -82,11 +35,8 @@ class Pair:
         self.peers = [None, None]
         self.full = ["", ""]
 
-    async def step(self, what, *expected):
-        ok = all([await peer.expect(*fields) for peer, *fields in expected])
-        self.stage.test.check(f"{self.name}: {what}", ok)
-        if not ok:
-            raise RuntimeError(f"{self.name} stopped")
+    def step(self, what, *expected):
+        return self.stage.step(self.name, what, *expected)
 
     async def login(self, side):
         user, mechanism = users(self.kinds)[side], self.mechanisms[side]
@@ -179,8 +129,8 @@ class Pair:
             await self.talk()
             await self.ask()
             await self.part()
-        except RuntimeError as e:
-            print(f"   {e}", flush=True)
+        except Stopped:
+            pass  # told
         for peer in filter(None, self.peers):
             await peer.stop()
 
@@ -213,11 +163,9 @@ async def story(stage):
 
 def main():
     test = Test("interop.clients")
-    stage = Stage(test)
+    stage = Stage(test, [user for pair in PAIRS for user in users(pair)])
     run(test, story(stage), 400)
-    test.check("the service ends with status 0 at SIGTERM", test.stop("im") == 0)
-    test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
-    test.finish()
+    stage.end()
 
 
 main()
