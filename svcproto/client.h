@@ -20,11 +20,13 @@
 struct client_link {
 	TAILQ_ENTRY(client_link) all;
 	struct svcproto *sp;
-	struct svc_id owner;
+	struct svc_id owner;     /* as the directory has it */
+	struct svc_id instance;  /* who answers there */
 	char key[41];
 	struct zmon z;
 	struct svc_link *engine;
 	bool gone;               /* the directory has lost it: closed when it goes down */
+	bool surplus;            /* there is another link to the same gateway: closed */
 	bool draining;
 	bool up, said;
 	unsigned broken;         /* handshakes in a row that failed */

@@ -37,14 +37,45 @@ static void tell_linked(struct svcproto *sp)
 		sp->cb->linked(sp->arg, sp->nr_up);
 }
 
+static bool same_id(const struct svc_id *a, const struct svc_id *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/*
+ * A gateway that was started anew at its old place answers on the old one's connection: that link serves, though no registry has told. When
+ * the directory has an entry of the new one, and so a link, one of the two is too many: the first that is up stays.
+ */
+static bool is_second(struct client_link *cl, const struct svc_hello *peer)
+{
+	struct client_link *other;
+
+	TAILQ_FOREACH(other, &cl->sp->links, all) {
+		if (other == cl || strcmp(other->key, cl->key) != 0)
+			continue;
+		if (other->up && same_id(&other->instance, &peer->instance))
+			return true;
+		if (same_id(&other->owner, &peer->instance) && !same_id(&cl->owner, &peer->instance)) {
+			other->surplus = true;
+			cl->owner = other->owner;
+			cl->gone = other->gone;
+		}
+	}
+	cl->instance = peer->instance;
+	return false;
+}
+
 static void on_up(void *arg, const struct svc_hello *peer)
 {
 	struct client_link *cl = arg;
 
+	cl->surplus = is_second(cl, peer);
+	if (cl->surplus)
+		return;
 	cl->up = true;
 	cl->said = false;
 	cl->sp->nr_up++;
-	(void)directory_set_linked(cl->sp->directory, &cl->owner, true); /* no memory: then a registry may end it */
+	(void)directory_set_linked(cl->sp->directory, &cl->instance, true); /* no memory: then a registry may end it */
 	client_log(cl->sp, SVCPROTO_LOG_INFO, "linked to gateway %s (%s)", cl->z.endpoint, peer->name);
 	client_pairs_linked(cl->sp);
 	tell_linked(cl->sp);
@@ -54,8 +85,10 @@ static void on_down(void *arg, const char *why)
 {
 	struct client_link *cl = arg;
 
+	if (cl->surplus)
+		return;
 	client_log(cl->sp, SVCPROTO_LOG_WARN, "link to gateway %s ended: %s", cl->z.endpoint, why);
-	(void)directory_set_linked(cl->sp->directory, &cl->owner, false);
+	(void)directory_set_linked(cl->sp->directory, &cl->instance, false);
 	if (!cl->up) {
 		if (!cl->said)
 			client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
@@ -166,7 +199,7 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	if (cl == NULL)
 		return;
 	cl->sp = sp;
-	cl->owner = g->owner;
+	cl->owner = cl->instance = g->owner;
 	cl->draining = g->draining;
 	cl->retry_at_ms = CLIENT_NEVER;
 	cl->retry_delay_ms = RETRY_MIN_MS;
@@ -185,9 +218,9 @@ static struct client_link *link_find(struct svcproto *sp, const struct directory
 	struct client_link *cl;
 
 	TAILQ_FOREACH(cl, &sp->links, all)
-	if (memcmp(&cl->owner, &g->owner, sizeof(cl->owner)) == 0 && strcmp(cl->key, g->key) == 0 &&
-	    strcmp(cl->z.endpoint, g->endpoint) == 0)
-		return cl;
+		if ((same_id(&cl->owner, &g->owner) || (cl->up && same_id(&cl->instance, &g->owner))) && strcmp(cl->key, g->key) == 0 &&
+		    strcmp(cl->z.endpoint, g->endpoint) == 0)
+			return cl;
 	return NULL;
 }
 
@@ -197,6 +230,7 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 	struct client_link *cl = link_find(sp, g);
 
 	if (cl != NULL) {
+		cl->owner = g->owner;
 		cl->gone = gone;
 		cl->draining = g->draining;
 	} else if (!gone) {
@@ -204,14 +238,14 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 	}
 }
 
-/* Gateways that the directory has lost go when they are down; whose key is no gateway's any more, at once. */
+/* Gateways that the directory has lost go when they are down; a second link to one, or one whose key is no gateway's any more, at once. */
 static void close_gone(struct svcproto *sp)
 {
 	struct client_link *cl, *next;
 
 	for (cl = TAILQ_FIRST(&sp->links); cl != NULL; cl = next) {
 		next = TAILQ_NEXT(cl, all);
-		if (cl->gone && (!cl->up || directory_role(sp->directory, cl->key) != DIR_ROLE_GATEWAY))
+		if (cl->surplus || (cl->gone && (!cl->up || directory_role(sp->directory, cl->key) != DIR_ROLE_GATEWAY)))
 			link_close(cl);
 	}
 }

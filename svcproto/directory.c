@@ -291,10 +291,16 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 	if (e->gone && e->expired) {
 		if (old != NULL && order >= 0)
 			expire(d, old, bit);
+		else if (old != NULL)
+			old->sources &= ~bit; /* it held an older one, and holds none now */
 		return 0;
 	}
-	if (order < 0)
+	if (order < 0) {
+		/* It has missed the news, and the owner is alive there all the same. */
+		old->sources |= e->gone ? 0 : bit;
+		old->seen |= bit;
 		return 0;
+	}
 	if (order > 0 || e->gone != old->gone) {
 		if (e->gone && old == NULL)
 			return 0;

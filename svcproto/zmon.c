@@ -16,6 +16,8 @@
 #define HEARTBEAT_TTL_MS 5000
 #define RECONNECT_MS 100
 #define RECONNECT_MAX_MS 2000
+#define CONNECT_MS 3000    /* the kernel's tries come ever less often, and would find a healed network half a minute late */
+#define HANDSHAKE_MS 10000
 #define MONITORED (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | \
 		   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
 
@@ -37,6 +39,7 @@ static bool set_options(void *s, const struct zmon_options *o)
 	       set(s, ZMQ_RCVHWM, o->high_water) && set(s, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) &&
 	       set(s, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) && set(s, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS) &&
 	       set(s, ZMQ_RECONNECT_IVL, RECONNECT_MS) && set(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) &&
+	       set(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) && set(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
 	       (o->kernel_bytes == 0 || (set(s, ZMQ_SNDBUF, o->kernel_bytes) && set(s, ZMQ_RCVBUF, o->kernel_bytes))) &&
 	       zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
 	       set_key(s, ZMQ_CURVE_SERVERKEY, o->server_key) && set_key(s, ZMQ_CURVE_PUBLICKEY, o->public_key) &&

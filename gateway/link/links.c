@@ -250,16 +250,27 @@ static const struct zev_ops monitor_ops = {.readable = on_monitor};
 
 /* --- events of links ---------------------------------------------------- */
 
+/* An instance that has a link here is alive, whatever the registries have lost. */
+static void tell_directory(struct links *ls, const struct link *about)
+{
+	bool linked = false;
+
+	for (size_t i = 0; i < ls->nr; i++)
+		linked |= ls->v[i]->up && memcmp(&ls->v[i]->peer.instance, &about->peer.instance, sizeof about->peer.instance) == 0;
+	if (directory_set_linked(ls->directory, &about->peer.instance, linked) != 0)
+		log_warn("link", about->id, "memory", "why=\"a registry that loses it may end its registrations\"");
+}
+
 void links_link_up(struct links *ls, struct link *k)
 {
-	(void)k;
+	tell_directory(ls, k);
 	ls->ops->changed(ls->arg);
 }
 
 void links_link_down(struct links *ls, struct link *k, const char *why)
 {
-	(void)k;
 	(void)why;
+	tell_directory(ls, k);
 	ls->ops->changed(ls->arg);
 }
 

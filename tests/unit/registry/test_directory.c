@@ -184,6 +184,42 @@ static void test_two_registries(void)
 	directory_free(d);
 }
 
+/* The owner reaches one registry only for a while: the other one's older version counts as a sign of life, and its end as one of none. */
+static void test_a_registry_that_missed_the_news(void)
+{
+	struct directory *d = directory();
+	struct entry old = sample_gateway(KEY_G, 1, "tcp://h:1", 1), new = old, expired = old;
+
+	new.version = 2;
+	expired.gone = expired.expired = true;
+	for (unsigned i = 0; i < 2; i++) {
+		directory_feed_begin(d, i);
+		feed(d, i, old, 0);
+		directory_feed_end(d, i, 5 * OLD, 0);
+	}
+	feed(d, 0, new, 10);
+	directory_feed_begin(d, 1); /* a new snapshot still has the old one */
+	feed(d, 1, old, 20);
+	directory_feed_end(d, 1, 5 * OLD, 20);
+	directory_feed_lost(d, 0);
+	directory_feed_tick(d, 30);
+	CHECK_EQ(told.gateways_gone, 0);
+	feed(d, 1, expired, 40);
+	directory_feed_tick(d, 50);
+	CHECK_EQ(told.gateways_gone, 1);
+	/* The other way round: the registry that is up to date loses it last. */
+	directory_feed_begin(d, 0);
+	feed(d, 0, new, 60);
+	feed(d, 1, old, 60);
+	directory_feed_end(d, 0, 5 * OLD, 60);
+	feed(d, 1, expired, 70);
+	CHECK_EQ(told.gateways_gone, 1);
+	expired.version = 2;
+	feed(d, 0, expired, 80);
+	CHECK_EQ(told.gateways_gone, 2);
+	directory_free(d);
+}
+
 static void test_withdrawn_stays_withdrawn(void)
 {
 	struct directory *d = directory();
@@ -260,6 +296,7 @@ int main(void)
 	RUN(test_local);
 	RUN(test_an_empty_registry_erases_nothing);
 	RUN(test_two_registries);
+	RUN(test_a_registry_that_missed_the_news);
 	RUN(test_withdrawn_stays_withdrawn);
 	RUN(test_a_live_link_keeps_its_entry);
 	RUN(test_changes_are_told_once);

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 #include <zmq.h>
 
+#include "svcproto/announcer_int.h"
 #include "svcproto/directory_feed.h"
 
 static void copy(char *to, size_t size, const char *p, size_t n)
@@ -132,7 +134,7 @@ static const struct announcer_ops announcer_ops = { .refused = on_registry_refus
 
 static void open_router(struct fake_gateway *g, const char *bind)
 {
-	int one = 1, none = 0;
+	int one = 1, none = 0, bound = -1;
 	size_t n = sizeof(g->endpoint);
 
 	g->router = zmq_socket(g->c->zmq, ZMQ_ROUTER);
@@ -142,7 +144,9 @@ static void open_router(struct fake_gateway *g, const char *bind)
 	zmq_setsockopt(g->router, ZMQ_ZAP_ENFORCE_DOMAIN, &one, sizeof(one));
 	zmq_setsockopt(g->router, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
 	zmq_setsockopt(g->router, ZMQ_LINGER, &none, sizeof(none));
-	if (zmq_bind(g->router, bind) != 0 || zmq_getsockopt(g->router, ZMQ_LAST_ENDPOINT, g->endpoint, &n) != 0)
+	for (int i = 0; i < 50 && (bound = zmq_bind(g->router, bind)) != 0; i++)
+		usleep(20000); /* 0MQ frees a port a little later */
+	if (bound != 0 || zmq_getsockopt(g->router, ZMQ_LAST_ENDPOINT, g->endpoint, &n) != 0)
 		abort();
 }
 
@@ -167,6 +171,14 @@ void fake_gateway_start(struct fake_gateway *g, struct cluster *c, const char *b
 	dg.endpoint = g->endpoint;
 	if (g->announcer == NULL || announcer_set_gateway(g->announcer, &dg) != 0)
 		abort();
+}
+
+/* To a registry that is not up nothing is withdrawn. */
+void fake_gateway_kill(struct fake_gateway *g)
+{
+	for (unsigned i = 0; i < g->announcer->nr; i++)
+		g->announcer->registries[i].up = false;
+	fake_gateway_stop(g);
 }
 
 void fake_gateway_stop(struct fake_gateway *g)

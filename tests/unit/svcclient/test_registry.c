@@ -273,6 +273,42 @@ static void test_registry_restart(void)
 	stop();
 }
 
+static bool linked_twice(void *arg)
+{
+	(void)arg;
+	return s.nr_gateways > 1;
+}
+
+/* With every registry gone a gateway that starts anew at its place is found again; and it is not linked to twice once they are back. */
+static void test_gateway_restarts_without_registry(void)
+{
+	char endpoint[256];
+
+	start();
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"a.example", 10000));
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	memcpy(endpoint, g.endpoint, sizeof(endpoint));
+	cluster_stop_registry(&c);
+	fake_gateway_stop(&g);
+	fake_gateway_start(&g, &c, endpoint);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	CHECK_EQ(s.nr_gateways, 1);
+	cluster_start_registry(&c);
+	CHECK_EQ(service_register(&s, "b.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, registered, (void *)"b.example", 10000));
+	CHECK(!turn_until(&all, linked_twice, NULL, 3000));
+	CHECK_EQ(s.nr_gateways, 1);
+	CHECK_EQ(fake_gateway_nr_up(&g), 1);
+	/* The same while the registry is there, and still holds the old start's entry. */
+	fake_gateway_kill(&g);
+	fake_gateway_start(&g, &c, endpoint);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	CHECK(!turn_until(&all, linked_twice, NULL, 3000));
+	CHECK_EQ(s.nr_gateways, 1);
+	stop();
+}
+
 static void test_one_registry_for_each_folder(void)
 {
 	struct registry_server_options o = { .zmq_context = NULL, .bind = "tcp://127.0.0.1:*", .embedded = true };
@@ -323,6 +359,7 @@ int main(void)
 	RUN(test_removed_key);
 	RUN(test_removed_key_hears_nothing);
 	RUN(test_registry_restart);
+	RUN(test_gateway_restarts_without_registry);
 	RUN(test_one_registry_for_each_folder);
 	RUN(test_no_registry);
 	return check_done("svcclient.registry");
