@@ -98,12 +98,21 @@ static void act_inside(struct play *p)
 		free(words[i]);
 }
 
+static struct buf *tap;
+
+void play_tap(struct buf *to)
+{
+	tap = to;
+}
+
 static void op_send(void *arg, struct slice bytes)
 {
 	struct play *p = arg;
 
 	ASSERT(p->closed == CLOSE_MAX_ && bytes.n > 0);
 	must(buf_add_slice(&p->out, bytes));
+	if (tap != NULL)
+		must(buf_add_slice(tap, bytes));
 }
 
 static void op_start_tls(void *arg)
@@ -418,38 +427,6 @@ bool play_has_inside(const struct play *p)
 }
 
 /* --- life ------------------------------------------------------------------ */
-
-void play_config_init(struct play_config *c)
-{
-	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
-	struct xml_limits after = {.element_bytes = 32768, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
-
-	*c = (struct play_config){
-		.limits = {
-			.before_auth = before,
-			.after_auth = after,
-			.negotiation_ms = 30000,
-			.tls_ms = 10000,
-			.close_ms = 2000,
-			.auth_attempts_max = 3,
-		},
-		.hosts = {mem_strdup("example.com")},
-		.from = mem_strdup("here.example"),
-		.to = mem_strdup("there.example"),
-	};
-}
-
-void play_config_clear(struct play_config *c)
-{
-	for (unsigned i = 0; i < PLAY_WORDS; i++) {
-		free((char *)c->hosts[i]);
-		free((char *)c->mechs[i]);
-		free((char *)c->bindings[i]);
-	}
-	free(c->from);
-	free(c->to);
-	free(c->see_other_host);
-}
 
 struct play *play_new(const struct play_config *c, unsigned cut)
 {

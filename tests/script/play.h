@@ -31,6 +31,8 @@ void play_free(struct play *p);
 
 struct stream *play_stream(struct play *p);
 struct buf *play_output(struct play *p);            /* what was sent and not looked at yet */
+/* What all plays send is also added to this buffer, borrowed, from here on; NULL ends that. */
+void play_tap(struct buf *to);
 char *play_event(struct play *p);                   /* the oldest event, owned by the caller; NULL when there is none */
 void play_peer_says(struct play *p, struct slice bytes);
 /* An answer or another act of the owner, in words; false when there is no such act. */
