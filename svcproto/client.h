@@ -118,7 +118,7 @@ struct svcproto {
 	uint64_t serials;
 	struct pair *pairs[CLIENT_PAIR_BUCKETS];
 	TAILQ_HEAD(, pair) all_pairs, work_pairs;
-	size_t nr_pairs;
+	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */
 	uint8_t batch[SVC_BATCH_MAX];
 };
 

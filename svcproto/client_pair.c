@@ -13,6 +13,7 @@
 #include "svcproto/keyset.h"
 
 #define PAIRS_MAX 50000u
+#define QUEUED_BYTES_MAX (64u << 20)   /* of all pairs: domains that are slow or away may not fill the memory together */
 #define WAIT_MS 60000u
 #define IDLE_MS 60000u
 #define SWEEP_MS 500u
@@ -72,13 +73,19 @@ static struct pair *pair_get(struct svcproto *sp, const char *from, const char *
 	return p;
 }
 
-static struct queued *take_first(struct pair *p)
+static void take(struct svcproto *sp, struct pair *p, struct queued *q)
+{
+	STAILQ_REMOVE(&p->queue, q, queued, all);
+	p->nr--;
+	p->bytes -= q->n;
+	sp->pair_bytes -= q->n;
+}
+
+static struct queued *take_first(struct svcproto *sp, struct pair *p)
 {
 	struct queued *q = STAILQ_FIRST(&p->queue);
 
-	STAILQ_REMOVE_HEAD(&p->queue, all);
-	p->nr--;
-	p->bytes -= q->n;
+	take(sp, p, q);
 	return q;
 }
 
@@ -93,7 +100,7 @@ static void pair_free(struct svcproto *sp, struct pair *p)
 	no_work(sp, p);
 	sp->nr_pairs--;
 	while (STAILQ_FIRST(&p->queue) != NULL)
-		free(take_first(p));
+		free(take_first(sp, p));
 	free(p->from);
 	free(p->to);
 	free(p);
@@ -109,7 +116,7 @@ void client_pairs_free(struct svcproto *sp)
 
 static void bounce_first(struct svcproto *sp, struct pair *p, const char *condition)
 {
-	struct queued *q = take_first(p);
+	struct queued *q = take_first(sp, p);
 
 	if (q->cookie != 0 && sp->cb->undeliverable != NULL)
 		sp->cb->undeliverable(sp->arg, q->cookie, condition, q->xml, q->n);
@@ -131,7 +138,7 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 	struct queued *q;
 
 	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->seq != 0 && (int32_t)(q->seq - seq) <= 0) {
-		(void)take_first(p);
+		(void)take_first(sp, p);
 		p->retry_delay_ms = RETRY_MIN_MS;
 		if (q->cookie != 0 && sp->cb->delivered != NULL)
 			sp->cb->delivered(sp->arg, q->cookie);
@@ -229,9 +236,7 @@ static void feed(struct svcproto *sp, struct pair *p)
 		if (rc != 0)
 			q->seq = 0;
 		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway takes */
-			STAILQ_REMOVE(&p->queue, q, queued, all);
-			p->nr--;
-			p->bytes -= q->n;
+			take(sp, p, q);
 			if (q->cookie != 0 && sp->cb->undeliverable != NULL)
 				sp->cb->undeliverable(sp->arg, q->cookie, "policy-violation", q->xml, q->n);
 			free(q);
@@ -299,6 +304,8 @@ void client_pairs_run(struct svcproto *sp)
 
 static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
 {
+	if (sp->pair_bytes + n > QUEUED_BYTES_MAX)
+		return false;
 	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
 }
 
@@ -325,6 +332,7 @@ int svcproto_send_server(struct svcproto *sp, const char *from_domain, const cha
 	STAILQ_INSERT_TAIL(&p->queue, q, all);
 	p->nr++;
 	p->bytes += length;
+	sp->pair_bytes += length;
 	want_work(sp, p);
 	client_kick(sp);
 	return 0;

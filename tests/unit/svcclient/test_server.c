@@ -175,6 +175,31 @@ static void test_bound(void)
 	stop();
 }
 
+/* Many domains together: what waits for all of them is bounded too, and a stanza that left makes room. */
+static void test_bound_of_all(void)
+{
+	static char xml[1 << 20];
+	unsigned sent = 0;
+	char to[32];
+	int rc = 0;
+
+	memset(xml, ' ', sizeof xml);
+	memcpy(xml, "<message>", 9);
+	memcpy(xml + sizeof xml - 11, "</message>", 11);
+	start(1);
+	g[0].ack = true;
+	while (rc == 0 && sent < 200) {
+		snprintf(to, sizeof to, "d%u.example", sent);
+		rc = send_out(to, xml, sent + 1);
+		sent += rc == 0;
+	}
+	CHECK_EQ(rc, SVCPROTO_E_FULL);
+	CHECK_EQ(sent, 64);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(send_out("more.example", xml, 999), 0);
+	stop();
+}
+
 static void test_in(void)
 {
 	const char *xml = "<message from='x@far.example' to='me@a.example'/>";
@@ -204,6 +229,7 @@ int main(void)
 	RUN(test_moves_to_the_other_gateway);
 	RUN(test_reopened);
 	RUN(test_bound);
+	RUN(test_bound_of_all);
 	RUN(test_in);
 	return check_done("svcclient.server");
 }
