@@ -212,6 +212,15 @@ static void on_worker_ended(void *arg)
 		abort();
 }
 
+/* Its back-off is each worker's own, and the worker that dials may be another. */
+static void on_heard_from(void *arg, const char *domain)
+{
+	struct gateway *g = arg;
+
+	for (unsigned i = 0; i < g->nr_workers; i++)
+		worker_hint(g->workers[i], domain);
+}
+
 /* The endpoint of worker n: the port counts up, but 0 stays 0. */
 static void svc_endpoint(const struct gateway *g, unsigned n, char *out, size_t size)
 {
@@ -253,6 +262,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.tls = g->tls,
 		.auth = g->auth,
 		.resolver = {.server = g->o.resolver},
+		.heard_from = on_heard_from,
 		.ended = on_worker_ended,
 		.arg = g,
 	};

@@ -221,6 +221,15 @@ static void on_drained(void *arg)
 	loop_stop(w->env.loop);
 }
 
+static uint32_t draw_random(void *arg, uint32_t below)
+{
+	uint32_t v;
+
+	(void)arg;
+	mem_random(&v, sizeof v);
+	return (uint32_t)((uint64_t)v * below >> 32);
+}
+
 struct worker *worker_new(const struct worker_options *o, char *why, size_t why_size)
 {
 	struct worker *w = NEW(struct worker);
@@ -235,6 +244,9 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.auth = o->auth;
 	w->env.limits = o->limits;
 	w->env.addresses = hash_new();
+	w->env.backoff = backoff_new(draw_random, NULL);
+	w->env.heard_from = o->heard_from;
+	w->env.heard_from_arg = o->arg;
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
@@ -303,6 +315,32 @@ void worker_set_tls(struct worker *w, struct tls_store *tls)
 	m->tls = tls_store_ref(tls);
 	if (loop_post(w->env.loop, on_set_tls, m) != 0) {
 		tls_store_unref(m->tls);
+		free(m);
+	}
+}
+
+struct hint_message {
+	struct worker *w;
+	char *domain;
+};
+
+static void on_hint(void *arg)
+{
+	struct hint_message *m = arg;
+
+	backoff_hint(m->w->env.backoff, m->domain, loop_now_ms(m->w->env.loop));
+	free(m->domain);
+	free(m);
+}
+
+void worker_hint(struct worker *w, const char *domain)
+{
+	struct hint_message *m = NEW(struct hint_message);
+
+	m->w = w;
+	m->domain = mem_strdup(domain);
+	if (loop_post(w->env.loop, on_hint, m) != 0) {
+		free(m->domain);
 		free(m);
 	}
 }
@@ -385,6 +423,7 @@ void worker_free(struct worker *w)
 	member_free(w->member);
 	tls_store_unref(w->env.tls);
 	hash_free(w->env.addresses);
+	backoff_free(w->env.backoff);
 	loop_free(w->env.loop);
 	mem_wipe(&w->o.key, sizeof w->o.key);
 	mem_wipe(&w->env.dialback, sizeof w->env.dialback);

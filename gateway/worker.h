@@ -35,6 +35,7 @@ struct worker_options {
 	struct resolver_options resolver;
 	struct role_limits limits;
 	const struct secrets *secrets;      /* of the embedded registry, or NULL; copied */
+	void (*heard_from)(void *arg, const char *domain);  /* on the worker's thread: a remote domain authenticated itself */
 	void (*ended)(void *arg);           /* on the worker's thread: drained, about to leave */
 	void *arg;
 };
@@ -46,6 +47,7 @@ const char *worker_svc_endpoint(const struct worker *w);
 MUST_CHECK int worker_start(struct worker *w);
 /* From any thread: */
 void worker_set_tls(struct worker *w, struct tls_store *tls);   /* takes a reference */
+void worker_hint(struct worker *w, const char *domain);         /* backoff_hint */
 /* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed.
  */
 void worker_drain(struct worker *w, unsigned patience_ms);

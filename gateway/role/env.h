@@ -12,6 +12,7 @@
 #include "net/resolve.h"
 #include "net/tls_ctx.h"
 #include "net/tls_tickets.h"
+#include "route/backoff.h"
 #include "stream/stream.h"
 
 struct edge;
@@ -33,6 +34,7 @@ struct role_env {
 	struct tls_store *tls;               /* replaced at reload; roles take it anew for each connection */
 	struct auth_pool *auth;
 	struct resolver *resolver;
+	struct backoff *backoff;             /* reasons are enum s2s_out_result */
 	struct role_limits limits;
 	struct dialback_secrets dialback;    /* these two change with the cluster's time slot */
 	struct tls_tickets tickets;
@@ -43,6 +45,8 @@ struct role_env {
 	struct edge_walk *walks;             /* see role/edge.h */
 	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */
 	uint64_t next_id;
+	void (*heard_from)(void *arg, const char *domain);   /* a remote domain authenticated itself */
+	void *heard_from_arg;
 	bool draining;
 	void (*drained)(void *arg);          /* the last edge went while draining */
 	void *drained_arg;

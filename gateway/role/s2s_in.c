@@ -64,6 +64,13 @@ static bool certificate_is(struct s2s_in *in, const char *domain)
 	return is;
 }
 
+/* Who can speak to us may well be reached again. */
+static void authenticated(struct s2s_in *in, const char *domain)
+{
+	edge_authenticated(&in->e);
+	in->e.env->heard_from(in->e.env->heard_from_arg, domain);
+}
+
 static void op_mechanisms(void *arg, struct stream *s)
 {
 	struct s2s_in *in = in_of(arg);
@@ -92,7 +99,7 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
 		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL", log_escape(slice_str(peer)));
-		edge_authenticated(&in->e);
+		authenticated(in, peer);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
 	}
 	edge_kick(&in->e);
@@ -132,7 +139,7 @@ static void end_check(struct in_check *c, bool valid, const char *error)
 	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d%s%s", log_escape(slice_str(c->from)),
 		 log_escape(slice_str(c->to)), valid, error ? " error=" : "", error ? error : "");
 	if (valid)
-		edge_authenticated(&in->e);
+		authenticated(in, c->from);
 	stream_db_result(in->e.stream, c->from, c->to, valid, error);
 	s2s_out_release(c->out);
 	edge_kick(&in->e);

@@ -9,7 +9,8 @@
 
 /*
  * The wish to reach a domain: DNS, the addresses in the race's order, one deadline over all. It outlives its attempts. One that ends before
- * the pair is established makes the next address's turn; the wish fails when there is none left.
+ * the pair is established makes the next address's turn; the wish fails when there is none left. A domain that failed lately is not dialled
+ * (route/backoff.h): the wish for it ends as the last one did.
  */
 
 struct s2s_out {
@@ -17,6 +18,8 @@ struct s2s_out {
 	char *from, *to;
 	char *verify_id;                 /* asked about, or NULL */
 	bool verify_only, established, over;
+	bool dialled;                    /* the back-off let us, and has not heard how it ended */
+	uint64_t established_at_ms;
 	enum s2s_out_result result;      /* of the attempts so far, when all of them fail */
 	const struct s2s_out_ops *ops;
 	void *arg;
@@ -65,13 +68,29 @@ static void let_go(struct s2s_out *o)
 	loop_reap(o->env->loop, free_out, o);
 }
 
+/* The remote's doing, not ours. */
+static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
+{
+	uint64_t now = loop_now_ms(o->env->loop);
+
+	if (!o->dialled)
+		return;
+	o->dialled = false;
+	if (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS)
+		backoff_worked(o->env->backoff, o->to);
+	else
+		backoff_failed(o->env->backoff, o->to, now, (int)r);
+}
+
 static void end(struct s2s_out *o, enum s2s_out_result r, const char *why)
 {
 	if (o->over)
 		return;
-	log_info("s2s-out", 0, "ended", "from=%s to=%s established=%d why=%s", log_escape(slice_str(o->from)), log_escape(slice_str(o->to)),
-		 o->established, log_escape(slice_str(why)));
+	/* what is held back has been told when it failed */
+	log_event(o->dialled ? LOG_INFO : LOG_DEBUG, "s2s-out", 0, "ended", "from=%s to=%s established=%d why=%s",
+		  log_escape(slice_str(o->from)), log_escape(slice_str(o->to)), o->established, log_escape(slice_str(why)));
 	o->over = true;
+	tell_backoff(o, r);
 	o->ops->ended(o->arg, r, why);
 	let_go(o);
 }
@@ -95,6 +114,8 @@ static void on_established(void *arg, struct s2s_attempt *a)
 
 	(void)a;
 	o->established = true;
+	o->established_at_ms = loop_now_ms(o->env->loop);
+	backoff_reached(o->env->backoff, o->to, o->established_at_ms);
 	/* A verification is over with its answer only. */
 	if (!o->verify_only)
 		loop_timer_cancel(&o->deadline);
@@ -235,6 +256,32 @@ static void on_hopeless(void *arg)
 	end(arg, S2S_OUT_NOT_FOUND, "not a domain that DNS can hold");
 }
 
+static void on_held_back(void *arg)
+{
+	struct s2s_out *o = arg;
+
+	end(o, o->result, "it failed lately, and is not tried again yet");
+}
+
+/* Which of the three this wish is; false: no connection will be tried. */
+static bool set_out(struct s2s_out *o, const char *name_ascii)
+{
+	uint64_t now = loop_now_ms(o->env->loop);
+	int reason;
+
+	if (name_ascii == NULL) {
+		loop_timer_init(o->env->loop, &o->deadline, on_hopeless, o);
+	} else if (!backoff_may(o->env->backoff, o->to, now, &reason)) {
+		o->result = (enum s2s_out_result)reason;
+		loop_timer_init(o->env->loop, &o->deadline, on_held_back, o);
+	} else {
+		o->dialled = true;
+		loop_timer_init(o->env->loop, &o->deadline, on_deadline, o);
+	}
+	loop_timer_set(&o->deadline, o->dialled ? o->env->limits.s2s_connect_ms : 0);
+	return o->dialled;
+}
+
 struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
 			    void *arg)
 {
@@ -248,11 +295,9 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 	o->result = S2S_OUT_TIMEOUT;
 	o->ops = ops;
 	o->arg = arg;
-	loop_timer_init(env->loop, &o->deadline, name ? on_deadline : on_hopeless, o);
-	loop_timer_set(&o->deadline, name ? env->limits.s2s_connect_ms : 0);
 	loop_timer_init(env->loop, &o->next, on_next, o);
 	race_init(&o->race);
-	if (name != NULL)
+	if (set_out(o, name))
 		o->resolve = resolve_server(env->resolver, name, on_resolved, o);
 	free(name);
 	return o;
@@ -284,6 +329,11 @@ bool s2s_out_full(const struct s2s_out *o)
 
 void s2s_out_release(struct s2s_out *o)
 {
-	if (o != NULL && !o->over)
-		let_go(o);
+	if (o == NULL || o->over)
+		return;
+	if (o->dialled && o->established)
+		backoff_worked(o->env->backoff, o->to);
+	else if (o->dialled)
+		backoff_abandoned(o->env->backoff, o->to);
+	let_go(o);
 }

@@ -58,16 +58,24 @@ async def start_servers(pki):
         "other.example": fake.Server("other.example", pki.context(True, "other.example", san="elsewhere.example"), NOTHING),
         "plain.example": fake.Server("plain.example", None, NOTHING),
         "denies.example": fake.Server("denies.example", pki.context(True, "denies.example")),
+        "keys.example": fake.Server("keys.example", pki.context(True, "keys.example")),
+        "mute.example": fake.Server("mute.example", pki.context(True, "mute.example")),
+        "lately.example": fake.Server("lately.example", None),
         "errs.example": fake.Server("errs.example", pki.context(True, "errs.example")),
         "silent.example": fake.Server("silent.example", None, before=says_nothing),
         "stalls.example": fake.Server("stalls.example", None, before=stalls_in_tls),
         "giant.example": fake.Server("giant.example", None, before=talks_without_end),
     }
+    made["mute.example"].answer_verify = never
     made["denies.example"].answer_result = answers("invalid")
     made["errs.example"].answer_result = answers("error")
     for server in made.values():
         await server.start(THEIR_ADDRESS)
     return made
+
+
+async def never(_attributes, _key):
+    await asyncio.Event().wait()
 
 
 def answers(verdict):
@@ -144,6 +152,24 @@ async def our_keys(test, juliet, pki, domain, servers):
         test.check(f"authoritative: a verification with a wrong {what} is answered invalid", verdict == "invalid")
 
 
+async def held_back(test, juliet, pki, server):
+    """What failed is not dialled again at once, but told again; being heard from makes it worth another try."""
+    error = ("romeo@lately.example", "remote-server-timeout")
+    juliet.send_message("romeo@lately.example", "First")
+    first = await arrives(juliet, error)
+    for _ in range(20):
+        juliet.send_message("romeo@lately.example", "Again")
+    told = [await arrives(juliet, error) for _ in range(20)]
+    test.check("back-off: what failed is told to all who ask, and dialled once", first and all(told) and server.nr_connections == 1)
+    server.context = pki.context(True, "lately.example")
+    caller = await fake.Dialler("lately.example", OURS).open(GATEWAY, pki.context(False, "lately.example"))
+    taken = await caller.external() is None
+    juliet.send_message("romeo@lately.example", "At last")
+    stanza = await asyncio.wait_for(server.stanzas.get(), 10)
+    test.check("back-off: a domain that speaks to us is dialled again", taken and stanza.get("to") == "romeo@lately.example")
+    caller.close()
+
+
 # --- they call ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -179,8 +205,6 @@ async def dialback(test, juliet, pki, servers):
 
     async def verify(attributes, key):
         asked.append((attributes["from"], attributes["to"], key))
-        if key == "unanswered":
-            await asyncio.Event().wait()
         return {"right": "valid", "unknown": "error"}.get(key, "invalid")
 
     servers["dialback.example"].answer_verify = verify
@@ -212,8 +236,8 @@ async def dialback(test, juliet, pki, servers):
 
 async def unanswered(test, pki):
     """An authoritative server that takes the question and never answers: the time allowed covers the answer too."""
-    caller = await fake.Dialler("dialback.example", OURS).open(GATEWAY, pki.context(False, None))
-    answer = await caller.ask(f"<db:result from='dialback.example' to='{OURS}'>unanswered</db:result>")
+    caller = await fake.Dialler("mute.example", OURS).open(GATEWAY, pki.context(False, None))
+    answer = await caller.ask(f"<db:result from='mute.example' to='{OURS}'>unanswered</db:result>")
     test.check("inbound, an authoritative server that never answers: remote-server-timeout",
                (answer.get("type"), fake.condition(answer[0])) == ("error", "remote-server-timeout"))
     caller.close()
@@ -228,7 +252,8 @@ async def story(test, env, passwords, pki):
     await own_certificate(test, juliet, pki)
     await dialback(test, juliet, pki, servers)
     await asyncio.gather(outbound(test, juliet, servers), unanswered(test, pki))
-    await our_keys(test, juliet, pki, "errs.example", servers)
+    await our_keys(test, juliet, pki, "keys.example", servers)
+    await held_back(test, juliet, pki, servers["lately.example"])
     await outbound_taken(test, juliet, servers)
     juliet.disconnect()
     closed.close()

@@ -84,6 +84,7 @@ class Server:
         self.domain, self.context, self.features, self.before, self.direct = domain, context, features, before, direct
         self.stanzas, self.errors = asyncio.Queue(), asyncio.Queue()
         self.heard = []                                   # names of elements, in order
+        self.nr_connections = 0
         self.answer_result = self.answer_verify = self.say_valid
         self.noise = ""                                   # sent before each answer to db:verify
 
@@ -98,6 +99,7 @@ class Server:
 
     async def serve(self, reader, writer):
         wire = Wire(reader, writer)
+        self.nr_connections += 1
         try:
             if self.before is not None:
                 await self.before(wire)
