@@ -186,8 +186,12 @@ static void set_whole(const struct source *from, const char *text, void *out)
 static void clear_fields(const struct option_program *prog, void *out)
 {
 	static const size_t sizes[] = {
-		[OPTION_STRING] = sizeof(char *), [OPTION_ENDPOINT] = sizeof(char *), [OPTION_LIST] = sizeof(struct option_list), [OPTION_NUMBER] = sizeof(uint64_t),
-		[OPTION_LISTEN] = sizeof(struct option_addr), [OPTION_LEVEL] = sizeof(enum log_level),
+		[OPTION_STRING] = sizeof(char *),
+		[OPTION_ENDPOINT] = sizeof(char *),
+		[OPTION_LIST] = sizeof(struct option_list),
+		[OPTION_NUMBER] = sizeof(uint64_t),
+		[OPTION_LISTEN] = sizeof(struct option_addr),
+		[OPTION_LEVEL] = sizeof(enum log_level),
 	};
 
 	for (const struct option_def *d = prog->defs; d->flag; d++)

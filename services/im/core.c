@@ -237,7 +237,10 @@ int im_turn_end(struct im *im, uint64_t *next_ms)
 	for (size_t i = 0; i < im->nr_acks; i++)
 		im->ops->ack(im->arg, im->acks[i]);
 	im->nr_acks = 0;
+	passing_adopt(im);
 	*next_ms = works_next_ms(im);
+	if (store_shared(im->store) && im->adopt_at_ms < *next_ms)
+		*next_ms = im->adopt_at_ms;
 	bool more = im->nr_dirty || (im->linked && im->resume_row < im->resume_last);
 	if (more && im->now_ms + 100 < *next_ms)
 		*next_ms = im->now_ms + 100;

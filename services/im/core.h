@@ -113,7 +113,8 @@ struct im {
 	size_t nr_acks, acks_cap;
 	size_t nr_waiting, nr_sessions;
 	uint64_t push_last;              /* ids of roster pushes */
-	int64_t resume_row, resume_last; /* rows of `passing` that an earlier process left */
+	int64_t resume_row, resume_last; /* rows of `passing` that another process left */
+	uint64_t adopt_at_ms;            /* when to look for more of them in a shared database */
 	bool linked;
 	uint64_t now_ms;
 	int64_t wall_s;
@@ -196,6 +197,7 @@ void offline_pump(struct im_user *u);
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_resume(struct im *im);
+void passing_adopt(struct im *im);   /* outside a transaction: looks for instances that died */
 
 /* presence.c */
 /* What we say ourselves: a presence without children. */

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/option.h"
 #include "services/im/im.h"
+#include "services/im/store.h"
 #include "xml/jid.h"
 
 struct options {
@@ -31,11 +32,11 @@ static const struct option_def option_defs[] = {
 	 .def_text = "none; at least one is needed",
 	 .help = "a domain to serve; may be repeated"},
 	{.flag = "--database",
-	 .arg = "FILE",
+	 .arg = "FILE|CONNINFO",
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct options, database),
 	 .def_text = "im.sqlite in the state folder",
-	 .help = "SQLite file of rosters and offline messages"},
+	 .help = "of rosters and offline messages: an SQLite file, or a PostgreSQL connection string, which instances may share"},
 	{.flag = "--state-dir",
 	 .arg = "DIR",
 	 .type = OPTION_STRING,
@@ -305,7 +306,7 @@ static void open_database(struct app *a, const char *state_dir)
 	char *path = a->o.database ? mem_strdup(a->o.database) : join(state_dir, "im.sqlite");
 	a->im = im_new(path, a->o.domains.v, a->o.domains.nr, NULL, &core_ops, a, why, sizeof why);
 	if (!a->im)
-		daemon_die("cannot serve from the database %s: %s", path, why);
+		daemon_die("cannot serve from the database%s%s: %s", store_is_file(path) ? " " : "", store_is_file(path) ? path : "", why);
 	free(path);
 }
 

@@ -1,10 +1,14 @@
 /*
- * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended. To other servers they go out again
+ * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended: an earlier one
+ * of ours, or another instance on the same database. To other servers they go out again
  * (they may arrive twice, never not at all); what was for a client of ours bounces, since its session ended with that process.
  */
 #include "services/im/core.h"
 
-enum { RESUME_MAX = 32 }; /* in one turn */
+enum {
+	RESUME_MAX = 32, /* in one turn */
+	ADOPT_MS = 5000,
+};
 
 /* Sends what has a row. SVCPROTO_E_FULL: not now, the row stays; any other failure bounces it. */
 static int send_row(struct im *im, int64_t row, const struct jid *from, const struct jid *to, struct slice xml)
@@ -89,4 +93,18 @@ void passing_resume(struct im *im)
 		im->resume_row = r.row;
 	}
 	buf_clear(&xml);
+}
+
+void passing_adopt(struct im *im)
+{
+	int64_t last;
+
+	if (!store_shared(im->store) || !im->linked || im->resume_row < im->resume_last || im->now_ms < im->adopt_at_ms)
+		return;
+	im->adopt_at_ms = im->now_ms + ADOPT_MS;
+	last = store_passing_last(im->store);
+	if (!store_passing_adopt(im->store))
+		return;
+	im->resume_row = last;
+	im->resume_last = store_passing_last(im->store);
 }

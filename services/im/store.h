@@ -2,17 +2,17 @@
 #define SERVICES_IM_STORE_H
 
 /*
- * What must survive: users, rosters, offline messages, and stanzas whose next hop has not answered yet, in SQLite. The first write opens a
- * transaction and store_commit() ends it, so that all stanzas of one turn share one fsync. An error of the database is sticky: from then on
- * nothing is written, and store_commit() says so; the process ends without having acknowledged what it could not keep.
+ * What must survive: users, rosters, offline messages, and stanzas whose next hop has not answered yet, in SQLite or PostgreSQL. The first
+ * write opens a transaction and store_commit() ends it, so that all stanzas of one turn share one fsync. An error of the database is
+ * sticky: from then on nothing is written, and store_commit() says so; the process ends without having acknowledged what it could not keep.
  */
 
 #include "common/buf.h"
 
 struct store;
 
-/* Opens or creates; NULL with one line in `why`. No second process may hold the same file. */
-struct store *store_open(const char *path, char *why, size_t why_size);
+/* Opens or creates: a file's name, which no second process may hold, or a connection string of libpq. NULL with one line in `why`. */
+struct store *store_open(const char *database, char *why, size_t why_size);
 void store_close(struct store *s);                     /* what was not committed is gone; NULL is allowed */
 MUST_CHECK int store_commit(struct store *s);          /* 0, or -ERR_IO: the store is dead */
 bool store_dirty(const struct store *s);               /* something waits for store_commit() */
@@ -60,5 +60,10 @@ int64_t store_passing_add(struct store *s, int64_t at, struct slice xml);
 int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml);
 int64_t store_passing_last(struct store *s);            /* the highest row; 0: none */
 void store_passing_del(struct store *s, int64_t row);
+/* Takes over what instances that died left in a shared database: new rows above store_passing_last(), in their order. Outside a
+ * transaction. False when there was nothing. */
+bool store_passing_adopt(struct store *s);
+bool store_shared(const struct store *s);               /* other instances may have rows in it */
+bool store_is_file(const char *database);               /* a file's name, not a connection string, which may hold a password */
 
 #endif

@@ -1,35 +1,32 @@
 #ifndef SERVICES_IM_STORE_DB_H
 #define SERVICES_IM_STORE_DB_H
 
-/* Inside the store: its statements, shared by store.c (database, users, queues) and store_roster.c. */
+/* Inside the store: how store.c (transactions, users, queues) and store_roster.c run their statements. */
 
-#include <sqlite3.h>
-
+#include "services/im/db.h"
 #include "services/im/store.h"
 
-enum store_stmt {
-#define STMT(name, sql) STMT_##name,
-#include "services/im/store.def"
-#undef STMT
-	STMT_MAX_
-};
-
 struct store {
-	sqlite3 *db;
-	sqlite3_stmt *stmts[STMT_MAX_];
-	int lock_fd;
+	struct db *db;
 	bool dirty;             /* a transaction is open */
-	bool failed;
-	char why[256];
 };
 
-sqlite3_stmt *store_stmt(struct store *s, enum store_stmt id); /* reset and unbound */
-/* Opens the transaction if there is none, then runs a statement without result. false after a failure, now or earlier. */
-bool store_write(struct store *s, sqlite3_stmt *st);
-bool store_begin(struct store *s);
-/* One step of a reading statement: true with a row. The statement is reset when there is none. */
-bool store_row(struct store *s, sqlite3_stmt *st);
-void store_bind_slice(sqlite3_stmt *st, int at, struct slice text); /* borrowed until the statement is reset; empty p: NULL */
-char *store_column_dup(sqlite3_stmt *st, int at, size_t *n);        /* NULL for NULL; n may be NULL */
+#define DB_INT(value) {.n = (int64_t)(value)}
+#define DB_BYTES(slice) {.bytes = (slice)}
+
+/* The parameters of a statement, in order. */
+#define DB_VALUES(...) ((const struct db_value[]){__VA_ARGS__})
+
+/* Opens the transaction if there is none, then runs a statement whose rows nobody wants. false after a failure, now or earlier. */
+bool store_write(struct store *s, enum db_stmt id, const struct db_value *v);
+/* The same for a statement that returns the number of the row it wrote; 0 after a failure. */
+int64_t store_write_id(struct store *s, enum db_stmt id, const struct db_value *v);
+/* Starts a reading statement: store_row() is true with each row. Whoever stops early calls store_end(). */
+void store_read(struct store *s, enum db_stmt id, const struct db_value *v);
+bool store_row(struct store *s, enum db_stmt id);
+void store_end(struct store *s, enum db_stmt id);
+/* The number in the first column of a statement's only row; 0 without one. */
+int64_t store_number(struct store *s, enum db_stmt id, const struct db_value *v);
+char *store_column_dup(struct store *s, enum db_stmt id, int at, size_t *n); /* NULL for NULL; n may be NULL */
 
 #endif

@@ -7,7 +7,8 @@
 /*
  * script_player FILE…: plays each transcript whole, byte by byte and at random cuts.
  * script_player --coverage FILE…: plays all whole, and fails unless every row of the gate's table, its default and every end of close.def
- * was met, and every stream error and SASL failure of RFC 6120 was sent. script_player --corpus FILE: writes the fuzzers' seed to standard output.
+ * was met, and every stream error and SASL failure of RFC 6120 was sent. script_player --corpus FILE: writes the fuzzers' seed to standard
+ * output.
  */
 
 #define NR_SEEDS 20
@@ -32,10 +33,32 @@ const struct gate_rule *__wrap_gate_find(const struct stream *s, const struct xm
 
 /* RFC 6120 section 4.9.3, whole: a service may ask for each of them. */
 static const char *const stream_conditions[] = {
-	"bad-format", "bad-namespace-prefix", "conflict", "connection-timeout", "host-gone", "host-unknown", "improper-addressing",
-	"internal-server-error", "invalid-from", "invalid-namespace", "invalid-xml", "not-authorized", "not-well-formed", "policy-violation",
-	"remote-connection-failed", "reset", "resource-constraint", "restricted-xml", "see-other-host", "system-shutdown",
-	"undefined-condition", "unsupported-encoding", "unsupported-feature", "unsupported-stanza-type", "unsupported-version", NULL,
+	"bad-format",
+	"bad-namespace-prefix",
+	"conflict",
+	"connection-timeout",
+	"host-gone",
+	"host-unknown",
+	"improper-addressing",
+	"internal-server-error",
+	"invalid-from",
+	"invalid-namespace",
+	"invalid-xml",
+	"not-authorized",
+	"not-well-formed",
+	"policy-violation",
+	"remote-connection-failed",
+	"reset",
+	"resource-constraint",
+	"restricted-xml",
+	"see-other-host",
+	"system-shutdown",
+	"undefined-condition",
+	"unsupported-encoding",
+	"unsupported-feature",
+	"unsupported-stanza-type",
+	"unsupported-version",
+	NULL,
 };
 /* RFC 6120 section 6.5, whole. */
 static const char *const sasl_conditions[] = {
@@ -79,7 +102,8 @@ static void count_rows(struct tally *t)
 
 	ASSERT(nr <= ARRAY_LEN(row_hits));
 	for (size_t i = 0; i < nr; i++) {
-		snprintf(row, sizeof row, "%zu of the gate: %s %s", i, rules[i].ns ? rules[i].ns : "*", rules[i].name ? rules[i].name : "*");
+		snprintf(row, sizeof row, "%zu of the gate: %s %s", i, rules[i].ns ? rules[i].ns : "*",
+			 rules[i].name ? rules[i].name : "*");
 		count(t, row_hits[i] > 0, "meets row", row);
 	}
 	count(t, refusals > 0, "meets", "the gate's default");

@@ -186,8 +186,19 @@ static void test_addresses(void)
 static void test_endpoints(void)
 {
 	static const char *const right[] = {"tcp://127.0.0.1:5320", "tcp://*:*", "tcp://[::1]:0", "tcp://gw-1.example.org:65535"};
-	static const char *const wrong[] = {"", "tcp://", "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://:5320", "tcp://127.0.0.1:65536",
-					    "tcp://127.0.0.1:99999", "tcp://a b:1", "tcp://a/b:1", "ipc:///tmp/x:1", "tcp:127.0.0.1:1", "tcp://a:-1"};
+	static const char *const wrong[] = {"",
+					    "tcp://",
+					    "nonsense",
+					    "tcp://127.0.0.1",
+					    "tcp://127.0.0.1:",
+					    "tcp://:5320",
+					    "tcp://127.0.0.1:65536",
+					    "tcp://127.0.0.1:99999",
+					    "tcp://a b:1",
+					    "tcp://a/b:1",
+					    "ipc:///tmp/x:1",
+					    "tcp:127.0.0.1:1",
+					    "tcp://a:-1"};
 
 	for (size_t i = 0; i < ARRAY_LEN(right); i++)
 		CHECK(option_is_endpoint(right[i]));
@@ -244,7 +255,8 @@ static void test_print_config(void)
 {
 	child_run(&c, STDOUT_FILENO, parse_in_child, ARGS(A("--print-config"), A("--item=a"), A("--item=b"), A("--listen=[::1]:5")));
 	CHECK_EQ(c.status, 0);
-	CHECK_STR(c.text, "--the-name nobody\n--unset (the machine's)\n--endpoint (not set)\n--item a\n--item b\n--folder /a\n--folder /b\n--number 7\n"
+	CHECK_STR(c.text, "--the-name nobody\n--unset (the machine's)\n--endpoint (not set)\n--item a\n--item b\n--folder /a\n--folder "
+			  "/b\n--number 7\n"
 			  "--listen [::1]:5\n--log-level info\n");
 	/* what follows is looked at all the same */
 	check_wrong(ARGS(A("--print-config"), A("--number=0")), "from 1 to 100");

@@ -354,8 +354,10 @@ static void stored_on_its_way_survives(void)
 /* Handled is not enough: who asked from another server still has nothing when we die before the answer is there. */
 static void answers_to_another_server_survive(void)
 {
-	static const struct { const char *xml, *answer; } cases[] = {
-		{"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='r'><body>?</body></message>", "type='error'"},
+	static const struct { const char *xml, *answer;
+	} cases[] = {
+		{"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='r'><body>?</body></message>",
+		 "type='error'"},
 		{"<iq xmlns='jabber:client' from='carol@c.example/x' to='b.example' type='get' id='r'><ping xmlns='urn:xmpp:ping'/></iq>",
 		 "type='result'"},
 	};

@@ -1,15 +1,35 @@
-/* The store alone: what lasts, what goes with an open transaction, whose file it is. */
+/* The store alone: what lasts, what goes with an open transaction, whose file it is. With AMBROSIA_TEST_DATABASE, a connection string, what
+ * holds for both databases is tried on PostgreSQL, in a schema of its own for each test; then instances that share one. */
 #include "services/im/store.h"
 #include "tests/unit/check.h"
 
+#include <libpq-fe.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static char dir[64], path[96], why[256];
+static char dir[64], path[512], why[256];
+static const char *conninfo;
+
+static void begin_postgres(void)
+{
+	static unsigned nr;
+	PGconn *conn = PQconnectdb(conninfo);
+	char create[64];
+
+	snprintf(create, sizeof create, "CREATE SCHEMA test%u", ++nr);
+	PQclear(PQexec(conn, create));
+	CHECK_STR(PQerrorMessage(conn), "");
+	PQfinish(conn);
+	snprintf(path, sizeof path, "%s options='-c search_path=test%u'", conninfo, nr);
+}
 
 static void begin(void)
 {
+	if (conninfo) {
+		begin_postgres();
+		return;
+	}
 	snprintf(dir, sizeof dir, "/tmp/im-store-XXXXXX");
 	ASSERT(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/im.sqlite", dir);
@@ -18,8 +38,10 @@ static void begin(void)
 static void end(struct store *s)
 {
 	static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
-	char name[128];
+	char name[544];
 	store_close(s);
+	if (conninfo)
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
 		snprintf(name, sizeof name, "%s%s", path, endings[i]);
 		unlink(name);
@@ -31,6 +53,8 @@ static struct store *again(struct store *s)
 {
 	store_close(s);
 	s = store_open(path, why, sizeof why);
+	if (!s)
+		fprintf(stderr, "%s\n", why);
 	ASSERT(s);
 	return s;
 }
@@ -166,11 +190,61 @@ static void not_a_database(void)
 	end(NULL);
 }
 
+/* Two instances on one database: each has its own passing stanzas, and the one that lives takes over what the other left. */
+static void instances(void)
+{
+	begin();
+	struct store *a = again(NULL), *b = store_open(path, why, sizeof why);
+	struct buf xml;
+
+	ASSERT(b);
+	buf_init(&xml, 100);
+	int64_t u = store_user_add(a, SLICE("u@x"), 1);
+	CHECK_EQ(store_commit(a), 0);
+	CHECK_EQ(store_user_add(b, SLICE("u@x"), 2), u);
+	store_passing_add(a, 1, SLICE("<a1/>"));
+	store_passing_add(a, 1, SLICE("<a2/>"));
+	CHECK_EQ(store_commit(a), 0);
+	int64_t own = store_passing_add(b, 1, SLICE("<b/>"));
+	CHECK_EQ(store_commit(b), 0);
+	CHECK(!store_passing_adopt(b)); /* a is alive */
+	CHECK_EQ(store_passing_last(b), own);
+	store_close(a);
+	bool taken = false;
+	for (int i = 0; i < 1000 && !(taken = store_passing_adopt(b)); i++) /* the server sees a's end in its own time */
+		usleep(10000);
+	CHECK(taken);
+	CHECK(!store_passing_adopt(b));
+	int64_t one = store_passing_next(b, own, &xml);
+	CHECK(one > own && slice_is(buf_slice(&xml), "<a1/>"));
+	int64_t two = store_passing_next(b, one, &xml);
+	CHECK(two > one && slice_is(buf_slice(&xml), "<a2/>"));
+	CHECK_EQ(store_passing_last(b), two);
+	a = store_open(path, why, sizeof why); /* another life: nothing of the first is its own */
+	ASSERT(a);
+	CHECK_EQ(store_passing_last(a), 0);
+	buf_clear(&xml);
+	store_close(a);
+	end(b);
+}
+
+static void no_server(void)
+{
+	CHECK(!store_open("host=/nonexistent dbname=x", why, sizeof why));
+	CHECK(why[0] && !strchr(why, '\n'));
+}
+
 int main(void)
 {
+	conninfo = getenv("AMBROSIA_TEST_DATABASE");
 	RUN(users);
 	RUN(contacts);
 	RUN(queues);
+	RUN(no_server);
+	if (conninfo) {
+		RUN(instances);
+		return check_done("im.store (PostgreSQL)");
+	}
 	RUN(whose_file);
 	RUN(not_a_database);
 	return check_done("im.store");

@@ -73,7 +73,8 @@ static void test_write_lang(void)
 	rewrite(GERMAN "<m/>", &r);
 	same(GERMAN "<m xml:lang='fr'/>", "<m xmlns='jabber:client' xml:lang='fr'/>");
 	same(GERMAN "<m xml:lang=''/>", "<m xmlns='jabber:client' xml:lang=''/>");
-	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang=''><m/>", "<m xmlns='jabber:client'/>");
+	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang=''><m/>",
+	     "<m xmlns='jabber:client'/>");
 	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
 	     "xml:lang='de-Latn-DE-1996-x-one-of-our-own-and-long'><m/>", "<m xmlns='jabber:client'/>");
 }
