@@ -2,11 +2,14 @@
 #define SVCPROTO_ENGINE_H
 
 /* Private to the engine: link.c (epochs, timers), input.c and receive.c (what arrives), flush.c (what leaves), stream.c (one stream's
- * life). */
+ * life), send.c (what its owner does with it), hub.c (streams without a link), attach.c and resume.c (how they come to one), sm.c (stream
+ * management). */
 
 #include <sys/queue.h>
 
 #include "svcproto/chunk.h"
+#include "svcproto/hub.h"
+#include "svcproto/ids.h"
 #include "svcproto/message.h"
 #include "svcproto/table.h"
 
@@ -16,6 +19,7 @@
 #define LINK_TURN_BYTES 4096u                  /* of small stanzas that a stream may send before it is another's turn */
 #define LINK_BULK_CHUNKS 2u                    /* large chunks in a batch: whoever comes next is not far behind them */
 #define LINK_SPLIT_BYTES 2048u                 /* no smaller piece of a chunk at the end of a batch */
+#define LINK_ATTACH_MAX 4096u                  /* the body of REATTACH or ATTACHED */
 
 enum link_state {
 	LINK_IDLE,  /* gateway: waits for HELLO; service: not started */
@@ -24,21 +28,41 @@ enum link_state {
 };
 
 enum stream_state {
-	STREAM_OPENING,  /* our OPEN waits for an answer */
-	STREAM_OFFERED,  /* the peer's OPEN waits for ours */
+	STREAM_OPENING,   /* our OPEN waits for an answer */
+	STREAM_OFFERED,   /* the peer's OPEN waits for ours */
+	STREAM_ATTACHING, /* gateway: REATTACH or RESUME waits for an answer; service: a RESUME waits until all is handled */
+	STREAM_WAITING,   /* without a link */
 	STREAM_OPEN,
-	STREAM_DRAINING, /* closed by us, data before the CLOSE */
-	STREAM_CLOSING,  /* our CLOSE waits for its answer */
-	STREAM_GONE,     /* freed when the outermost call returns */
+	STREAM_DRAINING,  /* closed by us, data before the CLOSE */
+	STREAM_CLOSING,   /* our CLOSE waits for its answer */
+	STREAM_DETACHING, /* gateway: our DETACH waits for its answer */
+	STREAM_GONE,      /* freed when the outermost call returns */
 };
 
+enum stream_sm {
+	SM_OFF,
+	SM_ASKED,   /* gateway: ENABLE was sent, or is due when there is a link */
+	SM_PENDING, /* gateway: granted, and stanzas before <enabled/> are still to come */
+	SM_ON,
+};
+
+/* Where a stream is that has no link. */
+enum stream_place { PLACE_LINK, PLACE_FRESH, PLACE_WAITING, PLACE_DETACHED };
+
+TAILQ_HEAD(stream_list, svc_stream);
+
 struct svc_stream {
-	struct svc_link *link;
+	struct svc_link *link;           /* NULL: WAITING, or gone from there */
+	struct svc_hub *hub;             /* NULL: ends with its link */
+	struct hub_peer *peer;           /* WAITING for it; NULL: for nobody in particular */
+	const struct svc_hello *self;
+	struct svc_stream *same_hash;    /* service: in hub->ids */
 	void *data;
-	TAILQ_ENTRY(svc_stream) all;     /* every stream, then the dead ones */
+	TAILQ_ENTRY(svc_stream) all;     /* of its link, or where it waits; then the dead ones */
 	TAILQ_ENTRY(svc_stream) ready;   /* has a chunk and the credit for it */
 	TAILQ_ENTRY(svc_stream) control; /* CREDIT or ACK to send */
-	TAILQ_ENTRY(svc_stream) aside;   /* credit withheld because the link puts too much together; or draining, until its deadline */
+	TAILQ_ENTRY(svc_stream) in_aside;
+	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
 	uint32_t handle;
 	uint8_t state, kind;
 	bool ours;        /* we sent OPEN */
@@ -46,17 +70,52 @@ struct svc_stream {
 	bool paused;
 	bool was_open;    /* ACCEPT was sent or has come */
 	bool was_full;    /* a send was refused: writable() is owed */
-	bool in_ready, in_control, in_aside;
-	bool ack_due, credit_due;
+	bool in_ready, in_control;
+	bool nameless;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
+	bool ack_due, credit_due, attach_due;
+	bool close_wanted;  /* by the owner, while that could not be said */
+	bool detach_wanted; /* likewise; and there is no owner any more */
+	bool resumed;       /* ATTACHING: by RESUME */
+	bool resume_due;    /* service: the ATTACHED that is due answers a RESUME */
+	uint8_t sm, place;
+	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
+	uint32_t generation;
+	uint32_t out_base, in_base; /* the last stanza before stream management, each way */
+	uint32_t resume_s;          /* granted; SM_ASKED: wanted */
+	uint64_t until_ms;          /* aside: CLOSE, or no more waiting; WAITING: what happens then is hub.c's */
+	uint64_t expires_ms;        /* service: for a client that may resume */
 	struct svc_id id;
 	struct window_out out;
 	struct window_in in;
 	struct chunk_join join;
 	char *condition, *text; /* of our CLOSE, or NULL */
-	uint64_t drain_until_ms;
 };
 
-TAILQ_HEAD(stream_list, svc_stream);
+/* The other end of a link in one life, as long as a link or a stream needs it. */
+struct hub_peer {
+	TAILQ_ENTRY(hub_peer) all;
+	struct svc_id instance;
+	uint64_t incarnation;
+	char identity[64];
+	struct svc_link *link;              /* the one that is up, or NULL */
+	struct stream_list fresh, waiting;  /* fresh: whose owner does not know yet */
+	uint32_t nr;                        /* in both */
+	unsigned refs;                      /* links that remember it */
+};
+
+struct svc_hub {
+	enum svc_side side;
+	const struct svc_hub_ops *ops;
+	void *arg;
+	struct svc_hello self;
+	struct svc_hub_limits limits;
+	uint64_t now_ms, scan_at_ms;
+	struct ids ids;                     /* service: every stream */
+	TAILQ_HEAD(, hub_peer) peers;
+	struct stream_list detached, dead;  /* detached: their clients may resume, oldest first */
+	uint32_t nr_detached;
+	uint64_t detached_bytes;
+};
 
 /* Encoded control frames, whole, in order. */
 struct outbox {
@@ -69,6 +128,9 @@ struct svc_link {
 	enum link_state state;
 	const struct svc_link_ops *ops;
 	void *arg;
+	struct svc_hub *hub;           /* NULL: streams end with the epoch */
+	struct hub_peer *hub_peer;     /* of this epoch or the last one, or NULL */
+	char identity[64];             /* of whoever is at the other end */
 	struct svc_hello self, peer;
 	uint64_t now_ms;
 	unsigned depth;        /* public calls on the stack: streams are freed at 0 */
@@ -92,6 +154,7 @@ struct svc_link {
 	unsigned unheard_pings;
 	bool ping_due, pong_due;
 
+	uint32_t held;         /* service: REATTACHes that are still to come in this epoch */
 	struct table table;
 	struct stream_list all, ready, control, starved, draining, dead;
 	uint32_t nr_ours, nr_theirs, next_handle;
@@ -109,6 +172,11 @@ static inline enum svc_side link_peer_side(const struct svc_link *l)
 	return l->side == SVC_GATEWAY ? SVC_SERVICE : SVC_GATEWAY;
 }
 
+static inline enum svc_side stream_side(const struct svc_stream *s)
+{
+	return s->hub != NULL ? s->hub->side : s->link->side;
+}
+
 /* link.c */
 void link_enter(struct svc_link *l);
 void link_leave(struct svc_link *l);
@@ -118,7 +186,9 @@ void link_fail(struct svc_link *l, const char *why);
 void link_end_epoch(struct svc_link *l, const char *why);
 void link_begin_epoch(struct svc_link *l);
 void link_hello_later(struct svc_link *l, uint64_t delay_ms);
-void link_came_up(struct svc_link *l, const struct svc_hello *peer);
+void link_came_up(struct svc_link *l);
+void link_set_limits(struct svc_hello *h); /* 0 is the default; into their ranges */
+void link_set_now(struct svc_link *l, uint64_t now_ms);
 void link_queue_reset(struct svc_link *l, uint32_t epoch, const char *why);
 
 /* flush.c */
@@ -138,16 +208,67 @@ const char *stream_input(struct svc_link *l, const struct wire_frame *f);
 
 /* stream.c */
 struct svc_stream *svc_stream_make(struct svc_link *l, uint32_t handle, const struct svc_id *id, enum svc_kind kind, bool ours);
+uint32_t stream_new_handle(struct svc_link *l);
+int stream_join_link(struct svc_stream *s, struct svc_link *l, uint32_t handle, bool ours); /* SVCPROTO_E_NOMEM: nothing happened */
+void stream_leave_link(struct svc_stream *s); /* out of all its lists; the state is the caller's */
 void svc_stream_finish(struct svc_stream *s, const char *condition, const char *text);
-void stream_detach(struct svc_stream *s);  /* out of all lists, onto the dead one; no event */
+void stream_remove(struct svc_stream *s); /* off its link or out of its hub, onto the dead list; no event */
 void svc_stream_dispose(struct svc_stream *s);
 void stream_violation(struct svc_stream *s, const char *condition, const char *text);
 void stream_wake(struct svc_stream *s);
 void stream_sleep(struct svc_stream *s);
 void stream_give_credit(struct svc_stream *s);
 void stream_want_control(struct svc_stream *s);
+void stream_leave_control(struct svc_stream *s);
+void stream_go_aside(struct svc_stream *s, struct stream_list *list);
+void stream_leave_aside(struct svc_stream *s);
+void stream_feed_starved(struct svc_link *l);
 void stream_queue_close(struct svc_stream *s);
+void stream_set_reason(struct svc_stream *s, const char *condition, const char *text); /* of the CLOSE */
+void stream_start_close(struct svc_stream *s); /* open, its reason is set: CLOSE, after what is unsent */
 void stream_join_end(struct svc_stream *s);
+void stream_drop_payload(struct svc_stream *s); /* the memory that it needs only while it lives */
 uint32_t stream_floor(const struct svc_stream *s);
+bool stream_is_over(const struct svc_stream *s); /* closed by somebody, or its epoch is just ending */
+
+/* receive.c */
+void stream_refuse_handle(struct svc_link *l, uint32_t handle, const struct svc_refusal *r); /* what was offered with that handle */
+void stream_tell_acked(struct svc_stream *s); /* acked(), and writable() if that is owed */
+
+/* hub.c */
+int hub_link_up(struct svc_link *l);          /* knows l->peer from here; SVCPROTO_E_NOMEM */
+uint32_t hub_nr_waiting_for(const struct svc_link *l);
+bool hub_keeps(const struct svc_stream *s);   /* may this one outlive its epoch? */
+void hub_wait(struct svc_stream *s);          /* off its link, without an event yet */
+void hub_tell_fresh(struct hub_peer *p);
+void hub_unwait(struct svc_stream *s);        /* its place is PLACE_LINK from here */
+void hub_detach(struct svc_stream *s);        /* has neither link nor place: its client may resume it */
+void hub_unclaimed(struct svc_link *l);       /* service: the gateway has said which streams it holds */
+void hub_peer_drop(struct svc_hub *h, struct hub_peer *p); /* a link lets go of it; NULL is allowed */
+void hub_soon(struct svc_hub *h);             /* something is due at once */
+
+/* attach.c */
+void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */
+const char *attach_attached(struct svc_stream *s, const struct wire_frame *f);
+uint8_t attach_body(struct svc_stream *s, struct props_writer *w); /* of the frame that is due; its type */
+void attach_refused(struct svc_stream *s, const struct svc_refusal *r); /* gateway, ATTACHING */
+/* Both sides, for a stream that has just joined a link. */
+void attach_start_credit(struct svc_stream *s);
+/* NULL, or what is wrong with it. *news: something is acknowledged by it. */
+const char *attach_take_position(struct svc_stream *s, const struct message_position *p, bool *news);
+void attach_queue(struct svc_stream *s);             /* REATTACH or ATTACHED, with the position as it is when it leaves */
+void attach_go_on(struct svc_stream *s);             /* open again */
+void attach_close_if_wanted(struct svc_stream *s);
+
+/* resume.c, service */
+const char *resume_input(struct svc_link *l, const struct wire_frame *f); /* REATTACH, RESUME */
+void resume_handled(struct svc_stream *s);           /* ATTACHING: has everything been handled? */
+void resume_expired(struct svc_stream *s);           /* ATTACHING: it takes too long */
+
+/* sm.c */
+const char *sm_input(struct svc_stream *s, const struct wire_frame *f);       /* ENABLE, ENABLED, DETACH */
+void sm_received(struct svc_stream *s);       /* gateway: after a stanza was delivered, and after ENABLED */
+void sm_ask_again(struct svc_stream *s);      /* gateway, just attached */
+void sm_start_detach(struct svc_stream *s);   /* gateway, open */
 
 #endif

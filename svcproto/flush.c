@@ -120,13 +120,25 @@ static bool fill_outbox(struct svc_link *l, struct batch *b)
 	return true;
 }
 
+/* REATTACH or ATTACHED. */
+static void put_attach(struct svc_stream *s, struct batch *b)
+{
+	uint8_t body[LINK_ATTACH_MAX];
+	struct props_writer w = { .p = body, .max = sizeof(body) };
+	uint8_t type = attach_body(s, &w);
+
+	put(b, &(struct wire_frame){ .type = type, .stream = s->handle, .body = body, .length = (uint32_t)w.n });
+}
+
 static bool fill_control(struct svc_link *l, struct batch *b)
 {
 	struct svc_stream *s;
 
 	while ((s = TAILQ_FIRST(&l->control)) != NULL) {
-		if (SVC_BATCH_MAX - b->n < 2 * WIRE_FRAME_HEADER)
+		if (SVC_BATCH_MAX - b->n < 2 * WIRE_FRAME_HEADER + (s->attach_due ? WIRE_FRAME_HEADER + LINK_ATTACH_MAX : 0))
 			return false;
+		if (s->attach_due)
+			put_attach(s, b);
 		if (s->ack_due)
 			put(b, &(struct wire_frame){ .type = WIRE_ACK, .stream = s->handle, .sequence = s->in.row });
 		if (s->credit_due && s->in.due > 0) {
@@ -134,7 +146,7 @@ static bool fill_control(struct svc_link *l, struct batch *b)
 			s->in.credit += s->in.due;
 			s->in.due = 0;
 		}
-		s->ack_due = s->credit_due = s->in_control = false;
+		s->ack_due = s->credit_due = s->attach_due = s->in_control = false;
 		TAILQ_REMOVE(&l->control, s, control);
 	}
 	return true;
@@ -291,7 +303,7 @@ void svc_link_flush(struct svc_link *l, uint64_t now_ms)
 {
 	if (l->flushing)
 		return;
-	l->now_ms = now_ms;
+	link_set_now(l, now_ms);
 	l->flushing = true;
 	link_enter(l);
 	if (l->doomed != NULL && l->depth == 1)

@@ -103,15 +103,19 @@ static void welcome(struct svc_link *l, const struct message_hello *hello, uint3
 		return;
 	}
 	m.version = hello->version_max < WIRE_VERSION_MAX ? hello->version_max : WIRE_VERSION_MAX;
+	if (hub_link_up(l) != 0)
+		return; /* unanswered: the service says HELLO again */
+	m.streams_held = hub_nr_waiting_for(l);
 	message_put_welcome(&w, &m);
 	link_drop_output(l);
 	if (link_put(l, WIRE_WELCOME, 0, body, (uint32_t)w.n) != 0)
-		return; /* unanswered: the service says HELLO again */
+		return; /* likewise */
 	l->refuse_due = false;
 	l->version = m.version;
 	l->out_number = l->out_matter = l->peer_received = 0;
 	l->in_number = 1;
-	link_came_up(l, &hello->who);
+	attach_all(l);
+	link_came_up(l);
 }
 
 static bool same_instance(const struct svc_hello *a, const struct svc_hello *b)
@@ -192,7 +196,15 @@ static void on_welcome(struct svc_link *l, const struct wire_batch *h, const str
 	}
 	l->version = m.version;
 	l->in_number = 1;
-	link_came_up(l, &m.who);
+	l->peer = m.who;
+	l->held = m.streams_held;
+	if (hub_link_up(l) != 0) {
+		link_fail(l, "out of memory");
+		return;
+	}
+	if (l->held == 0)
+		hub_unclaimed(l);
+	link_came_up(l);
 	if (l->era == era)
 		frames(l, rest, n);
 }
@@ -228,7 +240,7 @@ static void service_input(struct svc_link *l, const uint8_t *p, size_t n)
 
 void svc_link_input(struct svc_link *l, const void *batch, size_t n, uint64_t now_ms)
 {
-	l->now_ms = now_ms;
+	link_set_now(l, now_ms);
 	link_enter(l);
 	if (l->doomed != NULL)
 		link_fail(l, l->doomed);

@@ -1,7 +1,7 @@
 /*
- * One link's life: epochs (HELLO, WELCOME, RESET), timers (PING, silence, HELLO again) and the end of all streams with the epoch. Time
- * comes in with the calls. A callback may end the epoch, so whoever loops over streams or frames compares `era`; streams are freed only
- * when the outermost call returns.
+ * One link's life: epochs (HELLO, WELCOME, RESET), timers (PING, silence, HELLO again) and what becomes of the streams when an epoch ends:
+ * the hub has those that can go on. Time comes in with the calls. A callback may end the epoch, so whoever loops over streams or frames
+ * compares `era`; streams are freed only when the outermost call returns.
  */
 #include "svcproto/link.h"
 
@@ -24,7 +24,7 @@ static uint32_t or_default(uint32_t v, uint32_t otherwise, uint32_t min, uint32_
 	return v < min ? min : v > max ? max : v;
 }
 
-static void set_limits(struct svc_hello *h)
+void link_set_limits(struct svc_hello *h)
 {
 	h->name[sizeof(h->name) - 1] = '\0';
 	if (!props_text_fits(PROP_NAME, h->name))
@@ -46,7 +46,7 @@ struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, 
 	l->ops = ops;
 	l->arg = arg;
 	l->self = *self;
-	set_limits(&l->self);
+	link_set_limits(&l->self);
 	l->join_soft = (uint64_t)l->self.stanza_bytes_max * 2 > LINK_JOIN_MIN ? (uint64_t)l->self.stanza_bytes_max * 2 : LINK_JOIN_MIN;
 	l->next_handle = side == SVC_GATEWAY ? 2 : 1;
 	if (getrandom(&l->table.seed, sizeof(l->table.seed), GRND_NONBLOCK) != (ssize_t)sizeof(l->table.seed))
@@ -77,12 +77,22 @@ void svc_link_free(struct svc_link *l)
 	if (l == NULL)
 		return;
 	while ((s = TAILQ_FIRST(&l->all)) != NULL)
-		stream_detach(s);
+		stream_remove(s);
 	free_dead(l);
+	if (l->hub_peer != NULL && l->hub_peer->link == l)
+		l->hub_peer->link = NULL;
+	hub_peer_drop(l->hub, l->hub_peer);
 	link_drop_output(l);
 	table_clear(&l->table);
 	free(l->batch);
 	free(l);
+}
+
+void link_set_now(struct svc_link *l, uint64_t now_ms)
+{
+	l->now_ms = now_ms;
+	if (l->hub != NULL)
+		l->hub->now_ms = now_ms;
 }
 
 void link_enter(struct svc_link *l)
@@ -109,10 +119,25 @@ static void settle(struct svc_link *l)
 		link_fail(l, l->doomed);
 }
 
+/* First all that can wait do, so that whoever hears of one of them may use the others; then the rest ends. */
+static void end_streams(struct svc_link *l)
+{
+	struct svc_stream *s, *next;
+
+	for (s = TAILQ_FIRST(&l->all); s != NULL; s = next) {
+		next = TAILQ_NEXT(s, all);
+		if (hub_keeps(s))
+			hub_wait(s);
+	}
+	while ((s = TAILQ_FIRST(&l->all)) != NULL)
+		svc_stream_finish(s, SVC_LINK_LOST, l->why);
+	if (l->hub_peer != NULL)
+		hub_tell_fresh(l->hub_peer);
+}
+
 void link_end_epoch(struct svc_link *l, const char *why)
 {
 	bool was_up = l->state == LINK_UP;
-	struct svc_stream *s;
 
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	l->state = LINK_IDLE;
@@ -120,8 +145,9 @@ void link_end_epoch(struct svc_link *l, const char *why)
 	l->doomed = NULL;
 	l->ping_due = l->pong_due = false;
 	link_drop_output(l);
-	while ((s = TAILQ_FIRST(&l->all)) != NULL)
-		svc_stream_finish(s, SVC_LINK_LOST, l->why);
+	if (l->hub_peer != NULL && l->hub_peer->link == l)
+		l->hub_peer->link = NULL;
+	end_streams(l);
 	if (was_up)
 		l->ops->down(l->arg, l->why);
 }
@@ -190,7 +216,7 @@ int svc_link_start(struct svc_link *l, uint64_t now_ms)
 {
 	if (l->side != SVC_SERVICE)
 		return SVCPROTO_E_INVALID;
-	l->now_ms = now_ms;
+	link_set_now(l, now_ms);
 	link_enter(l);
 	if (l->state == LINK_UP)
 		link_end_epoch(l, "begun again");
@@ -203,9 +229,8 @@ int svc_link_start(struct svc_link *l, uint64_t now_ms)
 	return l->hello_sent ? 0 : SVCPROTO_E_NOMEM;
 }
 
-void link_came_up(struct svc_link *l, const struct svc_hello *peer)
+void link_came_up(struct svc_link *l)
 {
-	l->peer = *peer;
 	l->state = LINK_UP;
 	l->up_at_ms = l->heard_at_ms = l->ping_at_ms = l->now_ms;
 	l->unheard_pings = 0;
@@ -261,11 +286,13 @@ static uint64_t tick_up(struct svc_link *l)
 		l->unheard_pings++;
 	}
 	next = sooner(next_ping(l), l->heard_at_ms + SVC_SILENCE_MS > l->now_ms ? l->heard_at_ms + SVC_SILENCE_MS : UINT64_MAX);
-	while ((s = TAILQ_FIRST(&l->draining)) != NULL && s->drain_until_ms <= l->now_ms) {
-		stream_sleep(s);
-		stream_queue_close(s); /* what the peer gave no credit for stays unacknowledged */
+	while ((s = TAILQ_FIRST(&l->draining)) != NULL && s->until_ms <= l->now_ms) {
+		if (s->state == STREAM_ATTACHING)
+			resume_expired(s);
+		else
+			stream_queue_close(s); /* what the peer gave no credit for stays unacknowledged */
 	}
-	return s != NULL ? sooner(next, s->drain_until_ms) : next;
+	return s != NULL ? sooner(next, s->until_ms) : next;
 }
 
 static uint64_t tick_hello(struct svc_link *l)
@@ -282,7 +309,7 @@ uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms)
 {
 	uint64_t next = UINT64_MAX;
 
-	l->now_ms = now_ms;
+	link_set_now(l, now_ms);
 	link_enter(l);
 	settle(l);
 	if (l->state == LINK_UP)
@@ -315,6 +342,11 @@ bool svc_link_wants_flush(const struct svc_link *l)
 bool svc_link_is_up(const struct svc_link *l)
 {
 	return l->state == LINK_UP;
+}
+
+const struct svc_hello *svc_link_peer(const struct svc_link *l)
+{
+	return l->state == LINK_UP ? &l->peer : NULL;
 }
 
 size_t svc_link_nr_streams(const struct svc_link *l)

@@ -11,7 +11,7 @@
 #include <ambrosia/svcproto.h>
 
 struct svc_link;
-struct svc_stream; /* owned by the link; valid until its closed() or refused() event has returned */
+struct svc_stream; /* owned by the link or its hub; valid until its closed() or refused() event has returned */
 
 enum svc_side { SVC_GATEWAY, SVC_SERVICE };
 enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT = 3, SVC_KIND_PEER = 4 };
@@ -85,10 +85,10 @@ struct svc_link_ops {
 	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next
 	 * flush; anything else: the transport is broken and the epoch ends. May call svc_link_break, no other function of the engine. */
 	int (*send)(void *arg, const void *batch, size_t n);
-	/* HELLO/WELCOME done: streams may be opened. Again after every new epoch (all streams of the old epoch got closed() before). */
+	/* HELLO/WELCOME done: streams may be opened. Again after every new epoch. */
 	void (*up)(void *arg, const struct svc_hello *peer);
-	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed(). Service only:
-	 * also when WELCOME refused us, without up() before; the engine tries again by itself. */
+	/* The epoch ended (gap, RESET, peer restarted, protocol error: `why` is one line). All streams have got closed() or wait in the hub
+	 * (hub.h). Service only: also when WELCOME refused us, without up() before; the engine tries again by itself. */
 	void (*down)(void *arg, const char *why);
 	/* The peer opened a stream: answer with svc_stream_accept or svc_stream_refuse, now or later. */
 	void (*open)(void *arg, struct svc_stream *s, const struct svc_open *o);
@@ -103,6 +103,12 @@ struct svc_link_ops {
 	/* The end of a stream, by either side or with the link; our unacknowledged stanzas can be read with svc_stream_unacked(). s is
 	 * freed on return. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
+	/* Gateway: <enabled/> is due now, before the next stanza (svc_stream_enable). resume_s: the time granted, 0: no resumption. NULL:
+	 * it is never asked for. */
+	void (*enabled)(void *arg, struct svc_stream *s, uint32_t resume_s);
+	/* Gateway: the client has its stream again (svc_stream_resume): svc_stream_h() is due in <resumed/>; what it has not handled
+	 * follows. NULL: it is never asked for. */
+	void (*resumed)(void *arg, struct svc_stream *s, const char *full_jid);
 	/* Gateway: a request for administration. Whether the peer's key may is the owner's to judge. Answered by svc_link_admin_reply, now
 	 * or later. NULL: every request is refused. */
 	void (*admin)(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr);
@@ -172,7 +178,7 @@ bool svc_stream_can_send(const struct svc_stream *s);
 void svc_stream_set_data(struct svc_stream *s, void *data);
 void *svc_stream_data(const struct svc_stream *s);
 enum svc_kind svc_stream_kind(const struct svc_stream *s);
-struct svc_link *svc_stream_link(const struct svc_stream *s);
+struct svc_link *svc_stream_link(const struct svc_stream *s); /* NULL: it waits for one (hub.h) */
 const struct svc_id *svc_stream_id(const struct svc_stream *s);
 
 #endif

@@ -9,17 +9,21 @@
 
 static const char handle_unknown[] = "a frame for a stream that is not there";
 
-static void refuse_open(struct svc_link *l, uint32_t handle, const char *type, const char *condition)
+void stream_refuse_handle(struct svc_link *l, uint32_t handle, const struct svc_refusal *r)
 {
-	struct svc_refusal r = { .type = type, .condition = condition };
-	uint8_t body[256];
+	uint8_t body[512];
 	struct props_writer w = { .p = body, .max = sizeof(body) };
 	int rc;
 
-	message_put_refuse(&w, &r);
+	message_put_refuse(&w, r);
 	rc = link_put(l, WIRE_REFUSE, handle, body, (uint32_t)w.n);
 	if (rc != 0)
 		link_doom(l, rc == SVCPROTO_E_FULL ? "the peer does not read" : "out of memory");
+}
+
+static void refuse_open(struct svc_link *l, uint32_t handle, const char *type, const char *condition)
+{
+	stream_refuse_handle(l, handle, &(struct svc_refusal){ .type = type, .condition = condition });
 }
 
 static const char *on_open(struct svc_link *l, const struct wire_frame *f)
@@ -41,6 +45,10 @@ static const char *on_open(struct svc_link *l, const struct wire_frame *f)
 		return "OPEN of a kind that only the other side opens";
 	if (rc > 0) {
 		refuse_open(l, f->stream, "cancel", "feature-not-implemented");
+		return NULL;
+	}
+	if (l->hub != NULL && ids_find(&l->hub->ids, &o.stream_id) != NULL) {
+		refuse_open(l, f->stream, "cancel", "conflict");
 		return NULL;
 	}
 	s = l->nr_theirs < l->self.streams_max ? svc_stream_make(l, f->stream, &o.stream_id, o.kind, false) : NULL;
@@ -88,9 +96,13 @@ static const char *on_refuse(struct svc_link *l, struct svc_stream *s, const str
 		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}
+	if (s->state == STREAM_ATTACHING && l->side == SVC_GATEWAY) {
+		attach_refused(s, &r);
+		return NULL;
+	}
 	if (s->state != STREAM_OPENING)
 		return "REFUSE of a stream that was not offered";
-	stream_detach(s);
+	stream_remove(s);
 	s->told = true;
 	l->ops->refused(l->arg, s, &r);
 	return NULL;
@@ -113,6 +125,7 @@ static void deliver(struct svc_link *l, struct svc_stream *s, uint8_t flags, con
 	s->in.received++;
 	l->ops->stanza(l->arg, s, s->in.received, stanza_flags(flags), p + prefix, n - prefix);
 	l->reject_type = l->reject_condition = NULL;
+	sm_received(s);
 }
 
 /* NULL when a chunk may be taken, else what is wrong with it. */
@@ -199,7 +212,7 @@ static void on_stanza_chunk(struct svc_link *l, struct svc_stream *s, const stru
 		deliver(l, s, f->flags, (const char *)f->body, f->length);
 	else if (!join(l, s, f, max))
 		return;
-	if (s->state != STREAM_OPEN && s->state != STREAM_DRAINING)
+	if (s->link != l || (s->state != STREAM_OPEN && s->state != STREAM_DRAINING))
 		return;
 	s->in.due += f->length;
 	stream_give_credit(s);
@@ -221,6 +234,7 @@ static void on_data(struct svc_link *l, struct svc_stream *s, const struct wire_
 		stream_give_credit(s);
 		break;
 	case STREAM_CLOSING: /* crossed our CLOSE */
+	case STREAM_DETACHING:
 		break;
 	default:
 		stream_violation(s, POLICY_VIOLATION, "DATA before ACCEPT");
@@ -234,7 +248,7 @@ static bool is_open(const struct svc_stream *s)
 
 static void on_credit(struct svc_stream *s, const struct wire_frame *f)
 {
-	if (s->state == STREAM_CLOSING)
+	if (s->state == STREAM_CLOSING || s->state == STREAM_DETACHING)
 		return;
 	if (!is_open(s))
 		stream_violation(s, POLICY_VIOLATION, "CREDIT before ACCEPT");
@@ -244,12 +258,24 @@ static void on_credit(struct svc_stream *s, const struct wire_frame *f)
 		stream_wake(s);
 }
 
-static void on_ack(struct svc_link *l, struct svc_stream *s, const struct wire_frame *f)
+void stream_tell_acked(struct svc_stream *s)
 {
-	const struct svc_hello *self = &l->self;
+	const struct svc_hello *self = s->self;
+	struct svc_link *l = s->link;
+
+	l->ops->acked(l->arg, s, s->out.acked);
+	if (s->was_full && s->link == l && s->state == STREAM_OPEN && s->out.nr <= self->unacked_stanzas_max / 2 &&
+	    s->out.bytes <= self->unacked_bytes_max / 2) {
+		s->was_full = false;
+		l->ops->writable(l->arg, s);
+	}
+}
+
+static void on_ack(struct svc_stream *s, const struct wire_frame *f)
+{
 	int rc;
 
-	if (!is_open(s) && s->state != STREAM_CLOSING) {
+	if (!is_open(s) && s->state != STREAM_CLOSING && s->state != STREAM_DETACHING) {
 		stream_violation(s, POLICY_VIOLATION, "ACK before ACCEPT");
 		return;
 	}
@@ -258,14 +284,8 @@ static void on_ack(struct svc_link *l, struct svc_stream *s, const struct wire_f
 	rc = window_out_ack(&s->out, f->sequence);
 	if (rc < 0)
 		stream_violation(s, POLICY_VIOLATION, "ACK of a stanza that was not sent");
-	if (rc <= 0)
-		return;
-	l->ops->acked(l->arg, s, s->out.acked);
-	if (s->was_full && s->state == STREAM_OPEN && s->out.nr <= self->unacked_stanzas_max / 2 &&
-	    s->out.bytes <= self->unacked_bytes_max / 2) {
-		s->was_full = false;
-		l->ops->writable(l->arg, s);
-	}
+	else if (rc > 0)
+		stream_tell_acked(s);
 }
 
 static const char *on_close(struct svc_stream *s, const struct wire_frame *f)
@@ -276,7 +296,7 @@ static const char *on_close(struct svc_stream *s, const struct wire_frame *f)
 
 	if (rc != 0)
 		return wire_strerror(rc);
-	if (s->state == STREAM_CLOSING) {
+	if (s->state == STREAM_CLOSING || s->state == STREAM_DETACHING) {
 		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}
@@ -296,6 +316,8 @@ const char *stream_input(struct svc_link *l, const struct wire_frame *f)
 
 	if (f->type == WIRE_OPEN)
 		return on_open(l, f);
+	if (f->type == WIRE_REATTACH || f->type == WIRE_RESUME)
+		return resume_input(l, f);
 	s = table_find(&l->table, f->stream);
 	if (s == NULL)
 		return f->type == WIRE_CLOSE ? NULL : handle_unknown; /* a CLOSE may cross our REFUSE */
@@ -307,7 +329,7 @@ const char *stream_input(struct svc_link *l, const struct wire_frame *f)
 		on_credit(s, f);
 		return NULL;
 	case WIRE_ACK:
-		on_ack(l, s, f);
+		on_ack(s, f);
 		return NULL;
 	case WIRE_ACCEPT:
 		return on_accept(l, s, f);
@@ -315,7 +337,9 @@ const char *stream_input(struct svc_link *l, const struct wire_frame *f)
 		return on_refuse(l, s, f);
 	case WIRE_CLOSE:
 		return on_close(s, f);
-	default: /* of resumption, which no stream of this engine has been offered */
-		return "a frame for a stream that does not have it";
+	case WIRE_ATTACHED:
+		return attach_attached(s, f);
+	default:
+		return sm_input(s, f);
 	}
 }

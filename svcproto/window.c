@@ -35,6 +35,22 @@ uint32_t window_out_sent(const struct window_out *w)
 	return w->cur != NULL ? w->cur->seq - 1 : w->seq;
 }
 
+uint32_t window_out_begun(const struct window_out *w)
+{
+	return w->cur_at > 0 ? w->cur->seq : window_out_sent(w);
+}
+
+void window_out_rewind(struct window_out *w, uint32_t seq)
+{
+	w->cur = w->head;
+	w->cur_at = 0;
+	w->unsent = w->bytes;
+	while (w->cur != NULL && !seq_after(w->cur->seq, seq)) {
+		w->unsent -= w->cur->n;
+		w->cur = w->cur->next;
+	}
+}
+
 int window_out_ack(struct window_out *w, uint32_t seq)
 {
 	if (seq_after(seq, window_out_sent(w)))

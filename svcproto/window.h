@@ -13,6 +13,12 @@ static inline bool seq_after(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) > 0;
 }
 
+/* How many there are from base, which is not counted, to seq: 0 when seq is not after it. */
+static inline uint32_t seq_count_from(uint32_t base, uint32_t seq)
+{
+	return seq_after(seq, base) ? seq - base : 0;
+}
+
 /* A stanza that we sent or will send, until it is acknowledged. */
 struct window_stanza {
 	struct window_stanza *next;
@@ -38,6 +44,9 @@ struct window_out {
 /* SVCPROTO_E_NOMEM or 0; the bound is the caller's to check. */
 int window_out_push(struct window_out *w, const void *prefix, size_t prefix_n, const char *xml, size_t n, uint8_t flags);
 uint32_t window_out_sent(const struct window_out *w); /* the last stanza that is wholly sent */
+uint32_t window_out_begun(const struct window_out *w); /* the last one of which anything is sent */
+/* The peer has everything up to seq, acknowledged or not, and nothing beyond: that is to be sent again from its beginning. */
+void window_out_rewind(struct window_out *w, uint32_t seq);
 /* 1: news, 0: nothing new, negative: acknowledges what was never sent. */
 int window_out_ack(struct window_out *w, uint32_t seq);
 int window_out_credit(struct window_out *w, uint32_t bytes); /* negative: more than 2^31-1 in all */

@@ -1,0 +1,81 @@
+#ifndef SVCPROTO_HUB_H
+#define SVCPROTO_HUB_H
+
+/*
+ * Streams that outlive their link (PROTOCOL.md section 8). A hub holds the links of one gateway worker or one service instance; a stream
+ * whose link breaks waits in it until the same two processes are linked again and go on where they were, or until its time is over. At the
+ * service it also keeps the streams whose clients went, for them to be resumed over any link. Pure, as link.h; one thread.
+ *
+ * Without a hub, a link's streams end with its epoch.
+ */
+
+#include "svcproto/link.h"
+
+struct svc_hub;
+
+/* How long a stream waits for its link, in milliseconds. A gateway gives up before the service does, so that no two of them ever serve the
+ * same client or pair of domains. */
+#define SVC_WAIT_GATEWAY_MS 30000u        /* clients, peer streams; a client that can resume: no longer than 3/4 of that time */
+#define SVC_WAIT_SERVICE_MS 40000u
+#define SVC_WAIT_SERVER_GATEWAY_MS 5000u  /* server streams: T1 */
+#define SVC_WAIT_SERVER_SERVICE_MS 10000u /* T2 */
+
+struct svc_hub_limits {
+	uint32_t resume_s_max;       /* service: the longest resumption time that is granted; 0: 600 */
+	uint32_t detached_max;       /* service: streams without a client; 0: 100,000. Beyond it the oldest end. */
+	uint64_t detached_bytes_max; /* service: what those have unacknowledged, in all; 0: 256 MiB */
+};
+
+/* Events that belong to no link. All may be NULL but closed; full_jid is needed at a service. */
+struct svc_hub_ops {
+	/* The stream has no link now; what is sent queues. Service: the link broke, or the client's connection. Gateway: the link broke. */
+	void (*detached)(void *arg, struct svc_stream *s);
+	/* It goes on, at svc_stream_link(s). r: a client resumed it (service only); NULL: the link is back. */
+	void (*attached)(void *arg, struct svc_stream *s, const struct svc_resume *r);
+	/* As in svc_link_ops, for a stream without a link. Comes within svc_hub_tick. */
+	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
+	/* The full JID of a client's stream: who may resume it, and under what name. Borrowed until return. */
+	const char *(*full_jid)(void *arg, const struct svc_stream *s);
+};
+
+/* limits may be NULL. NULL: no memory. */
+struct svc_hub *svc_hub_new(enum svc_side side, const struct svc_hello *self, const struct svc_hub_limits *limits,
+			    const struct svc_hub_ops *ops, void *arg);
+void svc_hub_free(struct svc_hub *h); /* after its links; streams that wait go without events. NULL is allowed. */
+/* A link of this hub. identity: what proves who is at the other end, as the key that ZAP authenticated, at most 63 characters: streams go
+ * on only with the same identity, instance and incarnation. To be broken before svc_link_free, which would take its streams along. */
+struct svc_link *svc_hub_link(struct svc_hub *h, const char *identity, const struct svc_link_ops *ops, void *arg);
+/* Ends what waited long enough. Returns the next time to call, UINT64_MAX for none; whatever is called on a link or stream may make it
+ * earlier. Not from a callback. */
+uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms);
+/* The process of this instance is known dead: streams that wait for it end with the next tick, but for those that a client may resume. */
+void svc_hub_forget(struct svc_hub *h, const struct svc_id *instance);
+size_t svc_hub_nr_waiting(const struct svc_hub *h); /* without a link */
+
+/* ---- gateway: a client with stream management (XEP-0198) ---- */
+
+/* The client said <enable/>: asks the service to keep the stream. resume_s: for how long the client wants to be able to resume, 0 for not
+ * at all. The enabled() event follows, exactly when <enabled/> is due among the stanzas to the client. SVCPROTO_E_INVALID: twice, or no
+ * client's stream. */
+int svc_stream_enable(struct svc_stream *s, uint32_t resume_s);
+/* h for <a/> and <failed/>: how many stanzas of the client the service has handled, since <enable/>. */
+uint32_t svc_stream_h(const struct svc_stream *s);
+/* How many went to the client since <enabled/>. */
+uint32_t svc_stream_sent_h(const struct svc_stream *s);
+/* The client said <a h=…/>. 0; SVCPROTO_E_INVALID: more than went to it (handled-count-too-high). */
+int svc_stream_client_h(struct svc_stream *s, uint32_t h);
+/* How many stanzas to the client are not acknowledged by it: when to ask with <r/>. */
+uint32_t svc_stream_nr_unhandled(const struct svc_stream *s);
+/* The client's connection is gone, and it may resume: the stream stays with the service. s is gone for the caller, no event follows.
+ * SVCPROTO_E_INVALID: not resumable (close it instead); E_CLOSED. */
+int svc_stream_detach(struct svc_stream *s);
+/* Seconds for which the client can resume, as granted; 0: not. */
+uint32_t svc_stream_resume_s(const struct svc_stream *s);
+/* A client wants to resume at this link. resumed() or refused() follows, or closed() if the link breaks meanwhile; in between only
+ * svc_stream_close and svc_stream_detach are allowed. NULL: as svc_stream_open. */
+struct svc_stream *svc_stream_resume(struct svc_link *l, const struct svc_resume *r, void *data);
+
+/* The process at the other end: WELCOME or HELLO. NULL while the link is down. */
+const struct svc_hello *svc_link_peer(const struct svc_link *l);
+
+#endif
