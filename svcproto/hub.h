@@ -2,7 +2,7 @@
 #define SVCPROTO_HUB_H
 
 /*
- * Streams that outlive their link (PROTOCOL.md section 8). A hub holds the links of one gateway worker or one service instance; a stream
+ * Streams that outlive their link (PROTOCOL.md section 10). A hub holds the links of one gateway worker or one service instance; a stream
  * whose link breaks waits in it until the same two processes are linked again and go on where they were, or until its time is over. At the
  * service it also keeps the streams whose clients went, for them to be resumed over any link. Pure, as link.h; one thread.
  *
