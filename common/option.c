@@ -165,6 +165,11 @@ static void set_value(const struct source *from, const char *text, void *out)
 			option_wrong(from->prog, "%s wants a numeric ADDR:PORT such as 0.0.0.0:5222 or [::]:5222, or none; not \"%s\"",
 				     from->name, text);
 		break;
+	case OPTION_SWITCH:
+		if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+			option_wrong(from->prog, "%s wants yes or no, not \"%s\"", from->name, text);
+		*(bool *)to = text[0] == 'y';
+		break;
 	case OPTION_LEVEL:
 		if (log_level_parse(slice_str(text), to) < 0)
 			option_wrong(from->prog, "%s wants error, warn, info or debug, not \"%s\"", from->name, text);
@@ -192,6 +197,7 @@ static void clear_fields(const struct option_program *prog, void *out)
 		[OPTION_NUMBER] = sizeof(uint64_t),
 		[OPTION_LISTEN] = sizeof(struct option_addr),
 		[OPTION_LEVEL] = sizeof(enum log_level),
+		[OPTION_SWITCH] = sizeof(bool),
 	};
 
 	for (const struct option_def *d = prog->defs; d->flag; d++)
@@ -212,6 +218,8 @@ static void take_environment(const struct option_program *prog, void *out)
 		char name[OPTION_ENV_MAX];
 		const char *value;
 
+		if (!option_has_env(prog, d))
+			continue;
 		option_env_name(d, name);
 		value = getenv(name);
 		if (value && value[0]) /* container files set empty variables to mean none */
@@ -236,6 +244,8 @@ static void take_flag(struct line *l, const char *arg)
 
 	if (d == NULL)
 		option_wrong(l->prog, "unknown flag \"" SLICE_FMT "\": %s --help lists them", SLICE_ARG(flag), l->prog->name);
+	if (value == NULL && d->type == OPTION_SWITCH)
+		value = "yes";
 	if (value == NULL) {
 		/* a value that looks like a flag is a value that was forgotten; --flag=--value says it is meant */
 		if (l->at >= l->argc || strncmp(l->argv[l->at], "--", 2) == 0)

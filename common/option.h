@@ -12,6 +12,7 @@ enum option_type {
 	OPTION_NUMBER,   /* uint64_t within min..max */
 	OPTION_LISTEN,   /* struct option_addr: ADDR:PORT, [ADDR6]:PORT, or none */
 	OPTION_LEVEL,    /* enum log_level */
+	OPTION_SWITCH,   /* bool: the flag alone, without a value; its variable is yes or no */
 };
 
 struct option_list {
@@ -41,6 +42,9 @@ struct option_program {
 	const char *name;      /* "ambrosia-gateway" */
 	const char *summary;   /* one line for --help */
 	const struct option_def *defs;
+	const char *arguments; /* for --help, behind the program's name: "COMMAND [ARGUMENT ...]"; NULL: none are taken */
+	const char *notes;     /* for --help, before the flags: whole lines; or NULL */
+	const char *const *env; /* flags that have a variable, ending with NULL, where others belong to one call only; NULL: all have */
 };
 
 /* Fills `out` from defaults, then environment (an empty variable counts as unset), then argv (`--flag VALUE` and `--flag=VALUE`).

@@ -17,6 +17,17 @@ void option_env_name(const struct option_def *d, char name[OPTION_ENV_MAX])
 		*name = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
 }
 
+bool option_has_env(const struct option_program *prog, const struct option_def *d)
+{
+	if (prog->env == NULL)
+		return true;
+	for (const char *const *p = prog->env; *p; p++) {
+		if (strcmp(*p, d->flag) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Words of `text`, indented, in lines that fit; a word longer than a line gets one of its own. */
 static void print_wrapped(const char *text)
 {
@@ -44,15 +55,19 @@ static const char *default_text(const struct option_def *d)
 	return d->def_text ? d->def_text : d->def ? d->def : NULL;
 }
 
-static void print_flag(const struct option_def *d)
+static void print_flag(const struct option_program *prog, const struct option_def *d)
 {
 	char env[OPTION_ENV_MAX], facts[512];
 	const char *def = default_text(d);
 
 	option_env_name(d, env);
-	printf("  %s %s%s\n", d->flag, d->arg, d->type == OPTION_LIST ? " ..." : "");
+	printf("  %s%s%s%s\n", d->flag, d->arg ? " " : "", d->arg ? d->arg : "", d->type == OPTION_LIST ? " ..." : "");
 	print_wrapped(d->help);
-	if (def)
+	if (!option_has_env(prog, d) && def)
+		snprintf(facts, sizeof facts, "[default: %s]", def);
+	else if (!option_has_env(prog, d))
+		return;
+	else if (def)
 		snprintf(facts, sizeof facts, "[default: %s; environment: %s]", def, env);
 	else
 		snprintf(facts, sizeof facts, "[environment: %s]", env);
@@ -61,9 +76,12 @@ static void print_flag(const struct option_def *d)
 
 void option_print_help(const struct option_program *prog)
 {
-	printf("%s - %s\n\nUsage: %s [flag ...]\n\n", prog->name, prog->summary, prog->name);
+	printf("%s - %s\n\nUsage: %s [flag ...]%s%s\n\n", prog->name, prog->summary, prog->name, prog->arguments ? " " : "",
+	       prog->arguments ? prog->arguments : "");
+	if (prog->notes)
+		puts(prog->notes);
 	for (const struct option_def *d = prog->defs; d->flag; d++)
-		print_flag(d);
+		print_flag(prog, d);
 	puts("  --print-config");
 	print_wrapped("print the values in force, one in a line, and exit");
 	puts("  --version");
@@ -122,6 +140,9 @@ void option_print_config(const struct option_program *prog, const void *out)
 			break;
 		case OPTION_LISTEN:
 			print_addr(d->flag, at);
+			break;
+		case OPTION_SWITCH:
+			printf("%s %s\n", d->flag, *(const bool *)at ? "yes" : "no");
 			break;
 		case OPTION_LEVEL:
 			printf("%s %s\n", d->flag, log_level_name(*(const enum log_level *)at));

@@ -53,6 +53,13 @@ void row_add_id(struct row *r, const char *name, const struct svc_id *id)
 	row_add(r, name, text);
 }
 
+struct telling {
+	struct commands *c;
+	struct admin_request *q;
+	const char *domain;      /* NULL: all */
+	uint64_t nr;
+};
+
 /* --- status --------------------------------------------------------------- */
 
 static size_t nr_established(const struct role_env *env, enum stream_role role)
@@ -60,13 +67,23 @@ static size_t nr_established(const struct role_env *env, enum stream_role role)
 	return env->counts[role][STREAM_ESTABLISHED];
 }
 
+/* Administrators are linked too, but serve nobody. */
+static void count_service(void *arg, const struct links_info *i)
+{
+	struct telling *t = arg;
+
+	t->nr += directory_role(t->c->o.env->directory, i->key) == DIR_ROLE_SERVICE;
+}
+
 static void status(struct commands *c, struct admin_request *q, const struct admin_args *a)
 {
 	const struct role_env *env = c->o.env;
 	size_t c2s = nr_established(env, STREAM_C2S), in = nr_established(env, STREAM_S2S_IN), out = nr_established(env, STREAM_S2S_OUT);
+	struct telling t = {.c = c};
 	struct row r = {.nr = 0};
 
 	(void)a;
+	links_each(env->links, count_service, &t);
 	row_add_id(&r, "id", &c->o.id);
 	row_add(&r, "public-host", c->o.public_host);
 	row_add(&r, "endpoint", c->o.endpoint);
@@ -79,19 +96,12 @@ static void status(struct commands *c, struct admin_request *q, const struct adm
 	row_add_number(&r, "servers-in", in);
 	row_add_number(&r, "servers-out", out);
 	row_add_number(&r, "negotiating", env->nr_edges - c2s - in - out);
-	row_add_number(&r, "services", links_nr_up(env->links));
+	row_add_number(&r, "services", t.nr);
 	row_add(&r, "log-level", log_level_name(log_get_level()));
 	admin_done(q, r.v, r.nr);
 }
 
 /* --- the directory -------------------------------------------------------- */
-
-struct telling {
-	struct commands *c;
-	struct admin_request *q;
-	const char *domain;      /* NULL: all */
-	uint64_t nr;
-};
 
 static int tell_gateway(void *arg, const struct directory_gateway *g)
 {

@@ -65,8 +65,8 @@ static const struct option_def defs[] = {
 	{.flag = NULL},
 };
 
-static const struct option_program program = {"ambrosia-gateway",
-					      "the edge of an XMPP server: clients and servers in front, services behind", defs};
+static const struct option_program program = {
+	.name = "ambrosia-gateway", .summary = "the edge of an XMPP server: clients and servers in front, services behind", .defs = defs};
 
 struct gateway {
 	struct options o;

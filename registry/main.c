@@ -26,7 +26,8 @@ static const struct option_def defs[] = {
 	{.flag = NULL},
 };
 
-static const struct option_program program = {"ambrosia-registry", "tells gateways and services of a cluster about each other", defs};
+static const struct option_program program = {
+	.name = "ambrosia-registry", .summary = "tells gateways and services of a cluster about each other", .defs = defs};
 
 struct program {
 	struct options o;

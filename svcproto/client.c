@@ -348,7 +348,8 @@ static int remember_domain(struct svcproto *sp, const char *domain, unsigned typ
 
 int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r)
 {
-	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight };
+	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight,
+					    .locate_open = r->locate_open };
 	int rc = announcer_set_registration(sp->announcer, &dr);
 
 	if (rc != 0)

@@ -3,8 +3,8 @@
 
 /*
  * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers
- * open, tickets; client_admin.c: questions to gateways; client_pair.c: streams to other domains; client_reject.c: answers to refused
- * stanzas; run.c: a loop for programs without one.
+ * open, tickets; client_admin.c: questions to gateways; client_locate.c: theirs to us; client_pair.c: streams to other domains;
+ * client_reject.c: answers to refused stanzas; run.c: a loop for programs without one.
  */
 
 #include <stdatomic.h>
@@ -20,6 +20,7 @@
 struct client_link {
 	TAILQ_ENTRY(client_link) all;
 	struct svcproto *sp;
+	uint32_t serial;         /* names it to the application; never used again */
 	struct svc_id owner;     /* as the directory has it */
 	struct svc_id instance;  /* who answers there */
 	char key[41];
@@ -116,6 +117,7 @@ struct svcproto {
 	struct inbound **inbound;        /* by serial */
 	size_t nr_inbound, cap_inbound;
 	uint64_t serials;
+	uint32_t link_serials;
 	struct pair *pairs[CLIENT_PAIR_BUCKETS];
 	TAILQ_HEAD(, pair) all_pairs, work_pairs;
 	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */
@@ -152,6 +154,8 @@ void client_admin_reply(struct client_link *cl, uint32_t number, bool more, cons
 			size_t nr);
 void client_admin_lost(struct client_link *cl, const char *why); /* the link went down */
 void client_admin_free(struct svcproto *sp);                     /* all requests, no callbacks */
+/* client_locate.c */
+void client_locate(struct client_link *cl, uint32_t request, const char *bare_jid);
 
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);

@@ -167,9 +167,15 @@ static void on_admin_reply(void *arg, uint32_t request, bool more, const char *e
 	client_admin_reply(arg, request, more, error, v, nr);
 }
 
+static void on_locate(void *arg, uint32_t request, const char *bare_jid)
+{
+	client_locate(arg, request, bare_jid);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_stream_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed, .admin_reply = on_admin_reply,
+	.locate = on_locate,
 };
 
 /* ---- gateways come and go ---- */
@@ -199,6 +205,7 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	if (cl == NULL)
 		return;
 	cl->sp = sp;
+	cl->serial = ++sp->link_serials;
 	cl->owner = cl->instance = g->owner;
 	cl->draining = g->draining;
 	cl->retry_at_ms = CLIENT_NEVER;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "svcproto/otherhost.h"
+
 #define TICKET_SEQ_BITS 20u /* more than can be unacknowledged on a stream */
 #define TICKET_SEQ_MASK ((UINT64_C(1) << TICKET_SEQ_BITS) - 1)
 
@@ -330,21 +332,32 @@ int svcproto_accept(struct svcproto_session *s, const char *full_jid)
 	return 0;
 }
 
-int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text)
+static int refuse_session(struct svcproto_session *s, const struct svc_refusal *r)
 {
-	struct svc_refusal r = { .type = type, .condition = condition, .text = text };
 	struct svcproto *sp = s->sp;
 	int rc;
 
 	if (s->in.stream == NULL)
 		return SVCPROTO_E_CLOSED;
-	rc = svc_stream_refuse(s->in.stream, &r);
+	rc = svc_stream_refuse(s->in.stream, r);
 	if (rc != 0)
 		return rc;
 	inbound_remove(sp, &s->in);
 	session_free(s);
 	client_kick(sp);
 	return 0;
+}
+
+int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text)
+{
+	return refuse_session(s, &(struct svc_refusal){ .type = type, .condition = condition, .text = text });
+}
+
+int svcproto_redirect(struct svcproto_session *s, const char *host)
+{
+	struct svc_refusal r = { .condition = "see-other-host", .see_other_host = host, .stream_error = true };
+
+	return other_host_ok(host) ? refuse_session(s, &r) : SVCPROTO_E_INVALID;
 }
 
 int svcproto_close(struct svcproto_session *s, const char *condition, const char *text)

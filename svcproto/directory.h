@@ -28,6 +28,7 @@ struct directory_registration {
 	unsigned types;               /* SVCPROTO_CLIENT | SVCPROTO_SERVER */
 	const char *policy;           /* "round-robin" or "hash" */
 	uint32_t weight;
+	bool locate_open;             /* redirects may come before authentication */
 	bool draining;
 };
 

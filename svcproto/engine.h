@@ -202,6 +202,8 @@ bool link_flush_due(const struct svc_link *l);
 
 /* admin.c: ADMIN or ADMIN_REPLY; a text is a link-wide protocol error, NULL is none. */
 const char *admin_input(struct svc_link *l, const struct wire_frame *f);
+/* locate.c: a text is a link-wide protocol error, NULL is none. */
+const char *link_locate_input(struct svc_link *l, const struct wire_frame *f);
 
 /* receive.c: one frame for a stream; a text is a link-wide protocol error, NULL is none. */
 const char *stream_input(struct svc_link *l, const struct wire_frame *f);

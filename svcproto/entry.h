@@ -27,6 +27,7 @@ struct entry {
 	unsigned types;                  /* registration */
 	const char *policy;              /* static: entry_policy() */
 	uint32_t weight;
+	bool locate_open;                /* registration */
 	bool draining;
 	/* The store's owner uses these. */
 	uint64_t until_ms;               /* end of the lease, or of the tombstone */

@@ -37,6 +37,8 @@ static const char *one_frame(struct svc_link *l, const struct wire_frame *f)
 		return on_ping(l, f);
 	if (f->type == WIRE_ADMIN || f->type == WIRE_ADMIN_REPLY)
 		return admin_input(l, f);
+	if (f->type == WIRE_LOCATE || f->type == WIRE_LOCATED)
+		return link_locate_input(l, f);
 	return "HELLO, WELCOME or RESET within an epoch";
 }
 

@@ -81,6 +81,13 @@ struct svc_resume {
 	uint32_t h;              /* what the client has handled */
 };
 
+/* A service's answer to LOCATE. */
+struct svc_located {
+	uint32_t request;
+	const char *see_other_host; /* or NULL: nowhere else that it knows of */
+	bool here;                  /* the user is one of this domain's */
+};
+
 struct svc_link_ops {
 	/* Takes a whole batch (<= SVC_BATCH_MAX). 0 when taken; SVCPROTO_E_FULL: not now, the engine keeps it and tries again at the next
 	 * flush; anything else: the transport is broken and the epoch ends. May call svc_link_break, no other function of the engine. */
@@ -114,6 +121,10 @@ struct svc_link_ops {
 	void (*admin)(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr);
 	/* Service: a part of an answer; the last one has more false, and perhaps an error. */
 	void (*admin_reply)(void *arg, uint32_t request, bool more, const char *error, const struct svcproto_property *v, size_t nr);
+	/* Service: where is this user? Answer with svc_link_located, now or later. NULL: unknown to all questions. */
+	void (*locate)(void *arg, uint32_t request, const char *bare_jid);
+	/* Gateway: the answer; also one that nobody asked for, or that comes long after. NULL: never asks. */
+	void (*located)(void *arg, const struct svc_located *m);
 };
 
 /* stanza() flags */
@@ -141,6 +152,9 @@ void svc_link_ping(struct svc_link *l);
  * flush; a service stays silent until svc_link_start. */
 void svc_link_break(struct svc_link *l, const char *why);
 bool svc_link_is_up(const struct svc_link *l);
+/* Gateway: asks where a user is; `request` comes back in located(), unless the epoch ends before. SVCPROTO_E_CLOSED, E_INVALID, E_FULL. */
+int svc_link_locate(struct svc_link *l, uint32_t request, const char *bare_jid);
+int svc_link_located(struct svc_link *l, const struct svc_located *m); /* service: likewise */
 size_t svc_link_nr_streams(const struct svc_link *l);
 size_t svc_link_queued_bytes(const struct svc_link *l);
 

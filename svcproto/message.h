@@ -98,6 +98,10 @@ const char *message_text(struct message_text *t, const struct props_value *v); /
 bool message_flag(const struct props_value *v);
 
 int message_get_admin(const struct wire_frame *f, struct message_admin *m);
+void message_put_locate(struct props_writer *w, const char *bare_jid);
+void message_put_located(struct props_writer *w, const struct svc_located *m);
+int message_get_locate(const struct wire_frame *f, struct message_text *t, const char **bare_jid);
+int message_get_located(const struct wire_frame *f, struct message_text *t, struct svc_located *m); /* request: the frame's sequence */
 
 bool message_may_open(enum svc_kind kind, enum svc_side opener);
 /* Would the peer take this? */

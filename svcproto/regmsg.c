@@ -7,8 +7,8 @@
 #include <string.h>
 
 
-enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, DRAINING, REFUSED, COUNT, NUMBER,
-       UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
+enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN, DRAINING, REFUSED,
+       COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
 
 /* size: exact for numbers, greatest for texts. */
 static const struct field {
@@ -28,6 +28,7 @@ static const struct field {
 	[TYPES] = { "types", 4, false },
 	[POLICY] = { "policy", 31, true },
 	[WEIGHT] = { "weight", 4, false },
+	[LOCATE_OPEN] = { "locate-open", 1, false },
 	[DRAINING] = { "draining", 1, false },
 	[REFUSED] = { "refused", 255, true },
 	[COUNT] = { "count", 8, false },
@@ -51,7 +52,8 @@ static const struct {
 	uint8_t flags;
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
-				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(DRAINING),
+				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(LOCATE_OPEN) |
+					   F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
 	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
@@ -112,6 +114,8 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		put_number(w, TYPES, e->types);
 		put_text(w, POLICY, e->policy);
 		put_number(w, WEIGHT, e->weight);
+		if (e->locate_open)
+			put_number(w, LOCATE_OPEN, 1);
 	}
 }
 
@@ -290,6 +294,7 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	e->load = (uint32_t)number(&v[LOAD]);
 	e->types = (unsigned)number(&v[TYPES]);
 	e->weight = (uint32_t)number(&v[WEIGHT]);
+	e->locate_open = number(&v[LOCATE_OPEN]) != 0;
 	e->draining = number(&v[DRAINING]) != 0;
 	/* What is newer than we are is not lost: the default takes its place. */
 	e->policy = v[POLICY].p != NULL ? entry_policy((const char *)v[POLICY].p, v[POLICY].n) : NULL;

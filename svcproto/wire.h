@@ -26,7 +26,6 @@
 
 enum wire_type {
 #define FRAME(code, name, by, on, sequence, flags, body, required, optional) WIRE_##name = (code),
-#define LATER(code, name) WIRE_##name = (code),
 #include "svcproto/frames.def"
 };
 

@@ -136,6 +136,34 @@ static void step_run(struct lane_work *w)
 	exchange_run(container_of(w, struct exchange, work));
 }
 
+/* Nobody of that name: its owner may look elsewhere until the failure's time has come. Limited, since it asks others. */
+static void tell_unknown(struct auth *a, const char *name)
+{
+	uint64_t now = loop_now_ms(a->loop);
+	const char *at = strrchr(name, '@');
+	char *user;
+
+	if (!a->ops->unknown || !at || failures_count(a->pool->unknown, a->address, now) >= a->pool->o.per_address_unknown_max)
+		return;
+	failures_add(a->pool->unknown, a->address, now);
+	user = mem_slicedup((struct slice){name, (size_t)(at - name)});
+	a->ops->unknown(a->arg, user);
+	free(user);
+}
+
+static void step_failed(struct auth *a)
+{
+	struct exchange *x = a->x;
+	bool unknown = x->unknown && x->name && x->failure == AUTH_NOT_AUTHORIZED;
+	char *name = x->name;
+
+	x->name = NULL;
+	fail_at_deadline(a, x->failure, x->text); /* x is gone */
+	if (unknown)
+		tell_unknown(a, name);
+	free(name);
+}
+
 static void step_done(struct lane_work *w)
 {
 	struct exchange *x = container_of(w, struct exchange, work);
@@ -150,7 +178,7 @@ static void step_done(struct lane_work *w)
 	loop_timer_cancel(&a->timer);
 	a->waiting = WAITING_CLIENT;
 	if (x->answer == EXCHANGE_FAILURE) {
-		fail_at_deadline(a, x->failure, x->text);
+		step_failed(a);
 		return;
 	}
 	held = loop_now_ms(a->loop) - a->asked_ms;

@@ -25,6 +25,7 @@ struct auth_pool_options {
 	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
 	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
 	char *(*prep_domain)(struct slice text); /* the same for a domainpart. NULL: ASCII lower case */
+	size_t per_address_unknown_max;  /* how often within a minute unknown() may be said of one address; 0: 10 */
 	unsigned threads_per_domain; /* job threads that one domain's logins may occupy: half of what `jobs` has. 0: 4 */
 	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
 	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
@@ -64,6 +65,9 @@ struct auth_ops {
 	/* user: prepared localpart; data: additional data with success (data.p NULL: none). The exchange is over; call auth_free. */
 	void (*success)(void *arg, const char *user, struct slice data);
 	void (*failure)(void *arg, enum auth_failure f, const char *text); /* text NULL or fixed text; over; call auth_free */
+	/* The user database does not know this user (prepared localpart): failure() follows at its time, whatever is done meanwhile. May be
+	 * NULL; auth_free is not allowed here. */
+	void (*unknown)(void *arg, const char *user);
 };
 
 /* Begins an exchange: initial.p NULL when there was no initial response, n 0 with p for "=". The answer comes later through ops, never

@@ -39,7 +39,12 @@ static int on_canon_user(sasl_conn_t *conn, void *ctx, const char *in, unsigned 
 	}
 	*out_n = (unsigned)strlen(name);
 	memcpy(out, name, *out_n + 1);
-	free(name);
+	if (flags & SASL_CU_AUTHID) {
+		free(x->name);
+		x->name = name;
+	} else {
+		free(name);
+	}
 	return SASL_OK;
 }
 
@@ -107,6 +112,7 @@ void exchange_free(struct exchange *x)
 	mem_wipe(x->cb, sizeof x->cb);
 	free(x->header);
 	free(x->user);
+	free(x->name);
 	free(x->domain);
 	free(x);
 }
@@ -229,6 +235,7 @@ void exchange_run(struct exchange *x)
 	if (check(x)) {
 		int code = x->conn ? sasl_server_step(x->conn, x->in, (unsigned)x->in_n, &out, &out_n) : first_step(x, &out, &out_n);
 
+		x->unknown = auxprop_take_missed() || code == SASL_NOUSER || x->unknown;
 		answer(x, code, out, out_n);
 	}
 	wipe_input(x);

@@ -196,6 +196,7 @@ static void set_defaults(struct auth_pool *p, const struct auth_pool_options *o)
 	p->o.prep_domain = o->prep_domain ? o->prep_domain : lower_case;
 	p->o.failure_ms = o->failure_ms ? o->failure_ms : 1000;
 	p->o.per_address_failures_max = o->per_address_failures_max ? o->per_address_failures_max : 30;
+	p->o.per_address_unknown_max = o->per_address_unknown_max ? o->per_address_unknown_max : 10;
 	p->o.threads_per_domain = o->threads_per_domain ? o->threads_per_domain : 4;
 	p->o.job_ms = o->job_ms ? o->job_ms : 10000;
 	p->o.challenge_ms = o->challenge_ms ? o->challenge_ms : 10;
@@ -210,6 +211,7 @@ struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_option
 	set_defaults(p, o);
 	p->lanes = lanes_new(jobs, p->o.threads_per_domain, WAITING_MAX);
 	p->failures = failures_new();
+	p->unknown = failures_new();
 	p->keys = keycache_new(KEYS_MAX, p->o.key_life_ms);
 	code = init_library();
 	if (code == SASL_OK)
@@ -235,6 +237,7 @@ void auth_pool_free(struct auth_pool *p)
 	/* No sasl_server_done: it unloads the plugins, nothing follows but the process's end, and a second pool may be made. */
 	atomic_store(&started_, false);
 	failures_free(p->failures);
+	failures_free(p->unknown);
 	keycache_free(p->keys);
 	free(p->mech_list);
 	free(p->pwcheck);

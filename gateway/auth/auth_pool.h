@@ -34,7 +34,7 @@ struct auth_pool {
 	bool has[MECH_COUNT];
 	char *mech_list, *pwcheck;   /* of the configuration; NULL: not given */
 	struct lanes *lanes;
-	struct failures *failures;
+	struct failures *failures, *unknown;
 	struct keycache *keys;
 };
 
@@ -47,6 +47,8 @@ MUST_CHECK int auxprop_add(struct auth_pool *p);
 void auxprop_remove(void);
 /* What getopt must answer for "auxprop_plugin", or NULL: the configured value. */
 const char *auxprop_option(void);
+/* Did a look-up on this thread since the last call find that the user does not exist? */
+bool auxprop_take_missed(void);
 
 struct exchange {
 	struct lane_work work;
@@ -76,6 +78,8 @@ struct exchange {
 	char *out;              /* owned; NULL: none */
 	size_t out_n;
 	char *user;             /* owned: prepared localpart */
+	char *name;             /* owned: the authentication identity as given, prepared "local@domain"; NULL before */
+	bool unknown;           /* nobody of that name is in the database */
 };
 
 struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *params, const struct mech *m);

@@ -19,6 +19,8 @@
 #define PLUGINS_MAX 16
 #define ITERATIONS_MIN 4096     /* RFC 5802 section 5.1 */
 #define ITERATIONS_MAX 1000000
+#define NOBODY '-'            /* first character of a cached key */
+#define SOMEBODY '+'
 #define SECRET_PLAIN "*userPassword"
 #define SECRET_STORED "*authPassword"
 
@@ -32,6 +34,17 @@ static struct {
 	const sasl_utils_t *utils;      /* set once our plugin is in the library's list, where it stays */
 	atomic_bool active;
 } aux_;
+
+/* A look-up and the step that it belongs to run on one thread. */
+static _Thread_local bool missed_;
+
+bool auxprop_take_missed(void)
+{
+	bool missed = missed_;
+
+	missed_ = false;
+	return missed;
+}
 
 const char *auxprop_option(void)
 {
@@ -145,6 +158,32 @@ static void erase_secrets(sasl_server_params_t *sparams)
 	sparams->utils->prop_erase(sparams->propctx, SECRET_STORED);
 }
 
+/* What is cached begins with whether somebody of that name exists. */
+static bool cached_key(struct slice key, char *out)
+{
+	char value[KEYCACHE_VALUE_MAX];
+	bool found = keycache_get(aux_.pool->keys, key, now_ms(), value);
+
+	if (found) {
+		missed_ = missed_ || value[0] == NOBODY;
+		memcpy(out, value + 1, strlen(value));
+		mem_wipe(value, sizeof value);
+	}
+	return found;
+}
+
+static void cache_key(struct slice key, const char *stored, bool exists)
+{
+	char value[KEYCACHE_VALUE_MAX];
+
+	if (strlen(stored) + 2 > sizeof value)
+		return;
+	value[0] = exists ? SOMEBODY : NOBODY;
+	memcpy(value + 1, stored, strlen(stored) + 1);
+	keycache_put(aux_.pool->keys, key, now_ms(), value);
+	mem_wipe(value, sizeof value);
+}
+
 /* A key for `name`, from the cache or the database. */
 static int find_key(sasl_server_params_t *sparams, unsigned flags, const char *mech, struct slice name, char *out)
 {
@@ -156,7 +195,7 @@ static int find_key(sasl_server_params_t *sparams, unsigned flags, const char *m
 		return SASL_BUFOVER;
 	memcpy(key, mech, m + 1);
 	memcpy(key + m + 1, name.p, name.n);
-	if (keycache_get(aux_.pool->keys, (struct slice){key, m + 1 + name.n}, now_ms(), out))
+	if (cached_key((struct slice){key, m + 1 + name.n}, out))
 		return SASL_OK;
 	result = ask_configured(sparams, flags, name);
 	/* An account that is disabled looks as if it were not there: who asks has proven nothing yet. */
@@ -167,7 +206,8 @@ static int find_key(sasl_server_params_t *sparams, unsigned flags, const char *m
 	make_key(sparams, mech, name, out);
 	if (!*out)
 		return SASL_NOUSER;
-	keycache_put(aux_.pool->keys, (struct slice){key, m + 1 + name.n}, now_ms(), out);
+	missed_ = missed_ || result == SASL_NOUSER;
+	cache_key((struct slice){key, m + 1 + name.n}, out, result != SASL_NOUSER);
 	return SASL_OK;
 }
 
@@ -199,6 +239,7 @@ static int on_lookup(void *ctx, sasl_server_params_t *sparams, unsigned flags, c
 	if (scram && sasl_getprop(sparams->utils->conn, SASL_MECHNAME, &mech) == SASL_OK && mech && scram_key_knows(mech))
 		return lookup_scram(sparams, flags, mech, (struct slice){user, n});
 	code = ask_configured(sparams, flags, (struct slice){user, n});
+	missed_ = missed_ || code == SASL_NOUSER;
 	return code == SASL_DISABLED ? SASL_NOUSER : code;
 }
 

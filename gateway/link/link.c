@@ -135,6 +135,14 @@ static void on_admin(void *arg, uint32_t request, const char *command, const str
 	admin_asked(links_admin(k->set), k, request, command, &args);
 }
 
+static void on_located(void *arg, const struct svc_located *m)
+{
+	struct link *k = arg;
+
+	OBJ_CHECK(k, LINK_MAGIC);
+	links_located(k->set, k, m);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send,
 	.up = on_up,
@@ -147,6 +155,7 @@ static const struct svc_link_ops engine_ops = {
 	.writable = on_writable,
 	.closed = on_closed,
 	.admin = on_admin,
+	.located = on_located,
 };
 
 struct link *link_new(struct links *set, const struct svc_hello *self, struct slice routing_id, const char *key)

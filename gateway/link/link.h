@@ -30,6 +30,7 @@ void link_input(struct link *k, struct slice batch, uint64_t now_ms);
 int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n);
 void links_link_up(struct links *ls, struct link *k);
 void links_link_down(struct links *ls, struct link *k, const char *why);
+void links_located(struct links *ls, struct link *k, const struct svc_located *m);
 void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const struct svc_open *o);
 
 #endif

@@ -1,15 +1,11 @@
-#include "link/links.h"
+#include "link/links_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <zmq.h>
 
 #include "common/err.h"
-#include "common/hash.h"
 #include "common/log.h"
-#include "common/zev.h"
-#include "link/link.h"
-#include "link/choose.h"
 #include "link/links_socket.h"
 
 /*
@@ -20,25 +16,6 @@
 
 #define LINKS_MAX 4096
 #define BATCHES_A_TURN 64
-
-struct links {
-	struct loop *loop;
-	void *zsock, *monitor;
-	struct zev *zev, *zev_monitor;
-	struct directory *directory;
-	struct admin *admin;
-	struct svc_hello hello;
-	const struct links_ops *ops;
-	void *arg;
-	struct hash *by_routing_id;          /* struct link * */
-	struct link **v;
-	size_t nr, cap;
-	struct loop_task flush;
-	struct loop_timer tick, probe;
-	uint64_t round_robin, warned_ms;
-	unsigned probes_left;
-	char endpoint[256];
-};
 
 /* --- sending ------------------------------------------------------------ */
 
@@ -287,71 +264,6 @@ void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const 
 	ls->ops->open_out(ls->arg, s, o);
 }
 
-/* --- choosing ----------------------------------------------------------- */
-
-struct search {
-	struct links *ls;
-	struct choose_candidate v[64];
-	size_t nr;
-	bool registered, hash;
-};
-
-static struct link *link_of_instance(struct links *ls, const struct directory_registration *r)
-{
-	for (size_t i = 0; i < ls->nr; i++) {
-		struct link *k = ls->v[i];
-
-		if (k->up && !k->dead && memcmp(&k->peer.instance, &r->instance, sizeof r->instance) == 0 && strcmp(k->key, r->key) == 0)
-			return k;
-	}
-	return NULL;
-}
-
-static int consider(void *arg, const struct directory_registration *r)
-{
-	struct search *q = arg;
-	struct link *k = link_of_instance(q->ls, r);
-	struct choose_candidate *c;
-
-	q->registered = true;
-	if (k == NULL || r->draining)
-		return 0;
-	c = &q->v[q->nr++];
-	memcpy(c->instance, &r->instance, sizeof c->instance);
-	c->weight = r->weight ? r->weight : 1;
-	c->owner = k;
-	q->hash = strcmp(r->policy, "hash") == 0;
-	return q->nr == ARRAY_LEN(q->v);
-}
-
-int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e)
-{
-	struct search q = {.ls = ls};
-	struct link *k;
-	size_t i;
-
-	(void)directory_each_registration(ls->directory, domain, type, consider, &q);
-	if (q.nr == 0)
-		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
-	i = q.hash ? choose_hash(q.v, q.nr, slice_str(key)) : choose_round_robin(q.v, q.nr, &ls->round_robin);
-	k = q.v[i].owner;
-	e->stream = svc_stream_open(k->engine, o, e);
-	links_touch(ls);
-	return e->stream != NULL ? 0 : -ERR_LIMIT;
-}
-
-static int found(void *arg, const struct directory_registration *r)
-{
-	(void)arg;
-	(void)r;
-	return 1;
-}
-
-bool links_registered(struct links *ls, const char *domain, unsigned type)
-{
-	return directory_each_registration(ls->directory, domain, type, found, NULL) != 0;
-}
-
 void links_attach(struct svc_stream *s, struct link_end *e)
 {
 	e->stream = s;
@@ -435,6 +347,7 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 	ls->arg = arg;
 	ls->by_routing_id = hash_new();
 	ls->admin = admin_new(o->loop, o->directory, &ops->admin, arg);
+	ls->locates = locates_new();
 	loop_task_init(&ls->flush, on_flush, ls);
 	loop_timer_init(ls->loop, &ls->tick, on_tick, ls);
 	loop_timer_init(ls->loop, &ls->probe, on_probe, ls);
@@ -460,6 +373,7 @@ void links_free(struct links *ls)
 		link_free(ls->v[i]);
 	free(ls->v);
 	hash_free(ls->by_routing_id);
+	locates_free(ls->locates);
 	zev_free(ls->zev_monitor);
 	zev_free(ls->zev);
 	loop_task_cancel(ls->loop, &ls->flush);

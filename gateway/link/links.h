@@ -8,6 +8,7 @@
 
 #include "common/loop.h"
 #include "link/admin.h"
+#include "link/locate.h"
 #include "svcproto/announcer.h"
 #include "svcproto/keys.h"
 #include "svcproto/link.h"
@@ -54,6 +55,9 @@ const char *links_endpoint(const struct links *ls); /* as bound */
  * registered it; -ERR_AGAIN: registered, but no link is up now; -ERR_LIMIT. */
 MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o,
 			  struct link_end *e);
+/* Asks an instance of the domain where this user is; only one that was registered with locate_open. False: there is none to ask. */
+MUST_CHECK bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a);
+void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is wanted any more; also when none was asked for */
 void links_attach(struct svc_stream *s, struct link_end *e);
 /* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);

@@ -8,6 +8,7 @@
 #include "role/acks.h"
 #include "role/edge.h"
 #include "route/policy.h"
+#include "svcproto/otherhost.h"
 #include "xml/ns.h"
 
 /*
@@ -23,6 +24,8 @@ struct c2s {
 	struct link_end end;
 	struct acks acks;
 	bool counted;               /* among env->nr_sessions */
+	struct locate_ask ask;      /* where the user is whom SASL does not know */
+	char *elsewhere;            /* the answer: a host, or NULL */
 };
 
 static struct c2s *c2s_of(void *arg)
@@ -121,6 +124,36 @@ static void on_success(void *arg, const char *user, struct slice data)
 	edge_kick(&c->e);
 }
 
+static void on_located(struct locate_ask *a, const char *see_other_host)
+{
+	struct c2s *c = c2s_of(container_of(a, struct c2s, ask));
+
+	free(c->elsewhere);
+	c->elsewhere = mem_strdup(see_other_host);
+}
+
+/* Asked while the failure waits for its time, so that the answer shows by nothing but itself. */
+static void on_unknown(void *arg, const char *user)
+{
+	struct c2s *c = c2s_of(arg);
+	const char *domain = stream_local_domain(c->e.stream);
+	struct jid jid;
+
+	if (jid_make(&jid, slice_str(user), slice_str(domain), SLICE_NONE) != 0)
+		return;
+	c->ask.answered = on_located;
+	if (links_locate(c->e.env->links, domain, jid.bare.p, &c->ask))
+		log_debug("c2s", c->e.id, "locate", "jid=%s", log_escape(jid.bare));
+	jid_clear(&jid);
+}
+
+static void redirect(struct c2s *c, const char *host)
+{
+	log_info("c2s", c->e.id, "redirect", "address=%s host=%s", conn_peer_text(c->e.conn), log_escape(slice_str(host)));
+	stat_add(STAT_redirects, 1);
+	stream_close_see_other_host(c->e.stream, host);
+}
+
 static void on_failure(void *arg, enum auth_failure f, const char *text)
 {
 	struct c2s *c = c2s_of(arg);
@@ -129,11 +162,15 @@ static void on_failure(void *arg, enum auth_failure f, const char *text)
 	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn),
 		 log_escape(slice_str(c->mechanism)), auth_failure_name(f));
 	end_auth(c);
-	stream_auth_failure(c->e.stream, auth_failure_name(f), text);
+	links_locate_drop(c->e.env->links, &c->ask);
+	if (c->elsewhere != NULL)
+		redirect(c, c->elsewhere);
+	else
+		stream_auth_failure(c->e.stream, auth_failure_name(f), text);
 	edge_kick(&c->e);
 }
 
-static const struct auth_ops auth_ops = {.challenge = on_challenge, .success = on_success, .failure = on_failure};
+static const struct auth_ops auth_ops = {.challenge = on_challenge, .success = on_success, .failure = on_failure, .unknown = on_unknown};
 
 static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 {
@@ -226,8 +263,8 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 {
 	struct c2s *c = c2s_of_end(end);
 
-	if (r->see_other_host != NULL)
-		stream_close_see_other_host(c->e.stream, r->see_other_host);
+	if (r->see_other_host != NULL && other_host_ok(r->see_other_host))
+		redirect(c, r->see_other_host);
 	else if (r->stream_error)
 		stream_close_with(c->e.stream, r->condition, r->text);
 	else
@@ -405,6 +442,9 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 		end_auth(c);
 	e->env->nr_sessions -= c->counted;
 	c->counted = false;
+	links_locate_drop(e->env->links, &c->ask);
+	free(c->elsewhere);
+	c->elsewhere = NULL;
 	links_release(&c->end, NULL, NULL);
 	links_touch(e->env->links);
 	acks_clear(&c->acks);

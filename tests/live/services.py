@@ -68,6 +68,11 @@ async def refusals(test, state, gateway):
     test.check("a domain that is another key's is refused by name",
                await word_in(f"{test.folder}/greedy.log", "domain a.example is not authorised for this key"))
     test.stop("greedy")
+    ctl = [f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", state, "status"]
+    asked = subprocess.run(ctl + ["--key", f"{test.folder}/other.key"], capture_output=True, text=True, timeout=60)
+    test.check("ADMIN by a service's key is refused by name", asked.returncode == 1 and "the key does not have the role admin" in asked.stderr)
+    asked = subprocess.run(ctl, capture_output=True, text=True, timeout=60)
+    test.check("and answered for a key that has the role", asked.returncode == 0 and "a.example" in asked.stdout)
 
 
 def main():

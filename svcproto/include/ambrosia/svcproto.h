@@ -82,6 +82,9 @@ struct svcproto_callbacks {
 	/* What you sent with this cookie came back: condition is a stanza error condition of RFC 6120 section 8.3.3
 	 * ("remote-server-not-found", "remote-server-timeout", "recipient-unavailable" when the session ended, …). xml is what you sent. */
 	void (*undeliverable)(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length);
+	/* Where is this user? Asked for clients whose user the login database does not know, in domains registered with locate_open.
+	 * Answer with svcproto_located(), now or later. NULL: unknown, to every question. */
+	void (*locate)(void *arg, uint64_t request, const char *bare_jid);
 	/* Registered domains became reachable through nr_gateways gateways (0: none now). May be NULL. */
 	void (*linked)(void *arg, unsigned nr_gateways);
 	/* The registry or a gateway refused something, by name ("domain example.org is not authorised for this key"). May be NULL. */
@@ -121,6 +124,9 @@ struct svcproto_registration {
 	unsigned types;            /* SVCPROTO_CLIENT | SVCPROTO_SERVER */
 	const char *policy;        /* "round-robin" (NULL) or "hash" */
 	uint32_t weight;           /* 0: 1 */
+	/* A client whose user the login database does not know may be sent to another host before anything is proven: that tells whoever
+	 * asks which names exist elsewhere. Without it redirects come after authentication only. */
+	bool locate_open;
 };
 /* Valid at once and kept alive by the library; a refusal comes through refused(). */
 SVCPROTO_API int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r);
@@ -129,6 +135,12 @@ SVCPROTO_API int svcproto_unregister(struct svcproto *sp, const char *domain);
 SVCPROTO_API int svcproto_accept(struct svcproto_session *s, const char *full_jid);
 /* type and condition as a stanza error's (RFC 6120 section 8.3); text may be NULL. s is gone afterwards, without session_closed(). */
 SVCPROTO_API int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text);
+/* Sends the client to another host instead (RFC 6120 section 4.9.3.19): "gw2.example.org", "192.0.2.7:5222", "[2001:db8::1]:5222".
+ * -SVCPROTO_E_INVALID: not such a value. s is gone afterwards, without session_closed(). */
+SVCPROTO_API int svcproto_redirect(struct svcproto_session *s, const char *host);
+/* Answers locate(), once: see_other_host as above, or NULL when the user is nowhere else; here: it is a user of ours. The gateway waits for
+ * less than a second; what comes later, or twice, is passed over. */
+SVCPROTO_API int svcproto_located(struct svcproto *sp, uint64_t request, const char *see_other_host, bool here);
 /* Ends the session with a stream error condition (RFC 6120 section 4.9.3), NULL for a plain close; session_closed() follows. */
 SVCPROTO_API int svcproto_close(struct svcproto_session *s, const char *condition, const char *text);
 SVCPROTO_API void svcproto_set_data(struct svcproto_session *s, void *data);

@@ -72,14 +72,14 @@ def ready(process):
     return dict(word.split("=", 1) for word in line.split()[1:])
 
 
-def accounts(test, domain, users, mech_list="SCRAM-SHA-256 SCRAM-SHA-1 PLAIN"):
-    """A sasldb with random passwords: (environment for the gateway, {user: password})."""
+def accounts(test, domain, users, mech_list="SCRAM-SHA-256 SCRAM-SHA-1 PLAIN", passwords=None):
+    """A sasldb, with random passwords unless some are given: (environment for the gateway, {user: password})."""
     folder = test.folder
     os.mkdir(f"{folder}/sasl")
     with open(f"{folder}/sasl/xmpp.conf", "w") as f:
         f.write(f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {folder}/sasldb2\nmech_list: {mech_list}\n")
     env = dict(os.environ, SASL_CONF_PATH=f"{folder}/sasl")
-    passwords = {user: secrets.token_hex(12) for user in users}
+    passwords = passwords or {user: secrets.token_hex(12) for user in users}
     for user, password in passwords.items():
         subprocess.run(["saslpasswd2", "-p", "-c", "-f", f"{folder}/sasldb2", "-u", domain, user], input=password.encode(), check=True, env=env)
     return env, passwords

@@ -38,7 +38,7 @@ struct login {
 	/* what came of it */
 	bool ended, ok, refused;
 	enum auth_failure failure;
-	unsigned challenges;
+	unsigned challenges, nr_unknown;
 	uint64_t ms;
 	char name[64], salt[64], text[64];
 	bool server_proved;
@@ -186,9 +186,18 @@ static void on_failure(void *arg, enum auth_failure f, const char *text)
 	end(l);
 }
 
+static void on_unknown(void *arg, const char *user)
+{
+	struct login *l = arg;
+
+	CHECK(!l->ended);
+	l->nr_unknown++;
+	snprintf(l->name, sizeof l->name, "%s", user);
+}
+
 static void begin(struct login *l)
 {
-	static const struct auth_ops ops = {on_challenge, on_success, on_failure};
+	static const struct auth_ops ops = {on_challenge, on_success, on_failure, on_unknown};
 	l->mech = l->mech ? l->mech : "SCRAM-SHA-256";
 	l->domain = l->domain ? l->domain : "a.example";
 	l->user = l->user ? l->user : "alice";
@@ -355,6 +364,32 @@ static void test_wrong_and_unknown_look_alike(void)
 		CHECK_STR(v[0].text, v[1].text);
 		CHECK(v[0].ms / FAILURE_MS == v[1].ms / FAILURE_MS);
 	}
+}
+
+/* Only a user who does not exist is told of, by every mechanism, also from the cache, and not without limit. */
+static void test_unknown_is_told(void)
+{
+	static const char *const mech[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"};
+	unsigned told = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
+		struct login v[] = {
+			LOGIN(.mech = mech[i], .password = "wrong", .address = "192.0.2.23"),
+			LOGIN(.mech = mech[i], .user = "NoOne", .address = "192.0.2.24"),
+		};
+
+		play(v, 2);
+		CHECK_EQ(v[0].nr_unknown, 0);
+		CHECK_EQ(v[1].nr_unknown, 1);
+		CHECK_STR(v[1].name, "noone");
+	}
+	for (size_t i = 0; i < 12; i++) {
+		struct login l = try(LOGIN(.mech = "PLAIN", .user = "noone", .address = "192.0.2.25"));
+
+		check_fails(l, AUTH_NOT_AUTHORIZED);
+		told += l.nr_unknown;
+	}
+	CHECK_EQ(told, 10);
 }
 
 static void test_salt_of_nobody_is_stable(void)
@@ -648,6 +683,7 @@ int main(void)
 	RUN(test_each_mechanism);
 	RUN(test_many_at_once);
 	RUN(test_wrong_and_unknown_look_alike);
+	RUN(test_unknown_is_told);
 	RUN(test_salt_of_nobody_is_stable);
 	RUN(test_domains_are_apart);
 	RUN(test_foreign_authzid);

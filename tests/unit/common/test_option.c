@@ -12,6 +12,7 @@ struct settings {
 	uint64_t number;
 	struct option_addr listen;
 	enum log_level level;
+	bool verbose;
 };
 
 #define AT(field) offsetof(struct settings, field)
@@ -25,6 +26,7 @@ static const struct option_def defs[] = {
 	 .help = "a number whose explanation is so long that it cannot possibly stand in one line of a terminal of eighty columns"},
 	{.flag = "--listen", .arg = "ADDR:PORT", .type = OPTION_LISTEN, .offset = AT(listen), .def = "[::]:5222", .help = "where"},
 	{.flag = "--log-level", .arg = "LEVEL", .type = OPTION_LEVEL, .offset = AT(level), .def = "info", .help = "how much"},
+	{.flag = "--verbose", .type = OPTION_SWITCH, .offset = AT(verbose), .help = "says more"},
 	{0},
 };
 static const struct option_program program = {.name = "prog", .summary = "tests options", .defs = defs};
@@ -229,6 +231,55 @@ static void test_positional(void)
 	option_free(&program, &s);
 }
 
+static void test_switches(void)
+{
+	char **rest;
+	int nr_rest;
+
+	parse(ARGS(A("--verbose"), A("word")), &rest, &nr_rest); /* takes no value */
+	CHECK(s.verbose && nr_rest == 1);
+	option_free(&program, &s);
+	parse(ARGS(A("--verbose"), A("--verbose=no")), NULL, NULL);
+	CHECK(!s.verbose);
+	option_free(&program, &s);
+	check_wrong(ARGS(A("--verbose=perhaps")), "yes or no");
+	setenv("AMBROSIA_VERBOSE", "yes", 1);
+	parse(ARGS(NULL), NULL, NULL);
+	CHECK(s.verbose);
+	option_free(&program, &s);
+	unsetenv("AMBROSIA_VERBOSE");
+}
+
+/* A program that answers one question has few settings: the other flags have no variable. */
+static const char *const few[] = {"--the-name", NULL};
+static const struct option_program asker = {
+	.name = "asker", .summary = "asks", .defs = defs, .env = few, .arguments = "COMMAND [ARGUMENT ...]", .notes = "Commands:\n  one\n"};
+
+static void asker_in_child(void *args)
+{
+	char *argv[] = {A("asker"), args, NULL};
+
+	option_parse(&asker, &s, 2, argv, NULL, NULL);
+}
+
+static void test_few_variables(void)
+{
+	char *argv[] = {A("asker"), NULL};
+
+	setenv("AMBROSIA_THE_NAME", "taken", 1);
+	setenv("AMBROSIA_NUMBER", "99", 1);
+	option_parse(&asker, &s, 1, argv, NULL, NULL);
+	CHECK_STR(s.name, "taken");
+	CHECK_EQ(s.number, 7);
+	option_free(&asker, &s);
+	unsetenv("AMBROSIA_THE_NAME");
+	unsetenv("AMBROSIA_NUMBER");
+	child_run(&c, STDOUT_FILENO, asker_in_child, A("--help"));
+	CHECK(strstr(c.text, "Usage: asker [flag ...] COMMAND [ARGUMENT ...]\n\nCommands:\n  one\n") != NULL);
+	CHECK(strstr(c.text, "environment: AMBROSIA_THE_NAME") != NULL && strstr(c.text, "AMBROSIA_NUMBER") == NULL);
+	CHECK(strstr(c.text, "\n  --verbose\n        says more\n") != NULL);
+}
+
 static void test_help(void)
 {
 	child_run(&c, STDOUT_FILENO, parse_in_child, ARGS(A("--help"), A("--wrong")));
@@ -257,7 +308,7 @@ static void test_print_config(void)
 	CHECK_EQ(c.status, 0);
 	CHECK_STR(c.text, "--the-name nobody\n--unset (the machine's)\n--endpoint (not set)\n--item a\n--item b\n--folder /a\n--folder "
 			  "/b\n--number 7\n"
-			  "--listen [::1]:5\n--log-level info\n");
+			  "--listen [::1]:5\n--log-level info\n--verbose no\n");
 	/* what follows is looked at all the same */
 	check_wrong(ARGS(A("--print-config"), A("--number=0")), "from 1 to 100");
 }
@@ -284,6 +335,8 @@ int main(void)
 	RUN(test_addresses);
 	RUN(test_endpoints);
 	RUN(test_positional);
+	RUN(test_switches);
+	RUN(test_few_variables);
 	RUN(test_help);
 	RUN(test_version);
 	RUN(test_print_config);

@@ -193,9 +193,26 @@ static size_t resume_samples(struct sample *v, size_t nr)
 	return nr;
 }
 
+static size_t locate_samples(struct sample *v, size_t nr)
+{
+	struct svc_located elsewhere = { .request = 77, .see_other_host = "[2001:db8::1]:5222" }, here = { .request = 78, .here = true };
+	uint8_t b[512];
+	struct props_writer w = { .p = b, .max = sizeof(b) };
+
+	message_put_locate(&w, "juliet@example.org");
+	frame(add(v, &nr, "locate", SVC_GATEWAY, 9), WIRE_LOCATE, 0, 0, 77, b, w.n);
+	w.n = 0;
+	message_put_located(&w, &elsewhere);
+	frame(add(v, &nr, "located", SVC_SERVICE, 9), WIRE_LOCATED, 0, 0, 77, b, w.n);
+	w.n = 0;
+	message_put_located(&w, &here);
+	frame(add(v, &nr, "located-here", SVC_SERVICE, 9), WIRE_LOCATED, 0, 0, 78, b, w.n);
+	return nr;
+}
+
 size_t samples_build(struct sample v[SAMPLES_MAX])
 {
-	size_t nr = resume_samples(v, admin_samples(v, open_samples(v, link_samples(v, 0)))), prefix;
+	size_t nr = locate_samples(v, resume_samples(v, admin_samples(v, open_samples(v, link_samples(v, 0))))), prefix;
 	uint8_t b[512];
 	struct sample *s;
 

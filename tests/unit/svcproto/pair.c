@@ -192,10 +192,23 @@ static void on_admin_reply(void *arg, uint32_t request, bool more, const char *e
 	say_properties(arg, what, error, v, nr);
 }
 
+static void on_locate(void *arg, uint32_t request, const char *bare_jid)
+{
+	struct end *e = arg;
+
+	say(e, "locate %u %s", request, bare_jid);
+	hook(e, "locate", NULL, request);
+}
+
+static void on_located(void *arg, const struct svc_located *m)
+{
+	say(arg, "located %u %s%s", m->request, m->see_other_host ? m->see_other_host : "-", m->here ? " here" : "");
+}
+
 static const struct svc_link_ops ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
-	.admin = on_admin, .admin_reply = on_admin_reply,
+	.admin = on_admin, .admin_reply = on_admin_reply, .locate = on_locate, .located = on_located,
 };
 
 static void end_init(struct end *e, const char *name, enum svc_side side, const struct svc_hello *h)

@@ -102,6 +102,25 @@ static void same_hello(const struct svc_hello *a)
 	      a->streams_max == b->streams_max);
 }
 
+static void located_and_back(void)
+{
+	struct wire_frame f = body_of("locate");
+	struct message_text t;
+	struct svc_located m;
+	const char *bare_jid;
+
+	CHECK_EQ(message_get_locate(&f, &t, &bare_jid), 0);
+	CHECK_EQ(f.sequence, 77);
+	CHECK_STR(bare_jid, "juliet@example.org");
+	f = body_of("located");
+	CHECK_EQ(message_get_located(&f, &t, &m), 0);
+	CHECK(m.request == 77 && !m.here);
+	CHECK_STR(m.see_other_host, "[2001:db8::1]:5222");
+	f = body_of("located-here");
+	CHECK_EQ(message_get_located(&f, &t, &m), 0);
+	CHECK(m.request == 78 && m.here && m.see_other_host == NULL);
+}
+
 static void there_and_back(void)
 {
 	struct message_hello hello;
@@ -214,7 +233,7 @@ static void cut_anywhere(void)
 /* The same for property lists; a list cut at a property's border lacks something or is shorter. */
 static void lists_cut_anywhere(void)
 {
-	static const char *const names[] = { "hello", "welcome", "open-client", "refuse", "ping" };
+	static const char *const names[] = { "hello", "welcome", "open-client", "refuse", "ping", "locate", "located" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct wire_frame f = body_of(names[i]);
@@ -480,6 +499,7 @@ int main(int argc, char **argv)
 	RUN(samples_are_sound);
 	RUN(there_and_back);
 	RUN(administration_there_and_back);
+	RUN(located_and_back);
 	RUN(cut_anywhere);
 	RUN(lists_cut_anywhere);
 	RUN(header_rules);

@@ -64,19 +64,17 @@ static void same(const char *stream, const char *want)
 	"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:x='urn:x' "                            \
 	"xmlns:y='urn:y&apos;&quot;'>"
 
-#define GERMAN "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang='de'>"
+#define IN(lang) "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang='" lang "'>"
 
 /* The stream's language goes with the stanza, unless it has its own, even an empty one. */
 static void test_write_lang(void)
 {
 	struct rewrite r = {NS_CLIENT, NS_CLIENT, SLICE("a@b"), SLICE_NONE, "<m xmlns='jabber:client' from='a@b' xml:lang='de'/>"};
-	rewrite(GERMAN "<m/>", &r);
-	same(GERMAN "<m xml:lang='fr'/>", "<m xmlns='jabber:client' xml:lang='fr'/>");
-	same(GERMAN "<m xml:lang=''/>", "<m xmlns='jabber:client' xml:lang=''/>");
-	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xml:lang=''><m/>",
-	     "<m xmlns='jabber:client'/>");
-	same("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' "
-	     "xml:lang='de-Latn-DE-1996-x-one-of-our-own-and-long'><m/>", "<m xmlns='jabber:client'/>");
+	rewrite(IN("de") "<m/>", &r);
+	same(IN("de") "<m xml:lang='fr'/>", "<m xmlns='jabber:client' xml:lang='fr'/>");
+	same(IN("de") "<m xml:lang=''/>", "<m xmlns='jabber:client' xml:lang=''/>");
+	same(IN("") "<m/>", "<m xmlns='jabber:client'/>");
+	same(IN("de-Latn-DE-1996-x-one-of-our-own-and-long") "<m/>", "<m xmlns='jabber:client'/>");
 }
 
 static void test_write_same(void)

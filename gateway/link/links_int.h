@@ -1,0 +1,31 @@
+#ifndef GATEWAY_LINK_LINKS_INT_H
+#define GATEWAY_LINK_LINKS_INT_H
+
+/* Private to the set: links.c (the ROUTER, its peers, life) and pick.c (which instance gets what). */
+
+#include "common/hash.h"
+#include "common/zev.h"
+#include "link/link.h"
+#include "link/links.h"
+
+struct links {
+	struct loop *loop;
+	void *zsock, *monitor;
+	struct zev *zev, *zev_monitor;
+	struct directory *directory;
+	struct admin *admin;
+	struct svc_hello hello;
+	const struct links_ops *ops;
+	void *arg;
+	struct hash *by_routing_id;          /* struct link * */
+	struct locates *locates;
+	struct link **v;
+	size_t nr, cap;
+	struct loop_task flush;
+	struct loop_timer tick, probe;
+	uint64_t round_robin, warned_ms;
+	unsigned probes_left;
+	char endpoint[256];
+};
+
+#endif

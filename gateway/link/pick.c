@@ -1,0 +1,105 @@
+#include "link/links_int.h"
+
+#include "common/err.h"
+#include "link/choose.h"
+
+/*
+ * Which of the instances that the directory knows and that have a link here is given a new stream, or a question.
+ */
+
+struct search {
+	struct links *ls;
+	struct choose_candidate v[64];
+	size_t nr;
+	bool registered, hash;
+	bool locate;                 /* only those that may be asked where users are */
+};
+
+static struct link *link_of_instance(struct links *ls, const struct directory_registration *r)
+{
+	for (size_t i = 0; i < ls->nr; i++) {
+		struct link *k = ls->v[i];
+
+		if (k->up && !k->dead && memcmp(&k->peer.instance, &r->instance, sizeof r->instance) == 0 && strcmp(k->key, r->key) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static int consider(void *arg, const struct directory_registration *r)
+{
+	struct search *q = arg;
+	struct link *k = link_of_instance(q->ls, r);
+	struct choose_candidate *c;
+
+	q->registered = true;
+	if (k == NULL || r->draining || (q->locate && !r->locate_open))
+		return 0;
+	c = &q->v[q->nr++];
+	memcpy(c->instance, &r->instance, sizeof c->instance);
+	c->weight = r->weight ? r->weight : 1;
+	c->owner = k;
+	q->hash = strcmp(r->policy, "hash") == 0;
+	return q->nr == ARRAY_LEN(q->v);
+}
+
+static struct link *pick(struct search *q, const char *domain, unsigned type, const char *key)
+{
+	struct links *ls = q->ls;
+	size_t i;
+
+	(void)directory_each_registration(ls->directory, domain, type, consider, q);
+	if (q->nr == 0)
+		return NULL;
+	i = q->hash ? choose_hash(q->v, q->nr, slice_str(key)) : choose_round_robin(q->v, q->nr, &ls->round_robin);
+	return q->v[i].owner;
+}
+
+bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a)
+{
+	struct search q = {.ls = ls, .locate = true};
+	struct link *k = pick(&q, domain, SVCPROTO_CLIENT, bare_jid);
+
+	if (k == NULL)
+		return false;
+	if (svc_link_locate(k->engine, locates_open(ls->locates, a, k->id), bare_jid) != 0) {
+		locates_drop(ls->locates, a);
+		return false;
+	}
+	links_touch(ls);
+	return true;
+}
+
+void links_locate_drop(struct links *ls, struct locate_ask *a)
+{
+	locates_drop(ls->locates, a);
+}
+
+void links_located(struct links *ls, struct link *k, const struct svc_located *m)
+{
+	locates_answer(ls->locates, k->id, m);
+}
+
+int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e)
+{
+	struct search q = {.ls = ls};
+	struct link *k = pick(&q, domain, type, key);
+
+	if (k == NULL)
+		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
+	e->stream = svc_stream_open(k->engine, o, e);
+	links_touch(ls);
+	return e->stream != NULL ? 0 : -ERR_LIMIT;
+}
+
+static int found(void *arg, const struct directory_registration *r)
+{
+	(void)arg;
+	(void)r;
+	return 1;
+}
+
+bool links_registered(struct links *ls, const char *domain, unsigned type)
+{
+	return directory_each_registration(ls->directory, domain, type, found, NULL) != 0;
+}
