@@ -541,7 +541,7 @@ static void test_hung_database_delays_only_its_own(void)
 		check_fails(v[i], AUTH_TEMPORARY_FAILURE);
 	check_ok(v[6], "alice");
 	check_ok(v[7], "alice");
-	CHECK(v[6].ms < 300 && v[7].ms < 300);
+	CHECK(v[6].ms < v[0].ms && v[7].ms < v[0].ms);
 }
 
 static void test_database_down(void)
