@@ -2,6 +2,7 @@
  * Streams that outlive their link, told as stories: two gateways and a service, each with a hub, joined by queues of batches that the story
  * loses as it likes. Every event is a word in a log.
  */
+/* lint: long file because all stories play on one stage */
 #include <stdarg.h>
 #include <stdlib.h>
 
