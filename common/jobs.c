@@ -94,6 +94,11 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max)
 	return js;
 }
 
+unsigned jobs_threads(const struct jobs *js)
+{
+	return js->nr_threads;
+}
+
 bool jobs_stop(struct jobs *js, unsigned wait_ms)
 {
 	struct timespec until;

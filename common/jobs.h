@@ -16,6 +16,7 @@ struct job {
 };
 
 struct jobs *jobs_new(unsigned nr_threads, size_t queue_max); /* NULL when the system has no threads for us */
+unsigned jobs_threads(const struct jobs *js);
 /* Nothing new is begun; waits until nothing runs, but at most so long. False: something still runs, and jobs_free would wait for it. */
 MUST_CHECK bool jobs_stop(struct jobs *js, unsigned wait_ms);
 /* Waits for running jobs, drops queued ones. Before loop_free of any loop that submitted. */

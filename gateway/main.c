@@ -19,6 +19,7 @@
 #define WORKERS_MAX 256
 #define DRAIN_MS 8000
 #define JOBS_STOP_MS 1000
+#define JOB_THREADS 16   /* they wait for databases, they do not compute */
 
 struct options {
 	char *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
@@ -308,11 +309,10 @@ static void become_user(struct gateway *g)
 
 static void start_sasl(struct gateway *g)
 {
-	struct auth_pool_options o = {
-		.prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .threads_per_domain = 4};
+	struct auth_pool_options o = {.prep_local = jid_prep_local, .prep_domain = jid_prep_domain};
 	char why[300] = "";
 
-	g->jobs = jobs_new(8, 1024);
+	g->jobs = jobs_new(JOB_THREADS, 1024);
 	g->auth = auth_pool_new(g->jobs, &o, why, sizeof why);
 	if (g->auth == NULL)
 		die(why);

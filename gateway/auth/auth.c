@@ -52,6 +52,7 @@ static void let_go(struct auth *a)
 	if (!x)
 		return;
 	x->owner = NULL;
+	atomic_store(&x->abandoned, true);
 	if (a->waiting != WAITING_STEP)
 		exchange_free(x);
 }
@@ -133,7 +134,10 @@ static void on_timer(void *arg)
 
 static void step_run(struct lane_work *w)
 {
-	exchange_run(container_of(w, struct exchange, work));
+	struct exchange *x = container_of(w, struct exchange, work);
+
+	if (!atomic_load(&x->abandoned))
+		exchange_run(x);
 }
 
 /* Nobody of that name: its owner may look elsewhere until the failure's time has come. Limited, since it asks others. */

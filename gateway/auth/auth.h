@@ -26,7 +26,7 @@ struct auth_pool_options {
 	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
 	char *(*prep_domain)(struct slice text); /* the same for a domainpart. NULL: ASCII lower case */
 	size_t per_address_unknown_max;  /* how often within a minute unknown() may be said of one address; 0: 10 */
-	unsigned threads_per_domain; /* job threads that one domain's logins may occupy: half of what `jobs` has. 0: 4 */
+	unsigned threads_per_domain; /* job threads that one domain's logins may occupy at most (see lanes.h). 0: 4 */
 	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
 	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
 	                               doesn't show by its speed. 0: 10 */

@@ -4,6 +4,7 @@
 /* What the files of this folder share: the pool, the mechanisms, and one exchange as the job threads see it. */
 
 #include <sasl/sasl.h>
+#include <stdatomic.h>
 
 #include "auth/auth.h"
 #include "auth/failures.h"
@@ -54,6 +55,7 @@ struct exchange {
 	struct lane_work work;
 	struct auth_pool *pool;
 	struct auth *owner;     /* the loop's; NULL when nobody waits any more */
+	atomic_bool abandoned;  /* the same, for the job thread: a step that has not begun is not worth beginning */
 	char *domain;
 	const struct mech *mech;
 	bool tls, plus_offered;

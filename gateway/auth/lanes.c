@@ -34,7 +34,7 @@ struct lanes {
 	struct hash *by_domain;
 	struct lane_work *all;
 	struct runner *runners;
-	unsigned per_lane;
+	unsigned per_lane, nr_runners;
 	size_t queue_max;
 };
 
@@ -115,14 +115,20 @@ static struct lane_work *take(struct lane *lane)
 
 static int add_runner(struct lane *lane, struct loop *l);
 
+static void count_runner(struct lane *lane, int n)
+{
+	lane->runners += (unsigned)n;
+	lane->lanes->nr_runners += (unsigned)n;
+}
+
 /* With the mutex: the runner's place in the lane is given up; true if there is nothing more for it to do. */
 static bool leave(struct runner *r, struct loop *l, bool tired)
 {
 	struct lane *lane = r->lane;
 
-	lane->runners--;
+	count_runner(lane, -1);
 	if (tired && add_runner(lane, l) < 0) {    /* no room at the back of the queue: go on here */
-		lane->runners++;
+		count_runner(lane, 1);
 		return false;
 	}
 	if (lane->runners == 0 && !lane->first)
@@ -177,7 +183,7 @@ static void runner_drop(struct job *j)
 
 	pthread_mutex_lock(&ls->mutex);
 	if (r->lane)
-		r->lane->runners--;
+		count_runner(r->lane, -1);
 	pthread_mutex_unlock(&ls->mutex);
 	runner_done(j);
 }
@@ -196,7 +202,7 @@ static int add_runner(struct lane *lane, struct loop *l)
 		free(r);
 		return err;
 	}
-	lane->runners++;
+	count_runner(lane, 1);
 	r->next = ls->runners;
 	r->prev = &ls->runners;
 	if (r->next)
@@ -219,11 +225,20 @@ static struct lane *lane_of(struct lanes *ls, const char *domain)
 	return lane;
 }
 
+/* The first runner is everybody's right. A further one leaves more threads free than the lane has twice over, so that however many domains
+ * hang, the next still finds a thread for a good while. */
+static bool may_grow(const struct lane *lane)
+{
+	unsigned threads = jobs_threads(lane->lanes->jobs), busy = lane->lanes->nr_runners, idle = busy < threads ? threads - busy : 0;
+
+	return lane->runners == 0 || (lane->runners < lane->lanes->per_lane && 2 * lane->runners < idle);
+}
+
 static int enter(struct lane *lane, struct loop *l, struct lane_work *w)
 {
 	if (lane->waiting >= lane->lanes->queue_max)
 		return -ERR_LIMIT;
-	if (lane->runners < lane->lanes->per_lane && add_runner(lane, l) < 0 && lane->runners == 0)
+	if (may_grow(lane) && add_runner(lane, l) < 0 && lane->runners == 0)
 		return -ERR_LIMIT;
 	w->queue_next_ = NULL;
 	*lane->last = w;

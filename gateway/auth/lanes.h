@@ -3,7 +3,8 @@
 
 #include "common/jobs.h"
 
-/* A queue for each domain in front of the job threads, so that a domain whose database hangs holds only its share of them. */
+/* A queue for each domain in front of the job threads, so that a domain whose database hangs holds only its share of them: the more of them
+ * are held, the smaller a share. */
 struct lanes;
 struct lane;
 
@@ -16,7 +17,7 @@ struct lane_work {
 	struct lane_work *queue_next_, *all_next_, **all_prev_;
 };
 
-/* per_lane: job threads that one domain may occupy; queue_max: what may wait in one lane. */
+/* per_lane: job threads that one domain may occupy at most; queue_max: what may wait in one lane. */
 struct lanes *lanes_new(struct jobs *jobs, unsigned per_lane, size_t queue_max);
 /* No job thread may be running any more. */
 void lanes_free(struct lanes *ls);

@@ -201,6 +201,27 @@ static void test_lanes_dont_wait_for_each_other(void)
 	loop_free(l);
 }
 
+/* With four threads each, two domains that hang would have all eight. */
+static void test_lanes_leave_threads_to_others(void)
+{
+	static const char *const slow[] = {"a.example", "b.example", "c.example"};
+	struct jobs *js = jobs_new(8, 100);
+	struct lanes *ls = lanes_new(js, 4, 100);
+	struct loop *l = loop_new();
+	bool ended = false;
+
+	left_ = 0;
+	for (int i = 0; i < 18; i++)
+		CHECK_EQ(submit(ls, l, slow[i / 6], 300, NULL), 0);
+	CHECK_EQ(submit(ls, l, "fast.example", 1, &ended), 0);
+	left_ = 1;      /* the first to come back stops the loop */
+	loop_run(l);
+	CHECK(ended);
+	jobs_free(js);
+	lanes_free(ls);
+	loop_free(l);
+}
+
 static void test_lane_bound(void)
 {
 	struct jobs *js = jobs_new(1, 100);
@@ -252,6 +273,7 @@ int main(void)
 	RUN(test_failures_crowded);
 	RUN(test_lane_holds_its_share);
 	RUN(test_lanes_dont_wait_for_each_other);
+	RUN(test_lanes_leave_threads_to_others);
 	RUN(test_lane_bound);
 	RUN(test_lane_without_threads);
 	return check_done("unit.auth.parts");

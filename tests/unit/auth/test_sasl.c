@@ -544,6 +544,13 @@ static void test_hung_database_delays_only_its_own(void)
 	CHECK(v[6].ms < v[0].ms && v[7].ms < v[0].ms);
 }
 
+/* Right after that test: two of its look-ups are still inside the database, and four were given up before they began. They are not begun
+ * now, or this one would wait until it is given up too. */
+static void test_given_up_is_not_begun(void)
+{
+	check_fails(try(LOGIN(.mech = "PLAIN", .domain = "hang.example", .user = "quick", .address = "192.0.2.83")), AUTH_NOT_AUTHORIZED);
+}
+
 static void test_database_down(void)
 {
 	check_fails(try(LOGIN(.mech = "PLAIN", .domain = "down.example", .address = "192.0.2.81")), AUTH_TEMPORARY_FAILURE);
@@ -694,6 +701,7 @@ int main(void)
 	RUN(test_database_down);
 	RUN(test_disabled_looks_unknown);
 	RUN(test_hung_database_delays_only_its_own);
+	RUN(test_given_up_is_not_begun);
 	RUN(test_address_limit);
 	RUN(test_password_change);
 	RUN(test_challenge_is_never_early);
