@@ -206,6 +206,8 @@ static void succeed(struct exchange *x)
 static void answer(struct exchange *x, int code, const char *out, unsigned out_n)
 {
 	if (code != SASL_OK && code != SASL_CONTINUE) {
+		if (x->mech->kind == MECH_SCRAM && x->name)
+			auxprop_forget(x->mech->base, slice_str(x->name));
 		fail(x, exchange_failure(code), NULL);
 		return;
 	}

@@ -46,6 +46,8 @@ char *auth_pool_name(const struct auth_pool *p, struct slice text, const char *d
 /* The auxprop plugin (auxprop.c): registers it before the configured ones and keeps their names. A SASL code. */
 MUST_CHECK int auxprop_add(struct auth_pool *p);
 void auxprop_remove(void);
+/* The key of a SCRAM exchange that failed is not kept: the password may have been changed, or the account made, since it was. */
+void auxprop_forget(const char *mech, struct slice name);
 /* What getopt must answer for "auxprop_plugin", or NULL: the configured value. */
 const char *auxprop_option(void);
 /* Did a look-up on this thread since the last call find that the user does not exist? */

@@ -184,18 +184,40 @@ static void cache_key(struct slice key, const char *stored, bool exists)
 	mem_wipe(value, sizeof value);
 }
 
+struct key_name {
+	char text[1100];        /* mechanism, NUL, name */
+	size_t n;
+};
+
+static bool make_key_name(struct key_name *k, const char *mech, struct slice name)
+{
+	size_t m = strlen(mech) + 1;
+
+	if (m + name.n > sizeof k->text)
+		return false;
+	memcpy(k->text, mech, m);
+	memcpy(k->text + m, name.p, name.n);
+	k->n = m + name.n;
+	return true;
+}
+
+void auxprop_forget(const char *mech, struct slice name)
+{
+	struct key_name key;
+
+	if (make_key_name(&key, mech, name))
+		keycache_forget(aux_.pool->keys, (struct slice){key.text, key.n});
+}
+
 /* A key for `name`, from the cache or the database. */
 static int find_key(sasl_server_params_t *sparams, unsigned flags, const char *mech, struct slice name, char *out)
 {
-	char key[1100];
-	size_t m = strlen(mech);
+	struct key_name key;
 	int result;
 
-	if (m + 1 + name.n > sizeof key)
+	if (!make_key_name(&key, mech, name))
 		return SASL_BUFOVER;
-	memcpy(key, mech, m + 1);
-	memcpy(key + m + 1, name.p, name.n);
-	if (cached_key((struct slice){key, m + 1 + name.n}, out))
+	if (cached_key((struct slice){key.text, key.n}, out))
 		return SASL_OK;
 	result = ask_configured(sparams, flags, name);
 	/* An account that is disabled looks as if it were not there: who asks has proven nothing yet. */
@@ -207,7 +229,7 @@ static int find_key(sasl_server_params_t *sparams, unsigned flags, const char *m
 	if (!*out)
 		return SASL_NOUSER;
 	missed_ = missed_ || result == SASL_NOUSER;
-	cache_key((struct slice){key, m + 1 + name.n}, out, result != SASL_NOUSER);
+	cache_key((struct slice){key.text, key.n}, out, result != SASL_NOUSER);
 	return SASL_OK;
 }
 

@@ -98,6 +98,17 @@ void keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const c
 	pthread_mutex_unlock(&k->mutex);
 }
 
+void keycache_forget(struct keycache *k, struct slice key)
+{
+	struct entry *e;
+
+	pthread_mutex_lock(&k->mutex);
+	e = hash_get(k->by_key, key);
+	if (e)
+		forget(k, e);
+	pthread_mutex_unlock(&k->mutex);
+}
+
 size_t keycache_count(struct keycache *k)
 {
 	size_t n;

@@ -14,6 +14,7 @@ void keycache_free(struct keycache *k);
 /* Copies a living value into out (KEYCACHE_VALUE_MAX bytes). */
 bool keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *out);
 void keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+void keycache_forget(struct keycache *k, struct slice key);
 size_t keycache_count(struct keycache *k);
 
 #endif

@@ -594,6 +594,19 @@ static void test_password_change(void)
 	check_fails(try(LOGIN(.user = "carol", .password = "old", .address = "192.0.2.90")), AUTH_NOT_AUTHORIZED);
 }
 
+/* Who failed by a key that was kept is looked up again: a new password counts at the second try, a new account too. */
+static void test_failed_key_is_not_kept(void)
+{
+	set_password("dora", "a.example", "old");
+	check_ok(try(LOGIN(.user = "dora", .password = "old")), "dora");
+	set_password("dora", "a.example", "new");
+	check_fails(try(LOGIN(.user = "dora", .password = "new", .address = "192.0.2.91")), AUTH_NOT_AUTHORIZED);
+	check_ok(try(LOGIN(.user = "dora", .password = "new")), "dora");
+	check_fails(try(LOGIN(.user = "emil", .password = "mine", .address = "192.0.2.91")), AUTH_NOT_AUTHORIZED);
+	set_password("emil", "a.example", "mine");
+	check_ok(try(LOGIN(.user = "emil", .password = "mine")), "emil");
+}
+
 static void test_challenge_is_never_early(void)
 {
 	uint64_t quick = 1000;
@@ -704,6 +717,7 @@ int main(void)
 	RUN(test_given_up_is_not_begun);
 	RUN(test_address_limit);
 	RUN(test_password_change);
+	RUN(test_failed_key_is_not_kept);
 	RUN(test_challenge_is_never_early);
 	RUN(test_free_while_a_job_runs);
 	tear_down();
