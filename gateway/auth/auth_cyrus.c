@@ -221,11 +221,24 @@ static void answer(struct exchange *x, int code, const char *out, unsigned out_n
 		succeed(x);
 }
 
+/* RFC 4616 section 2: a password has at least one character. To some databases an empty one proves nothing and is welcome (RFC 4513 section
+ * 5.1.2), so none is asked. */
+static bool plain_message(struct exchange *x)
+{
+	if (x->in_n == 0 || x->in[x->in_n - 1] != '\0')
+		return true;
+	return fail(x, AUTH_NOT_AUTHORIZED, NULL), false;
+}
+
 static bool check(struct exchange *x)
 {
-	if (x->mech->kind != MECH_SCRAM)
-		return true;
-	return x->header ? scram_final(x) : scram_first(x);
+	switch (x->mech->kind) {
+	case MECH_SCRAM: return x->header ? scram_final(x) : scram_first(x);
+	case MECH_PLAIN: return plain_message(x);
+	case MECH_GSSAPI:
+	case MECH_EXTERNAL: break;
+	}
+	return true;
 }
 
 void exchange_run(struct exchange *x)

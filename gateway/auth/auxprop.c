@@ -79,6 +79,15 @@ static int combined(int so_far, int answer)
 	}
 }
 
+/* Of a NULL in a table Cyrus SASL's sql plugin makes an empty text (PostgreSQL) or the word NULL (SQLite). Neither is a secret: the library
+ * would let anybody in who says it. */
+static void drop_null(sasl_server_params_t *sparams)
+{
+	for (const struct propval *v = sparams->utils->prop_get(sparams->propctx); v && v->name; v++)
+		if (v->name[0] == '*' && v->values && v->values[0] && (!*v->values[0] || strcmp(v->values[0], "NULL") == 0))
+			sparams->utils->prop_erase(sparams->propctx, v->name);
+}
+
 static int ask_configured(sasl_server_params_t *sparams, unsigned flags, struct slice name)
 {
 	int result = SASL_NOMECH;
@@ -88,6 +97,7 @@ static int ask_configured(sasl_server_params_t *sparams, unsigned flags, struct 
 
 		result = combined(result, plug->auxprop_lookup(plug->glob_context, sparams, flags, name.p, (unsigned)name.n));
 	}
+	drop_null(sparams);
 	return result;
 }
 
@@ -146,7 +156,7 @@ static void make_key(sasl_server_params_t *sparams, const char *mech, struct sli
 		return;
 	scram_key_salt(key->bytes, mech, user, realm, salt);
 	scram_key_nobody(key->bytes, mech, user, realm, nobody);
-	password = plain && **plain ? slice_str(*plain) : slice_str(nobody);
+	password = slice_str(plain ? *plain : nobody);
 	if (scram_key_derive(mech, password, salt, aux_.iterations, out) < 0)
 		*out = '\0';
 	mem_wipe(nobody, sizeof nobody);

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from postgres import Postgres  # noqa: E402
-from sasl import Stack, attempt, back_end, environment, failure, plain, scram, stage  # noqa: E402
+from sasl import Stack, attempt, back_end, by_password, by_stored_key, environment, failure, plain, scram, stage, stored_key  # noqa: E402
 from stack import run  # noqa: E402
 
 OURS, OTHER = "capulet.example", "montague.example"
@@ -22,12 +22,21 @@ CONF = {"pwcheck_method": "auxprop", "auxprop_plugin": "sql", "mech_list": "SCRA
         "sql_select": "SELECT \"%p\" FROM account WHERE username = '%u' AND realm = '%r'"}
 
 
-def row(user, realm):
-    return f"INSERT INTO account (username, realm, \"userPassword\") VALUES ('{user}', '{realm}', '{PASSWORD}');"
+def row(user, realm, column="userPassword", value=PASSWORD):
+    return f"INSERT INTO account (username, realm, \"{column}\") VALUES ('{user}', '{realm}', '{value}');"
+
+
+def people():
+    return row("juliet", OURS) + row("tybalt", OURS, "authPassword", stored_key("SCRAM-SHA-256", PASSWORD))
 
 
 async def passwords(test, what, stack):
     await back_end(test, what, stack, ("juliet", PASSWORD), ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"), "127.0.0.2")
+    await by_stored_key(test, f"{what}, stored key", stack, ("tybalt", PASSWORD), "127.0.0.7")
+    for nothing in ("", "NULL"):  # what the plugin makes of it
+        for mech in ("PLAIN", "SCRAM-SHA-1"):
+            answer = await attempt(stack, by_password(mech, "tybalt", nothing), address="127.0.0.3")
+            test.check(f"{what}, {mech}: NULL is not the password '{nothing}'", failure("not-authorized").fullmatch(answer))
     answer = await attempt(stack, plain("juliet' OR 'a' = 'a", PASSWORD), address="127.0.0.3")
     test.check(f"{what}: a quote in a name is a name", failure("not-authorized").fullmatch(answer))
 
@@ -102,7 +111,7 @@ async def postgres_story(test, stack, database):
 
 def sqlite(test):
     path = f"{test.folder}/accounts.sqlite"
-    subprocess.run(["sqlite3", path], input=f"CREATE TABLE account {COLUMNS}; {row('juliet', OURS)}", text=True, check=True)
+    subprocess.run(["sqlite3", path], input=f"CREATE TABLE account {COLUMNS}; {people()}", text=True, check=True)
     stack = Stack(test, [OURS], environment(test, dict(CONF, sql_engine="sqlite3", sql_database=path)))
     run(test, passwords(test, "SQLite", stack))
     stack.stop("SQLite")
@@ -114,7 +123,7 @@ def postgres(test):
     database.psql(f"CREATE TABLE account {COLUMNS} PARTITION BY LIST (realm);"
                   f"CREATE TABLE capulet PARTITION OF account FOR VALUES IN ('{OURS}');"
                   f"CREATE TABLE montague PARTITION OF account FOR VALUES IN ('{OTHER}');"
-                  + row("juliet", OURS) + row("nurse", OURS) + row("peter", OURS) + row("romeo", OTHER))
+                  + people() + row("nurse", OURS) + row("peter", OURS) + row("romeo", OTHER))
     conf = dict(CONF, sql_engine="pgsql", sql_hostnames=database.folder, sql_user="gateway", sql_passwd=database.password, sql_database="postgres")
     stack = Stack(test, [OURS, OTHER], environment(test, conf))
     run(test, postgres_story(test, stack, database))

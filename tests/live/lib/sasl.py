@@ -112,6 +112,16 @@ def by_password(name, user, password, authzid=""):
     return plain(user, password, authzid) if name == "PLAIN" else scram(name, user, password, authzid)
 
 
+def stored_key(mech, password):
+    """RFC 5803: what a database keeps that never sees the password again."""
+    digest, salt, rounds = mech.replace("SCRAM-", "").replace("-", "").lower(), secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac(digest, password.encode(), salt, rounds)
+    stored = hashlib.new(digest, hmac.new(salted, b"Client Key", digest).digest()).digest()
+    server = hmac.new(salted, b"Server Key", digest).digest()
+    text = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"{mech}${rounds}:{text[0]}${text[1]}:{text[2]}"
+
+
 def encoded(data):
     return (base64.b64encode(data).decode() or "=") if data is not None else ""
 
@@ -209,6 +219,14 @@ async def back_end(test, what, stack, right, mechanisms, address):
         stock = mech if mech == "PLAIN" else mech + "-PLUS"
         test.check(f"{what}: {right[0]} logs in with {stock}", await stack.login(*right, stock) == "in")
         await refusals(test, f"{what}, {mech}", stack, lambda *a, mech=mech: by_password(mech, *a), right, address)
+
+
+async def by_stored_key(test, what, stack, right, address):
+    """An account that has a stored key for SCRAM-SHA-256 and nothing else: what needs the password itself is refused like a wrong one."""
+    await back_end(test, what, stack, right, ("SCRAM-SHA-256",), address)
+    for mech in ("SCRAM-SHA-1", "PLAIN"):
+        answer = await attempt(stack, by_password(mech, *right), address=address)
+        test.check(f"{what}: {mech} is refused as a wrong password", failure("not-authorized").fullmatch(answer))
 
 
 def client_certificate(folder, ca, name, jid):

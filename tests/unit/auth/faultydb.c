@@ -1,5 +1,6 @@
-/* An auxprop plugin for the tests: who asks about hang.example waits (but not for its user "quick"), about down.example gets an error, about anybody else hears that there
- * is no such user. */
+/* An auxprop plugin for the tests: who asks about hang.example waits (but not for its user "quick"), about down.example gets an error,
+ * about null.example what SQL makes of NULL (for its user "word" the word, else the empty text), about anybody else hears that there is no
+ * such user. */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
 #include <sasl/saslplug.h>
@@ -13,13 +14,23 @@ static int ends_with(const char *user, unsigned n, const char *end)
 	return n >= len && memcmp(user + n - len, end, len) == 0;
 }
 
+static int set_all(sasl_server_params_t *sparams, const char *value)
+{
+	const struct propval *v = sparams->utils->prop_get(sparams->propctx);
+
+	for (; v && v->name; v++)
+		sparams->utils->prop_set(sparams->propctx, v->name, value, -1);
+	return SASL_OK;
+}
+
 static int lookup(void *ctx, sasl_server_params_t *sparams, unsigned flags, const char *user, unsigned n)
 {
 	(void)ctx;
-	(void)sparams;
 	(void)flags;
 	if (ends_with(user, n, "@hang.example") && !ends_with(user, n, "quick@hang.example"))
 		usleep(6000 * 1000);
+	if (ends_with(user, n, "@null.example"))
+		return set_all(sparams, ends_with(user, n, "word@null.example") ? "NULL" : "");
 	return ends_with(user, n, "@down.example") ? SASL_UNAVAIL : ends_with(user, n, "@off.example") ? SASL_DISABLED : SASL_NOUSER;
 }
 

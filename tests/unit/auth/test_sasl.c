@@ -557,6 +557,23 @@ static void test_database_down(void)
 	check_fails(try(LOGIN(.mech = "SCRAM-SHA-1", .domain = "down.example", .address = "192.0.2.81")), AUTH_TEMPORARY_FAILURE);
 }
 
+static void test_null_is_no_password(void)
+{
+	static const char *const mech[] = {"PLAIN", "SCRAM-SHA-256"};
+
+	for (size_t i = 0; i < ARRAY_LEN(mech); i++) {
+		struct login v[] = {
+			LOGIN(.mech = mech[i], .domain = "null.example", .password = "", .address = "192.0.2.84"),
+			LOGIN(.mech = mech[i], .domain = "null.example", .user = "word", .password = "NULL", .address = "192.0.2.84"),
+			LOGIN(.mech = mech[i], .password = "", .address = "192.0.2.84"),
+		};
+
+		play(v, ARRAY_LEN(v));
+		for (size_t k = 0; k < ARRAY_LEN(v); k++)
+			check_fails(v[k], AUTH_NOT_AUTHORIZED);
+	}
+}
+
 static void test_disabled_looks_unknown(void)
 {
 	check_fails(try(LOGIN(.mech = "PLAIN", .domain = "off.example", .address = "192.0.2.82")), AUTH_NOT_AUTHORIZED);
@@ -712,6 +729,7 @@ int main(void)
 	RUN(test_abort_and_free);
 	RUN(test_external);
 	RUN(test_database_down);
+	RUN(test_null_is_no_password);
 	RUN(test_disabled_looks_unknown);
 	RUN(test_hung_database_delays_only_its_own);
 	RUN(test_given_up_is_not_begun);
