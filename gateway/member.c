@@ -158,7 +158,22 @@ static void on_keys(void *arg)
 		announce(m);
 }
 
-static const struct directory_ops directory_ops = {.keys = on_keys};
+static int is_of(void *arg, const struct directory_registration *r)
+{
+	return memcmp(arg, &r->instance, sizeof r->instance) == 0;
+}
+
+/* With its last registration an instance has ended: a lease ran out, or it said so. */
+static void on_registration(void *arg, const struct directory_registration *r, bool gone)
+{
+	struct member *m = arg;
+	struct svc_id instance = r->instance;
+
+	if (gone && directory_every_registration(m->directory, is_of, &instance) == 0)
+		m->ops->gone(m->arg, &instance);
+}
+
+static const struct directory_ops directory_ops = {.keys = on_keys, .registration = on_registration};
 
 /* --- life ---------------------------------------------------------------- */
 

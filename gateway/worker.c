@@ -158,7 +158,15 @@ static void on_secrets(void *arg, const struct secrets *s)
 	auth_pool_set_salt_key(w->env.auth, s->salt_key);
 }
 
-static const struct member_ops member_ops = {.keys = on_keys, .secrets = on_secrets, .load = load_of};
+static void on_gone(void *arg, const struct svc_id *instance)
+{
+	struct worker *w = arg;
+
+	if (w->env.links != NULL)
+		links_forget(w->env.links, instance);
+}
+
+static const struct member_ops member_ops = {.keys = on_keys, .secrets = on_secrets, .gone = on_gone, .load = load_of};
 
 static struct member *make_member(struct worker *w)
 {

@@ -15,8 +15,8 @@ struct svc_hub;
 
 /* How long a stream waits for its link, in milliseconds. A gateway gives up before the service does, so that no two of them ever serve the
  * same client or pair of domains. */
-#define SVC_WAIT_GATEWAY_MS 30000u        /* clients, peer streams; a client that can resume: no longer than 3/4 of that time */
-#define SVC_WAIT_SERVICE_MS 40000u
+#define SVC_WAIT_GATEWAY_MS 10000u        /* clients, peer streams; a client that can resume: no longer than 3/4 of that time */
+#define SVC_WAIT_SERVICE_MS 15000u
 #define SVC_WAIT_SERVER_GATEWAY_MS 5000u  /* server streams: T1 */
 #define SVC_WAIT_SERVER_SERVICE_MS 10000u /* T2 */
 

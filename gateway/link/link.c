@@ -143,6 +143,24 @@ static void on_located(void *arg, const struct svc_located *m)
 	links_located(k->set, k, m);
 }
 
+static void on_enabled(void *arg, struct svc_stream *s, uint32_t resume_s)
+{
+	struct link_end *e = end_of(s);
+
+	(void)arg;
+	if (e != NULL)
+		e->ops->enabled(e, resume_s);
+}
+
+static void on_resumed(void *arg, struct svc_stream *s, const char *full_jid)
+{
+	struct link_end *e = end_of(s);
+
+	(void)arg;
+	if (e != NULL)
+		e->ops->resumed(e, full_jid);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send,
 	.up = on_up,
@@ -154,11 +172,13 @@ static const struct svc_link_ops engine_ops = {
 	.acked = on_acked,
 	.writable = on_writable,
 	.closed = on_closed,
+	.enabled = on_enabled,
+	.resumed = on_resumed,
 	.admin = on_admin,
 	.located = on_located,
 };
 
-struct link *link_new(struct links *set, const struct svc_hello *self, struct slice routing_id, const char *key)
+struct link *link_new(struct links *set, struct svc_hub *hub, struct slice routing_id, const char *key)
 {
 	static _Thread_local uint64_t next_id;
 	struct link *k = NEW(struct link);
@@ -171,7 +191,7 @@ struct link *link_new(struct links *set, const struct svc_hello *self, struct sl
 	memcpy(k->routing_id, routing_id.p, routing_id.n);
 	k->routing_id_n = (uint8_t)routing_id.n;
 	memcpy(k->key, key, sizeof k->key);
-	k->engine = svc_link_new(SVC_GATEWAY, self, &engine_ops, k);
+	k->engine = svc_hub_link(hub, k->key, &engine_ops, k);
 	ASSERT(k->engine != NULL);
 	return k;
 }

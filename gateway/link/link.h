@@ -4,6 +4,7 @@
 /* One service peer of a worker's ROUTER: its engine, its key, its routing id. Private to gateway/link. */
 
 #include "link/links.h"
+#include "svcproto/hub.h"
 
 #define LINK_MAGIC 0x4c494e4bu
 #define ROUTING_ID_MAX 255
@@ -22,7 +23,7 @@ struct link {
 };
 
 /* What a link asks of its set. */
-struct link *link_new(struct links *set, const struct svc_hello *self, struct slice routing_id, const char *key);
+struct link *link_new(struct links *set, struct svc_hub *hub, struct slice routing_id, const char *key);
 void link_free(struct link *k);              /* without events */
 void link_input(struct link *k, struct slice batch, uint64_t now_ms);
 

@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "link/keep.h"
 #include "link/links_socket.h"
 
 /*
@@ -45,16 +46,20 @@ int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n
 static void forget(struct links *ls, size_t i)
 {
 	struct link *k = ls->v[i];
+	struct svc_id instance = k->peer.instance;
+	bool may = directory_role(ls->directory, k->key) != DIR_ROLE_NONE;
 
 	hash_del(ls->by_routing_id, (struct slice){(const char *)k->routing_id, k->routing_id_n});
 	ls->v[i] = ls->v[--ls->nr];
 	svc_link_break(k->engine, "the service's connection is gone");
 	link_free(k);
+	if (!may) /* its key is gone: it cannot come again */
+		svc_hub_forget(ls->hub, &instance);
 }
 
 static void arm_tick(struct links *ls)
 {
-	uint64_t next = UINT64_MAX, now = loop_now_ms(ls->loop);
+	uint64_t now = loop_now_ms(ls->loop), next = svc_hub_tick(ls->hub, now);
 
 	for (size_t i = 0; i < ls->nr; i++) {
 		if (ls->v[i]->tick_at_ms < next)
@@ -131,7 +136,7 @@ static struct link *link_of(struct links *ls, struct slice routing_id, const cha
 		ls->cap = ls->cap ? 2 * ls->cap : 8;
 		ls->v = mem_resize(ls->v, ls->cap * sizeof(struct link *));
 	}
-	k = link_new(ls, &ls->hello, routing_id, key);
+	k = link_new(ls, ls->hub, routing_id, key);
 	ls->v[ls->nr++] = k;
 	hash_put(ls->by_routing_id, routing_id, k);
 	return k;
@@ -342,7 +347,7 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 
 	ls->loop = o->loop;
 	ls->directory = o->directory;
-	ls->hello = o->hello;
+	ls->hub = keep_new(&o->hello);
 	ls->ops = ops;
 	ls->arg = arg;
 	ls->by_routing_id = hash_new();
@@ -372,6 +377,7 @@ void links_free(struct links *ls)
 	for (size_t i = 0; i < ls->nr; i++)
 		link_free(ls->v[i]);
 	free(ls->v);
+	svc_hub_free(ls->hub);
 	hash_free(ls->by_routing_id);
 	locates_free(ls->locates);
 	zev_free(ls->zev_monitor);

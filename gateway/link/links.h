@@ -11,7 +11,7 @@
 #include "link/locate.h"
 #include "svcproto/announcer.h"
 #include "svcproto/keys.h"
-#include "svcproto/link.h"
+#include "svcproto/hub.h"
 
 struct links;
 
@@ -28,6 +28,9 @@ struct link_end_ops {
 	void (*acked)(struct link_end *e, uint32_t seq);
 	void (*writable)(struct link_end *e);
 	void (*closed)(struct link_end *e, const char *condition, const char *text, bool link_lost); /* e->stream is NULL already */
+	/* As svc_link_ops has them; for who uses svc_stream_enable and links_resume, else NULL. */
+	void (*enabled)(struct link_end *e, uint32_t resume_s);
+	void (*resumed)(struct link_end *e, const char *full_jid);
 };
 
 struct links_ops {
@@ -58,6 +61,13 @@ MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, c
 /* Asks an instance of the domain where this user is; only one that was registered with locate_open. False: there is none to ask. */
 MUST_CHECK bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a);
 void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is wanted any more; also when none was asked for */
+/* A client that resumes a stream of this instance, which must be authorised for the domain of its JID. 0: resumed() or refused() follows,
+ * closed() if the link breaks meanwhile; -ERR_AGAIN: no link to it now; -ERR_LIMIT. Touch afterwards, as after svc_stream_*. */
+MUST_CHECK int links_resume(struct links *ls, const struct svc_id *instance, const struct svc_resume *r, struct link_end *e);
+/* Lets go of a stream that its client may resume (svc_stream_detach); closes one that it may not. No callback follows. */
+void links_detach(struct link_end *e);
+/* The process of this instance is known dead: what waits for its link ends. */
+void links_forget(struct links *ls, const struct svc_id *instance);
 void links_attach(struct svc_stream *s, struct link_end *e);
 /* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);

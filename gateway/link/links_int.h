@@ -14,7 +14,7 @@ struct links {
 	struct zev *zev, *zev_monitor;
 	struct directory *directory;
 	struct admin *admin;
-	struct svc_hello hello;
+	struct svc_hub *hub;                 /* of every link: their streams outlive them */
 	const struct links_ops *ops;
 	void *arg;
 	struct hash *by_routing_id;          /* struct link * */

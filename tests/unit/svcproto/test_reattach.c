@@ -1,0 +1,204 @@
+/* A broken link, told as stories: nothing is lost, nothing comes twice, and waiting has its time. */
+#include "stage.h"
+
+#include <stdlib.h>
+
+#include "tests/unit/check.h"
+
+static void what_was_on_the_way_is_repeated(void)
+{
+	set_up();
+	open_client();
+	send(&a, "1");
+	send(&service, "1");
+	pump();
+	CHECK_STR(heard(&a), "1:1 acked:1");
+	CHECK_STR(heard(&service), "1:1 acked:1");
+	send(&a, "2");
+	send(&service, "2");
+	send(&service, "3");
+	cut(&a_tip, &service_a);
+	CHECK_STR(heard(&a), "detached");
+	CHECK_STR(heard(&service), "detached");
+	send(&a, "3"); /* meanwhile */
+	reconnect(&service_a);
+	CHECK_STR(heard(&a), "attached 2:2 3:3 acked:3");
+	CHECK_STR(heard(&service), "attached acked:3 2:2 3:3");
+	take_down();
+}
+
+/* Received, and the acknowledgement lost: nothing is repeated, the position acknowledges. */
+static void what_arrived_is_not_repeated(void)
+{
+	set_up();
+	open_client();
+	send(&a, "1");
+	send(&a, "2");
+	flush_all();
+	service.keep = true;
+	deliver_one(&a_tip);
+	CHECK_STR(heard(&service), "1:1 2:2");
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0);
+	cut(&a_tip, &service_a);
+	reconnect(&service_a);
+	CHECK_STR(heard(&service), "detached attached");
+	CHECK_STR(heard(&a), "detached attached acked:1");
+	CHECK_EQ(svc_stream_ack(service.s, 2), 0);
+	pump();
+	CHECK_STR(heard(&a), "acked:2");
+	take_down();
+}
+
+static void a_large_stanza_begins_again(void)
+{
+	size_t n = 300000;
+	char *xml = malloc(n);
+
+	memset(xml, 'x', n);
+	set_up();
+	open_client();
+	CHECK_EQ(svc_stream_send(a.s, xml, n, 0, NULL), 0);
+	flush_all();
+	deliver_one(&a_tip);
+	CHECK(service.s->join.active);
+	cut(&a_tip, &service_a);
+	CHECK(!service.s->join.active);
+	reconnect(&service_a);
+	CHECK_STR(heard(&service), "detached attached 1:xxxxxxxx");
+	CHECK_STR(heard(&a), "detached attached acked:1");
+	take_down();
+	free(xml);
+}
+
+/* Credit that an owner withholds stays withheld. */
+static void a_paused_stream_stays_paused(void)
+{
+	char xml[9000];
+	uint32_t seen;
+
+	memset(xml, 'p', sizeof(xml));
+	set_up();
+	open_client();
+	service.keep = true;
+	svc_stream_pause(service.s, true);
+	for (int i = 0; i < 8; i++)
+		CHECK_EQ(svc_stream_send(a.s, xml, sizeof(xml), 0, NULL), 0);
+	pump();
+	seen = service.s->in.received;
+	CHECK(seen < 4);
+	for (int i = 0; i < 3; i++) {
+		cut(&a_tip, &service_a);
+		reconnect(&service_a);
+	}
+	CHECK_EQ(service.s->in.received, seen);
+	CHECK(service.s->in.credit + service.s->in.due <= SVC_WINDOW_BYTES);
+	svc_stream_pause(service.s, false);
+	pump();
+	CHECK_EQ(service.s->in.received, 8);
+	take_down();
+}
+
+static void a_lost_link_has_its_time(void)
+{
+	set_up();
+	open_client();
+	send(&a, "1");
+	send(&service, "1");
+	cut(&a_tip, &service_a);
+	heard(&a);
+	heard(&service);
+	pass(SVC_WAIT_GATEWAY_MS - 1000);
+	CHECK_STR(heard(&a), "");
+	pass(2500);
+	CHECK_STR(heard(&a), "closed:" SVC_LINK_LOST ",1");
+	CHECK_STR(heard(&service), "");
+	pass(SVC_WAIT_SERVICE_MS - SVC_WAIT_GATEWAY_MS);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",1");
+	CHECK_EQ(svc_hub_nr_waiting(service.hub), 0);
+	reconnect(&service_a);
+	CHECK_STR(heard(&a), "");
+	take_down();
+}
+
+/* The gateway had given it up: the service hears of that when the link is back, not by its clock. */
+static void an_unclaimed_stream_ends(void)
+{
+	set_up();
+	open_client();
+	cut(&a_tip, &service_a);
+	svc_hub_forget(a.hub, &service_a.l->self.instance);
+	svc_hub_tick(a.hub, now);
+	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
+	heard(&service);
+	reconnect(&service_a);
+	svc_hub_tick(service.hub, now);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
+	take_down();
+}
+
+/* Closed by its owner while there was no link: what was sent before still arrives, then the CLOSE. */
+static void a_close_waits_for_the_link(void)
+{
+	set_up();
+	open_client();
+	send(&a, "last");
+	cut(&a_tip, &service_a);
+	CHECK_EQ(svc_stream_close(a.s, NULL, NULL), 0);
+	CHECK_EQ(svc_stream_send(a.s, "x", 1, 0, NULL), SVCPROTO_E_CLOSED);
+	heard(&service);
+	reconnect(&service_a);
+	CHECK_STR(heard(&service), "attached 1:last closed:-,0");
+	CHECK_STR(heard(&a), "detached acked:1 closed:-,0");
+	take_down();
+}
+
+static void a_close_that_crossed_the_end(void)
+{
+	set_up();
+	open_client();
+	CHECK_EQ(svc_stream_close(service.s, "conflict", NULL), 0);
+	cut(&a_tip, &service_a); /* the CLOSE is lost */
+	reconnect(&service_a);
+	CHECK_STR(heard(&a), "detached closed:conflict,0");
+	CHECK_STR(heard(&service), "closed:conflict,0");
+	CHECK_EQ(svc_link_nr_streams(a_tip.l) + svc_link_nr_streams(service_a.l), 0);
+	take_down();
+}
+
+/* Another process under the same key and name is another peer. */
+static void nobody_else_takes_it_up(void)
+{
+	struct svc_hello other = { .incarnation = 2 };
+
+	set_up();
+	open_client();
+	cut(&a_tip, &service_a);
+	heard(&a);
+	other.instance.b[0] = 3;
+	svc_link_free(a_tip.l);
+	svc_link_free(service_a.l);
+	svc_link_free(b_tip.l);
+	svc_link_free(service_b.l);
+	svc_hub_free(service.hub);
+	service.hub = svc_hub_new(SVC_SERVICE, &other, NULL, &stage_hub_ops, &service);
+	join(&a_tip, &a, &service_a);
+	join(&b_tip, &b, &service_b);
+	pump();
+	CHECK_STR(heard(&a), "");
+	CHECK_EQ(svc_hub_nr_waiting(a.hub), 1);
+	take_down();
+}
+
+int main(void)
+{
+	RUN(what_was_on_the_way_is_repeated);
+	RUN(what_arrived_is_not_repeated);
+	RUN(a_large_stanza_begins_again);
+	RUN(a_paused_stream_stays_paused);
+	RUN(a_lost_link_has_its_time);
+	RUN(an_unclaimed_stream_ends);
+	RUN(a_close_waits_for_the_link);
+	RUN(a_close_that_crossed_the_end);
+	RUN(nobody_else_takes_it_up);
+	return check_done("svcproto/reattach");
+}
