@@ -1,7 +1,7 @@
 /*
- * The servers of a domain: both sets of SRV records, merged and put in order, then AAAA and A of each target, all at once and under one
- * deadline of ours. Each step only notes what came; what follows from it is decided in a task at the turn's end, since answers may come
- * inside the call that asks.
+ * The servers of a domain: both sets of SRV records, merged and put in order, then AAAA and A of each target, then TLSA where DNSSEC proved
+ * all that, under one deadline of ours. Each step only notes what came (resolve_read.c); what follows from it is decided in a task at the
+ * turn's end, since answers may come inside the call that asks.
  */
 #include "net/resolve.h"
 
@@ -10,52 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "net/resolver_int.h"
+#include "net/resolve_int.h"
 #include "net/srv.h"
 
 enum {
-	SRV_MAX = 32,            /* looked at; RESOLVE_TARGETS_MAX of them are tried */
-	FAMILY_MAX = 4,          /* addresses of each family and target */
-	GRACE_MS = 2000,         /* once there is an address, the others may take this long */
-	NAME_BYTES = 253,
-	TAG_SRV = 1000,          /* and the number of the set */
+	TAG_TLSA = 500,          /* and the target's number */
+	TAG_SRV = 1000,          /* and the set's */
 	DEFAULT_PORT = 5269,     /* RFC 6120 section 14.7 */
 };
 
-/* Sets of SRV records. What one of them holds counts, whatever becomes of the other, unless that is bogus. */
-enum { STARTTLS, DIRECT_TLS, NR_SETS };
 static const char *const sets[NR_SETS] = {[STARTTLS] = "_xmpp-server._tcp", [DIRECT_TLS] = "_xmpps-server._tcp"};
-
-enum stage { ASKING_SRV, ASKING_ADDRESSES, SETTLED };
-
-struct target {
-	struct resolve_target t;
-	struct sockaddr_storage v4[FAMILY_MAX];
-	unsigned nr_v4;
-	bool bogus;
-};
-
-struct resolve {
-	struct resolver *r;
-	resolve_fn *fn;
-	void *arg;
-	struct loop_timer deadline;
-	struct loop_task step;
-	enum stage stage;
-	enum resolve_status status;
-	unsigned nr_asked;               /* and not answered */
-	bool failed, bogus, timed_out, in_grace;
-	bool secure[NR_SETS], known[NR_SETS];
-	uint64_t give_up_at_ms;
-	char domain[DNS_NAME_MAX];
-	char why[200];
-	struct dns_srv srv[SRV_MAX];
-	size_t nr_srv;
-	bool no_service;                 /* the target ".", for STARTTLS: it rules out the domain's own addresses as well */
-	struct target targets[RESOLVE_TARGETS_MAX];
-	size_t nr_targets;
-	struct resolve *next, **prev;
-};
 
 static uint32_t draw_random(void *arg, uint32_t below)
 {
@@ -75,116 +39,27 @@ static void settle(struct resolve *q, enum resolve_status status, const char *wh
 	loop_task_queue(resolver_loop(q->r), &q->step);
 }
 
-/* --- answers ------------------------------------------------------------- */
+/* --- questions ----------------------------------------------------------- */
 
-static void add_address(struct target *t, int family, const void *bytes)
+static enum stage stage_of(unsigned tag)
 {
-	if (family == AF_INET6 && t->t.nr_addrs < FAMILY_MAX) {
-		struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(t->t.port)};
-
-		memcpy(&six.sin6_addr, bytes, sizeof six.sin6_addr);
-		memcpy(&t->t.addrs[t->t.nr_addrs++], &six, sizeof six);
-	} else if (family == AF_INET && t->nr_v4 < FAMILY_MAX) {
-		struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(t->t.port)};
-
-		memcpy(&four.sin_addr, bytes, sizeof four.sin_addr);
-		memcpy(&t->v4[t->nr_v4++], &four, sizeof four);
-	}
-}
-
-static void take_aaaa(void *arg, struct slice packet, size_t at, size_t n)
-{
-	if (n == sizeof(struct in6_addr))
-		add_address(arg, AF_INET6, packet.p + at);
-}
-
-static void take_a(void *arg, struct slice packet, size_t at, size_t n)
-{
-	if (n == sizeof(struct in_addr))
-		add_address(arg, AF_INET, packet.p + at);
-}
-
-struct srv_reader {
-	struct resolve *q;
-	uint16_t set;
-};
-
-static void take_srv(void *arg, struct slice packet, size_t at, size_t n)
-{
-	struct srv_reader *reader = arg;
-	struct resolve *q = reader->q;
-	struct dns_srv *srv = &q->srv[q->nr_srv];
-
-	if (q->nr_srv == SRV_MAX || !dns_answer_srv(packet, at, n, srv))
-		return;
-	srv->set = reader->set;
-	if (srv->host[0] == '\0')
-		q->no_service |= srv->set == STARTTLS;
-	else if (srv->port != 0)
-		q->nr_srv++;
-}
-
-static void note_bogus(struct resolve *q, const struct dns_answer *a)
-{
-	q->bogus = true;
-	snprintf(q->why, sizeof q->why, "DNSSEC: %s", a->why ? a->why : "the answer is bogus");
-}
-
-/* Reads the records of a type, if there are any. False when the servers failed, or their answer is malformed. */
-static bool read_answer(struct resolve *q, const struct dns_answer *a, unsigned type,
-			void (*take)(void *arg, struct slice packet, size_t at, size_t n), void *arg)
-{
-	int rcode = a->rcode ? a->rcode : dns_answer_rcode(a->packet);
-
-	if (rcode == DNS_NXDOMAIN || (rcode == DNS_NOERROR && a->packet.n == 0))
-		return true;
-	if (rcode == DNS_NOERROR)
-		return dns_answer_each(a->packet, type, take, arg);
-	if (q->why[0] == '\0')
-		snprintf(q->why, sizeof q->why, "the DNS servers failed (%s)", rcode == DNS_SERVFAIL ? "SERVFAIL" : "no usable answer");
-	return false;
-}
-
-static void take_set(struct resolve *q, uint16_t set, const struct dns_answer *a)
-{
-	struct srv_reader reader = {q, set};
-
-	/* too late: the targets are chosen */
-	if (q->stage != ASKING_SRV)
-		return;
-	q->secure[set] = a->security == DNS_SECURE;
-	if (a->security == DNS_BOGUS)
-		note_bogus(q, a);
-	else
-		q->known[set] = read_answer(q, a, DNS_SRV, take_srv, &reader);
-}
-
-static void take_address(struct resolve *q, unsigned tag, const struct dns_answer *a)
-{
-	struct target *t = &q->targets[tag / 2];
-	unsigned before = t->t.nr_addrs + t->nr_v4;
-
-	if (a->security == DNS_BOGUS) {
-		note_bogus(q, a);
-		t->bogus = true;
-	} else if (!(tag % 2 ? read_answer(q, a, DNS_A, take_a, t) : read_answer(q, a, DNS_AAAA, take_aaaa, t))) {
-		q->failed = true;
-	}
-	if (t->t.nr_addrs + t->nr_v4 > before)
-		t->t.secure &= a->security == DNS_SECURE;
+	return tag >= TAG_SRV ? ASKING_SRV : tag >= TAG_TLSA ? ASKING_TLSA : ASKING_ADDRESSES;
 }
 
 static void on_answer(void *arg, unsigned tag, const struct dns_answer *a)
 {
 	struct resolve *q = arg;
 
-	q->nr_asked--;
-	if (q->stage == SETTLED)
+	/* too late: what followed from its absence is decided */
+	if (q->stage != stage_of(tag))
 		return;
-	if (tag < TAG_SRV)
-		take_address(q, tag, a);
+	q->nr_asked--;
+	if (q->stage == ASKING_SRV)
+		resolve_read_srv(q, (uint16_t)(tag - TAG_SRV), a);
+	else if (q->stage == ASKING_TLSA)
+		resolve_read_tlsa(q, &q->targets[tag - TAG_TLSA], a);
 	else
-		take_set(q, (uint16_t)(tag - TAG_SRV), a);
+		resolve_read_addresses(q, &q->targets[tag / 2], tag % 2 ? AF_INET : AF_INET6, a);
 	loop_task_queue(resolver_loop(q->r), &q->step);
 }
 
@@ -202,6 +77,17 @@ static void ask(struct resolve *q, const char *name, unsigned type, unsigned tag
 
 /* --- steps --------------------------------------------------------------- */
 
+static void enter(struct resolve *q, enum stage stage)
+{
+	uint64_t now = loop_now_ms(resolver_loop(q->r));
+
+	q->stage = stage;
+	q->nr_asked = 0;
+	q->in_grace = q->timed_out = false;
+	loop_timer_set(&q->deadline, q->give_up_at_ms > now ? q->give_up_at_ms - now : 0);
+	loop_task_queue(resolver_loop(q->r), &q->step);
+}
+
 static struct target *add_target(struct resolve *q, const char *host, uint16_t port, unsigned set)
 {
 	struct target *t = &q->targets[q->nr_targets++];
@@ -215,16 +101,11 @@ static struct target *add_target(struct resolve *q, const char *host, uint16_t p
 
 static void ask_addresses(struct resolve *q)
 {
-	uint64_t now = loop_now_ms(resolver_loop(q->r));
-
-	q->stage = ASKING_ADDRESSES;
-	q->in_grace = q->timed_out = false;
-	loop_timer_set(&q->deadline, q->give_up_at_ms > now ? q->give_up_at_ms - now : 0);
+	enter(q, ASKING_ADDRESSES);
 	for (unsigned i = 0; i < q->nr_targets; i++) {
 		ask(q, q->targets[i].t.host, DNS_AAAA, 2 * i);
 		ask(q, q->targets[i].t.host, DNS_A, 2 * i + 1);
 	}
-	loop_task_queue(resolver_loop(q->r), &q->step);
 }
 
 /* Without any record, only the word that there is none for STARTTLS lets the domain's own addresses be tried. */
@@ -269,27 +150,37 @@ static void begin_grace(struct resolve *q)
 }
 
 /* Bogus addresses are none, whatever came beside them. */
-static size_t count_reachable(const struct resolve *q)
+static bool found(const struct target *t)
+{
+	return !t->bogus && t->t.nr_addrs + t->nr_v4 > 0;
+}
+
+static bool usable(const struct target *t)
+{
+	return found(t) && (!t->t.secure || t->tlsa_known);
+}
+
+static size_t count(const struct resolve *q, bool (*is)(const struct target *t))
 {
 	size_t nr = 0;
 
 	for (size_t i = 0; i < q->nr_targets; i++)
-		nr += !q->targets[i].bogus && q->targets[i].t.nr_addrs + q->targets[i].nr_v4 > 0;
+		nr += is(&q->targets[i]);
 	return nr;
 }
 
-static void after_addresses(struct resolve *q)
+static bool waiting(struct resolve *q, bool any)
 {
-	bool any = count_reachable(q) > 0;
+	bool is = q->nr_asked > 0 && !q->timed_out;
 
-	if (q->nr_asked > 0 && !q->timed_out) {
-		if (any)
-			begin_grace(q);
-		return;
-	}
-	if (any)
-		settle(q, RESOLVE_OK, NULL);
-	else if (q->bogus)
+	if (is && any)
+		begin_grace(q);
+	return is;
+}
+
+static void fail(struct resolve *q)
+{
+	if (q->bogus)
 		settle(q, RESOLVE_BOGUS, NULL);
 	else if (q->nr_asked > 0)
 		settle(q, RESOLVE_TIMEOUT, "DNS did not answer in time");
@@ -297,6 +188,47 @@ static void after_addresses(struct resolve *q)
 		settle(q, RESOLVE_TIMEOUT, q->why[0] ? NULL : "the DNS servers failed");
 	else
 		settle(q, RESOLVE_NO_DOMAIN, "there is no server and no address of that name");
+}
+
+static void ask_tlsa(struct resolve *q)
+{
+	char name[2 * DNS_NAME_MAX];
+
+	enter(q, ASKING_TLSA);
+	for (unsigned i = 0; i < q->nr_targets; i++) {
+		struct target *t = &q->targets[i];
+
+		if (!found(t) || !t->t.secure)
+			continue;
+		snprintf(name, sizeof name, "_%u._tcp.%s.", t->t.port, t->t.host);
+		t->tlsa_known = strlen(name) > NAME_BYTES + 1; /* no such name can be */
+		if (!t->tlsa_known)
+			ask(q, name, DNS_TLSA, TAG_TLSA + i);
+	}
+}
+
+static void after_addresses(struct resolve *q)
+{
+	bool any = count(q, found) > 0;
+
+	if (waiting(q, any))
+		return;
+	if (any)
+		ask_tlsa(q);
+	else
+		fail(q);
+}
+
+static void after_tlsa(struct resolve *q)
+{
+	bool any = count(q, usable) > 0;
+
+	if (waiting(q, any))
+		return;
+	if (any)
+		settle(q, RESOLVE_OK, NULL);
+	else
+		fail(q);
 }
 
 static void unlink_resolve(struct resolve *q)
@@ -309,9 +241,17 @@ static void unlink_resolve(struct resolve *q)
 		q->next->prev = q->prev;
 }
 
+static void free_resolve(struct resolve *q)
+{
+	for (size_t i = 0; i < q->nr_targets; i++)
+		free(q->targets[i].tlsa);
+	free(q);
+}
+
 static void interleave(const struct target *t, struct resolve_target *out)
 {
 	*out = t->t;
+	out->tlsa = t->tlsa;
 	out->nr_addrs = 0;
 	for (unsigned i = 0; i < FAMILY_MAX; i++) {
 		if (i < t->t.nr_addrs)
@@ -329,29 +269,33 @@ static void report(struct resolve *q)
 	for (size_t i = 0; q->status == RESOLVE_OK && i < q->nr_targets; i++) {
 		struct target *t = &q->targets[i];
 
-		if (t->bogus || t->t.nr_addrs + t->nr_v4 == 0)
-			continue;
-		interleave(t, &out[nr++]);
+		if (usable(t))
+			interleave(t, &out[nr++]);
 	}
 	unlink_resolve(q);
 	q->fn(q->arg, q->status, out, nr, q->status == RESOLVE_OK ? NULL : q->why);
 	free(out);
-	free(q);
+	free_resolve(q);
 }
 
 static void on_step(void *arg)
 {
 	struct resolve *q = arg;
 
-	if (q->stage == ASKING_SRV && q->nr_asked > 0 && !q->timed_out) {
-		if (enough(q))
-			begin_grace(q);
-	} else if (q->stage == ASKING_SRV) {
-		after_srv(q);
-	} else if (q->stage == ASKING_ADDRESSES) {
+	switch (q->stage) {
+	case ASKING_SRV:
+		if (!waiting(q, enough(q)))
+			after_srv(q);
+		break;
+	case ASKING_ADDRESSES:
 		after_addresses(q);
-	} else if (q->stage == SETTLED) {
+		break;
+	case ASKING_TLSA:
+		after_tlsa(q);
+		break;
+	case SETTLED:
 		report(q);
+		break;
 	}
 }
 
@@ -379,7 +323,7 @@ static bool take_literal(struct resolve *q)
 		family = AF_INET;
 	else if (inet_pton(AF_INET6, text, bytes) != 1)
 		return false;
-	add_address(add_target(q, text, DEFAULT_PORT, STARTTLS), family, bytes);
+	resolve_add_address(add_target(q, text, DEFAULT_PORT, STARTTLS), family, bytes);
 	return true;
 }
 
@@ -452,7 +396,7 @@ struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, res
 void resolve_cancel(struct resolve *q)
 {
 	unlink_resolve(q);
-	free(q);
+	free_resolve(q);
 }
 
 void resolve_drop_all(struct resolver *r)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "common/loop.h"
+#include "net/tlsa.h"
 
 struct resolver;
 struct resolve;
@@ -28,6 +29,7 @@ struct resolve_target {
 	bool direct_tls;            /* XEP-0368 */
 	bool secure;                /* the whole chain to it was DNSSEC-secure */
 	struct sockaddr_storage addrs[8];
+	const struct tlsa_set *tlsa; /* of this host and port, proven by DNSSEC; NULL: there are none */
 	unsigned nr_addrs;          /* IPv6 and IPv4 by turns, IPv6 first (RFC 8305 section 4), with the port filled in */
 };
 
@@ -36,10 +38,12 @@ enum resolve_status {
 	RESOLVE_NO_DOMAIN,          /* nothing there: remote-server-not-found */
 	RESOLVE_NO_SERVICE,         /* SRV says ".", and offers no direct TLS either */
 	RESOLVE_TIMEOUT,            /* no answer in time, or servers failing: remote-server-timeout */
-	RESOLVE_BOGUS,              /* DNSSEC says bogus: never fall back */
+	RESOLVE_BOGUS,              /* DNSSEC says bogus, of SRV records or of all targets: never fall back */
 };
 
-/* targets in the order to try (priorities, weights drawn at random), addresses resolved; borrowed until return. */
+/* targets in the order to try (priorities, weights drawn at random), addresses resolved; borrowed until return, their TLSA records too. A
+ * target whose addresses or TLSA records are bogus, or whose TLSA records cannot be had although its zone is signed, is left out: not to
+ * know them is not to know that there are none (RFC 7672 section 2.2). */
 typedef void resolve_fn(void *arg, enum resolve_status status, const struct resolve_target *targets, size_t nr, const char *why);
 
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size);
@@ -48,5 +52,7 @@ void resolver_free(struct resolver *r);      /* pending resolves end without a c
  * IP-literal domains need no DNS. fn is called later, never inside. */
 struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, resolve_fn *fn, void *arg);
 void resolve_cancel(struct resolve *q);
+/* May anything be secure at all? No without a trust anchor. */
+bool resolver_validates(const struct resolver *r);
 
 #endif

@@ -28,6 +28,7 @@ struct resolver {
 	struct ub_ctx *ctx;
 	unsigned timeout_ms;
 	unsigned nr_servers;
+	bool validates;
 	struct resolver_query *queries;
 	struct resolve *resolves;
 };
@@ -91,6 +92,11 @@ unsigned resolver_timeout_ms(const struct resolver *r)
 const char *resolver_mute(const struct resolver *r)
 {
 	return r->nr_servers ? NULL : "the system names no DNS server (nameserver in /etc/resolv.conf, or --resolver)";
+}
+
+bool resolver_validates(const struct resolver *r)
+{
+	return r->validates;
 }
 
 struct resolve **resolver_list(struct resolver *r)
@@ -174,11 +180,12 @@ static bool use_anchor(struct resolver *r, const char *file, char *why, size_t w
 {
 	static const char *const usual[] = {"/usr/share/dns/root.key", "/var/lib/unbound/root.key"};
 
-	for (size_t i = 0; file == NULL && i < ARRAY_LEN(usual); i++) {
-		if (access(usual[i], R_OK) == 0)
-			return ub_ctx_add_ta_file(r->ctx, usual[i]) == 0;
-	}
-	if (file == NULL || (access(file, R_OK) == 0 && ub_ctx_add_ta_file(r->ctx, file) == 0))
+	bool ours = file == NULL;
+
+	for (size_t i = 0; file == NULL && i < ARRAY_LEN(usual); i++)
+		file = access(usual[i], R_OK) == 0 ? usual[i] : NULL;
+	r->validates = file != NULL && access(file, R_OK) == 0 && ub_ctx_add_ta_file(r->ctx, file) == 0;
+	if (r->validates || (ours && file == NULL))
 		return true;
 	snprintf(why, why_size, "the trust anchor %s cannot be read; name another with --trust-anchor", file);
 	return false;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "net/srv.h"
+#include "net/tlsa.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,6 +43,18 @@ static void take_srv(void *arg, struct slice packet, size_t at, size_t n)
 	}
 }
 
+static void take_tlsa(void *arg, struct slice packet, size_t at, size_t n)
+{
+	tlsa_add(arg, (struct slice){packet.p + at, n});
+}
+
+static void check_tlsa(const struct tlsa_set *t)
+{
+	REQUIRE(t->nr <= TLSA_RECORDS_MAX && t->nr_bytes <= TLSA_BYTES_MAX);
+	for (unsigned i = 0; i < t->nr; i++)
+		REQUIRE(t->v[i].n > 0 && (size_t)t->v[i].at + t->v[i].n <= t->nr_bytes);
+}
+
 static uint32_t draw(void *arg, uint32_t below)
 {
 	uint32_t *state = arg;
@@ -67,9 +80,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *copy = mem_slicedup((struct slice){(const char *)data, size});
 	char *exact = mem_resize(copy, size ? size : 1); /* so that a read past the end shows */
 
+	struct tlsa_set tlsa = {.nr = 0};
+
 	f.nr = 0;
 	(void)dns_answer_rcode((struct slice){exact, size});
 	(void)dns_answer_each((struct slice){exact, size}, DNS_SRV, take_srv, &f);
+	(void)dns_answer_each((struct slice){exact, size}, DNS_TLSA, take_tlsa, &tlsa);
+	check_tlsa(&tlsa);
 	uint64_t before = sum(&f);
 	srv_order(f.v, f.nr, draw, &seed);
 	REQUIRE(sum(&f) == before);

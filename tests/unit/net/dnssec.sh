@@ -28,6 +28,15 @@ zone() {
 		_xmpp-server._tcp.sub SRV 1 1 5269 alias
 		_xmpp-server._tcp.out SRV 1 1 5269 host.plain.example.
 		direct A 192.0.2.3
+		_5269._tcp.host TLSA 3 1 1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+		_5269._tcp.host TLSA 2 0 1 ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+		_5269._tcp.host TLSA 3 1 1 01234567
+		_xmpp-server._tcp.denied SRV 1 1 5269 lame
+		_xmpp-server._tcp.partly SRV 1 1 5269 lame
+		_xmpp-server._tcp.partly SRV 2 1 5269 host
+		lame A 192.0.2.4
+		_tcp.lame NS ns
+		_tcp.lame DS 12345 13 2 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 	END
 }
 for z in secure.example bogus.example plain.example; do zone $z; done

@@ -9,6 +9,8 @@ static const char *server, *anchor;
 static unsigned nr_done;
 static enum resolve_status status;
 static struct resolve_target target;
+static struct tlsa_set tlsa;
+static size_t nr_targets;
 static char why[300];
 
 static void on_done(void *arg, enum resolve_status s, const struct resolve_target *t, size_t nr, const char *text)
@@ -16,7 +18,9 @@ static void on_done(void *arg, enum resolve_status s, const struct resolve_targe
 	(void)arg;
 	nr_done++;
 	status = s;
+	nr_targets = nr;
 	target = nr ? t[0] : (struct resolve_target){.port = 0};
+	tlsa = target.tlsa ? *target.tlsa : (struct tlsa_set){.nr = 0};
 	snprintf(why, sizeof why, "%s", text ? text : "");
 }
 
@@ -89,6 +93,35 @@ static void test_no_anchor(void)
 	CHECK(!target.secure);
 }
 
+/* Of the target's host and port, where all of the way to it is proven. */
+static void test_tlsa(void)
+{
+	resolve_with(anchor, "secure.example");
+	CHECK(target.tlsa != NULL);
+	CHECK_EQ(tlsa.nr, 2); /* the short digest is no record */
+	CHECK_EQ(tlsa.v[0].usage + tlsa.v[1].usage, 5);
+	CHECK_EQ(tlsa.v[0].n, 32);
+	resolve_with(anchor, "direct.secure.example");
+	CHECK(target.secure && target.tlsa == NULL); /* proven to be none */
+	resolve_with(anchor, "plain.example");
+	CHECK(target.tlsa == NULL);
+	resolve_with("/dev/null", "secure.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK(target.tlsa == NULL);
+}
+
+/* Records that are there and cannot be proven: not the same as none. */
+static void test_tlsa_denied(void)
+{
+	resolve_with(anchor, "denied.secure.example");
+	CHECK(status == RESOLVE_BOGUS || status == RESOLVE_TIMEOUT);
+	CHECK_EQ(nr_targets, 0);
+	resolve_with(anchor, "partly.secure.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK_EQ(nr_targets, 1);
+	CHECK_STR(target.host, "host.secure.example");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3)
@@ -100,5 +133,7 @@ int main(int argc, char **argv)
 	RUN(test_insecure);
 	RUN(test_bogus);
 	RUN(test_no_anchor);
+	RUN(test_tlsa);
+	RUN(test_tlsa_denied);
 	return check_done("net_dnssec");
 }
