@@ -36,6 +36,7 @@ struct stream {
 	bool drop_rest;         /* what came behind <starttls/> or <proceed/> does not survive */
 	bool dead_xml;          /* the parser gave up: no closing tag can be seen any more */
 	bool asked;             /* a question to the owner is open: nothing is consumed */
+	bool naming;            /* S2S_IN: that question is peer_named() */
 	bool held;              /* the owner's back-pressure */
 	bool exchange;          /* a SASL exchange runs */
 	bool external_failed;   /* S2S_OUT: tried and refused */

@@ -56,6 +56,9 @@ struct stream_ops {
 	void (*start_tls)(void *arg);
 	/* Does this (prepared) domain take streams of our role here? */
 	bool (*host_known)(void *arg, const char *domain);
+	/* S2S_IN: TLS stands and the peer said who it is. True: what it is offered depends on an answer that is still to come; say
+	 * stream_peer_known() then. May be NULL. */
+	bool (*peer_named)(void *arg);
 	/* C2S, S2S_IN: which SASL mechanisms are offered now (after TLS): call stream_offer_mechanism for each; and channel-binding types
 	 * by stream_offer_binding. S2S_IN offers EXTERNAL here when the peer's certificate stands for stream_peer_domain(). */
 	void (*mechanisms)(void *arg, struct stream *s);
@@ -115,6 +118,7 @@ void stream_tls_done(struct stream *s, uint64_t now_ms); /* after start_tls(); i
 void stream_sent(struct stream *s, uint64_t now_ms);
 void stream_lost(struct stream *s, enum close_reason r);            /* the connection is gone: closed() follows if it has not been */
 
+void stream_peer_known(struct stream *s);
 void stream_offer_mechanism(struct stream *s, const char *mech);
 void stream_offer_binding(struct stream *s, const char *type);
 void stream_auth_challenge(struct stream *s, struct slice data);

@@ -139,5 +139,16 @@ void stream_in_header(struct stream *s, const struct xml_head *h, struct slice d
 		return;
 	}
 	stream_enter(s, next_state(s));
+	if (s->state == STREAM_WAIT_SASL && s->peer != NULL && s->ops->peer_named != NULL && s->ops->peer_named(s->arg))
+		s->asked = s->naming = true;
+	else
+		offer_features(s);
+}
+
+void stream_peer_known(struct stream *s)
+{
+	if (s->state != STREAM_WAIT_SASL || !s->naming)
+		return;
+	s->asked = s->naming = false;
 	offer_features(s);
 }

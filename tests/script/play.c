@@ -202,6 +202,15 @@ static void op_db_verified(void *arg, const char *from, const char *to, struct s
 	act_inside(arg);
 }
 
+static bool op_peer_named(void *arg)
+{
+	struct play *p = arg;
+
+	if (p->c->asks_peer)
+		event(arg, "peer-named %s", stream_peer_domain(p->s));
+	return p->c->asks_peer;
+}
+
 static bool op_own_certificate(void *arg)
 {
 	return ((struct play *)arg)->c->own_certificate;
@@ -250,6 +259,7 @@ static const struct stream_ops ops = {
 	.db_result = op_db_result,
 	.db_verify = op_db_verify,
 	.db_verified = op_db_verified,
+	.peer_named = op_peer_named,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
 	.peer_acceptable = op_peer_acceptable,
@@ -388,6 +398,8 @@ static bool act(struct play *p, char **w, unsigned nr)
 		return act_db(p, w, nr);
 	if (strcmp(w[0], "tls") == 0 && nr == 1)
 		stream_tls_done(p->s, p->now_ms);
+	else if (strcmp(w[0], "peer-known") == 0 && nr == 1)
+		stream_peer_known(p->s);
 	else if (strcmp(w[0], "start") == 0 && nr == 1)
 		stream_start(p->s, p->now_ms);
 	else if (strcmp(w[0], "tick") == 0 && nr == 2)

@@ -120,6 +120,8 @@ static bool take_role(struct script *s, char **w, unsigned nr)
 			s->config.peer_unacceptable = true;
 		else if (strcmp(w[i], "no-key") == 0)
 			s->config.no_key = true;
+		else if (strcmp(w[i], "asks-peer") == 0)
+			s->config.asks_peer = true;
 		else
 			return false;
 	}
