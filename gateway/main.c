@@ -22,7 +22,7 @@
 #define JOB_THREADS 16   /* they wait for databases, they do not compute */
 
 struct options {
-	char *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
+	char *trust_anchor, *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct;
 	struct option_list certs, proxy_from;
 	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
@@ -56,6 +56,7 @@ static const struct option_def defs[] = {
 	{"--certs", "DIR", OPTION_LIST, AT(certs), NULL, "/etc/ambrosia/certs, /etc/letsencrypt/live, /etc/ssl/private",
 	 "certificates: any PEM chain in it, chosen by the names it holds", 0, 0},
 	{"--resolver", "ADDR:PORT", OPTION_STRING, AT(resolver), NULL, "/etc/resolv.conf", "DNS server", 0, 0},
+	{"--trust-anchor", "FILE", OPTION_STRING, AT(trust_anchor), NULL, "the system's root key", "DNSSEC anchor", 0, 0},
 	{"--workers", "N", OPTION_NUMBER, AT(workers), "0", "one for each processor", "event loops", 0, WORKERS_MAX},
 	{"--auth-timeout", "SECONDS", OPTION_NUMBER, AT(auth_timeout), "30", NULL, "time to get from accept to bound", 1, 3600},
 	{"--stanza-max", "BYTES", OPTION_NUMBER, AT(stanza_max), "262144", NULL, "from a client; 8192 before authentication", 10000,
@@ -262,7 +263,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.incarnation = incarnation(),
 		.tls = g->tls,
 		.auth = g->auth,
-		.resolver = {.server = g->o.resolver},
+		.resolver = {.server = g->o.resolver, .trust_anchor = g->o.trust_anchor},
 		.heard_from = on_heard_from,
 		.ended = on_worker_ended,
 		.arg = g,

@@ -4,6 +4,8 @@
 
 #include "auth/extern.h"
 #include "common/log.h"
+#include "common/stat.h"
+#include "net/tls_dane.h"
 #include "role/edge.h"
 
 /*
@@ -58,14 +60,30 @@ static bool op_make_key(void *arg, struct slice stream_id, char *out)
 	return false;
 }
 
+/* RFC 7673: where there are TLSA records, they alone decide. */
+static enum tls_dane ask_dane(const struct s2s_attempt *a, SSL *ssl)
+{
+	char *domain = a->arg != NULL && a->p.tlsa != NULL ? jid_domain_ascii(slice_str(a->p.to)) : NULL;
+	enum tls_dane dane = TLS_DANE_NONE;
+	const char *why = NULL;
+
+	if (domain != NULL)
+		dane = tls_peer_dane(ssl, a->p.tlsa, a->p.host, domain, &why);
+	free(domain);
+	if (dane == TLS_DANE_NONE)
+		return dane;
+	stat_add(dane == TLS_DANE_MATCH ? STAT_dane_matched : STAT_dane_refused, 1);
+	log_info("s2s-out", a->e.id, "dane", "host=%s match=%d why=%s", a->p.host, dane == TLS_DANE_MATCH,
+		 why ? log_escape(slice_str(why)) : "-");
+	return dane;
+}
+
 /*
  * Dialback is allowed (the default policy), so a certificate that proves nothing (self-signed, expired, an authority unknown here) is noted
  * and the stream goes on. One that is to be trusted and names another domain does prove something: that this is not whom we dialled.
  */
-static bool op_peer_acceptable(void *arg)
+static bool pkix_acceptable(struct s2s_attempt *a, SSL *ssl)
 {
-	struct s2s_attempt *a = attempt_of(arg);
-	SSL *ssl = conn_ssl(a->e.conn);
 	X509 *cert = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
 	const char *why = NULL;
 	bool trusted = cert != NULL && tls_peer_trusted(ssl, &why);
@@ -74,6 +92,15 @@ static bool op_peer_acceptable(void *arg)
 	X509_free(cert);
 	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
 	return named || !trusted;
+}
+
+static bool op_peer_acceptable(void *arg)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+	SSL *ssl = conn_ssl(a->e.conn);
+	enum tls_dane dane = ask_dane(a, ssl);
+
+	return dane == TLS_DANE_NONE ? pkix_acceptable(a, ssl) : dane == TLS_DANE_MATCH;
 }
 
 static void op_established(void *arg)

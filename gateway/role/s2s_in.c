@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/edge.h"
+#include "role/peer_dane.h"
 #include "role/s2s_out.h"
 #include "route/policy.h"
 #include "xml/ns.h"
@@ -43,6 +44,7 @@ struct s2s_in {
 	struct in_pair *pairs;
 	struct in_check *checks;
 	unsigned nr_pairs, nr_checks;
+	struct peer_dane dane;
 };
 
 static struct s2s_in *in_of(void *arg)
@@ -53,15 +55,30 @@ static struct s2s_in *in_of(void *arg)
 
 /* --- EXTERNAL ------------------------------------------------------------ */
 
+static void on_dane(void *arg)
+{
+	struct s2s_in *in = in_of(arg);
+
+	stream_peer_known(in->e.stream);
+	edge_kick(&in->e);
+}
+
+static bool op_peer_named(void *arg)
+{
+	struct s2s_in *in = in_of(arg);
+
+	return peer_dane_ask(&in->dane, in->e.env, conn_ssl(in->e.conn), stream_peer_domain(in->e.stream), in->e.id, on_dane, in);
+}
+
 static bool certificate_is(struct s2s_in *in, const char *domain)
 {
 	SSL *ssl = conn_ssl(in->e.conn);
 	X509 *cert = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
 	const char *why;
-	bool is = cert != NULL && tls_peer_trusted(ssl, &why) && extern_cert_is_domain(cert, domain);
+	bool is = in->dane.verdict == TLS_DANE_NONE && cert != NULL && tls_peer_trusted(ssl, &why) && extern_cert_is_domain(cert, domain);
 
 	X509_free(cert);
-	return is;
+	return is || in->dane.verdict == TLS_DANE_MATCH;
 }
 
 /* Who can speak to us may well be reached again. */
@@ -98,7 +115,8 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 		log_info("s2s-in", in->e.id, "auth-failed", "domain=%s condition=%s", log_escape(slice_str(peer)), failure);
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
-		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL", log_escape(slice_str(peer)));
+		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)),
+			 in->dane.verdict == TLS_DANE_MATCH ? "dane" : "pkix");
 		authenticated(in, peer);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
 	}
@@ -396,6 +414,7 @@ static const struct stream_ops stream_ops = {
 	.send = edge_op_send,
 	.start_tls = edge_op_start_tls,
 	.host_known = op_host_known,
+	.peer_named = op_peer_named,
 	.mechanisms = op_mechanisms,
 	.auth_start = op_auth_start,
 	.auth_step = op_auth_step,
@@ -435,6 +454,7 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 
 	(void)r;
 	(void)detail;
+	peer_dane_cancel(&in->dane);
 	while (in->pairs != NULL) {
 		struct in_pair *p = in->pairs;
 

@@ -25,10 +25,15 @@ struct s2s_out {
 	void *arg;
 	struct resolve *resolve;
 	struct loop_timer deadline, next;
+	struct {
+		char host[256];
+		bool direct_tls;
+		struct tlsa_set *tlsa;   /* or NULL */
+	} targets[RESOLVE_TARGETS_MAX];
 	struct race race;
 	struct {
 		struct sockaddr_storage addr;
-		bool direct_tls;
+		unsigned target;
 		struct s2s_attempt *attempt; /* under way, or NULL */
 	} v[RACE_MAX];
 	struct s2s_attempt *chosen;      /* connected: the only one */
@@ -42,6 +47,8 @@ static void free_out(void *p)
 	free(o->from);
 	free(o->to);
 	free(o->verify_id);
+	for (size_t i = 0; i < RESOLVE_TARGETS_MAX; i++)
+		free(o->targets[i].tlsa);
 	free(o);
 }
 
@@ -190,11 +197,14 @@ static const struct s2s_attempt_ops attempt_ops = {
 
 static bool start(struct s2s_out *o, unsigned i)
 {
+	unsigned target = o->v[i].target;
 	struct s2s_attempt_params p = {
 		.from = o->from,
 		.to = o->to,
 		.verify_only = o->verify_only,
-		.direct_tls = o->v[i].direct_tls,
+		.direct_tls = o->targets[target].direct_tls,
+		.host = o->targets[target].host,
+		.tlsa = o->targets[target].tlsa,
 		.addr = o->v[i].addr,
 		.number = i,
 	};
@@ -226,6 +236,16 @@ static void on_next(void *arg)
 	go_on(arg);
 }
 
+static void keep_target(struct s2s_out *o, unsigned i, const struct resolve_target *t)
+{
+	snprintf(o->targets[i].host, sizeof o->targets[i].host, "%s", t->host);
+	o->targets[i].direct_tls = t->direct_tls;
+	if (t->tlsa != NULL) {
+		o->targets[i].tlsa = NEW(struct tlsa_set);
+		*o->targets[i].tlsa = *t->tlsa;
+	}
+}
+
 static void on_resolved(void *arg, enum resolve_status status, const struct resolve_target *targets, size_t nr, const char *why)
 {
 	struct s2s_out *o = arg;
@@ -238,9 +258,10 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 		return;
 	}
 	for (unsigned i = 0, n = 0; i < nr; i++) {
+		keep_target(o, i, &targets[i]);
 		for (unsigned j = 0; j < targets[i].nr_addrs && race_add(&o->race, i); j++, n++) {
 			o->v[n].addr = targets[i].addrs[j];
-			o->v[n].direct_tls = targets[i].direct_tls;
+			o->v[n].target = i;
 		}
 	}
 	go_on(o);

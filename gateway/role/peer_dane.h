@@ -1,0 +1,25 @@
+#ifndef GATEWAY_ROLE_PEER_DANE_H
+#define GATEWAY_ROLE_PEER_DANE_H
+
+/* What the TLSA records of a domain say of the certificate that somebody who claims to be it has shown us. Embedded. */
+
+#include "net/tls_dane.h"
+#include "role/env.h"
+
+struct peer_dane {
+	enum tls_dane verdict;         /* TLS_DANE_NONE until there is one */
+	struct resolve *resolve_;
+	SSL *ssl_;
+	char *domain_;
+	uint64_t log_id_;
+	void (*done_)(void *arg);
+	void *arg_;
+};
+
+/* Asks the DNS; done() comes later, never inside. False when there is nothing to ask: no certificate, or nothing that could be proven. ssl
+ * must live until done() or peer_dane_cancel(). domain: prepared. */
+bool peer_dane_ask(struct peer_dane *d, struct role_env *env, SSL *ssl, const char *domain, uint64_t log_id, void (*done)(void *arg),
+		   void *arg);
+void peer_dane_cancel(struct peer_dane *d);
+
+#endif

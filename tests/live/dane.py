@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""DANE both ways against a small server of the test's own, in signed zones: certificates that no authority signed and TLSA vouches for, mismatches, bogus answers, and
+zones that nobody signed."""
+import asyncio
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from stack import Test, accounts, arrives, login, run  # noqa: E402
+import fake  # noqa: E402
+import peers  # noqa: E402
+import signed_dns  # noqa: E402
+from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
+
+GATEWAY = (OUR_ADDRESS, 5269)
+JULIET = f"juliet@{OURS}"
+# zone: (authority, what its TLSA record is of, how the zone is signed)
+ZONES = {
+    "key.example": ("stranger-ca", "own", "signed"),          # DANE-EE, of an authority that nobody knows
+    "anchor.example": ("stranger-ca", "authority", "signed"),  # DANE-TA
+    "wrong.example": ("our-ca", "other", "signed"),           # trusted by authority, but TLSA says another key
+    "bogus.example": ("our-ca", "own", "bogus"),
+    "insecure.example": ("our-ca", "other", "unsigned"),      # TLSA that nobody signed is none
+    "none.example": ("our-ca", None, "signed"),               # proven to have none
+}
+
+
+def certificate_of(pki, zone, ca):
+    return f"{pki.folder}/{zone}-{ca}-0/{zone}.crt"
+
+
+def records(pki, zone, ca, of, port):
+    """The zone's records, for a server on that port."""
+    lines = [f"host A {THEIR_ADDRESS}", f"_xmpp-server._tcp SRV 1 1 {port} host"]
+    if of == "own":
+        lines.append(signed_dns.tlsa(certificate_of(pki, zone, ca), port, "host"))
+    elif of == "authority":
+        lines.append(signed_dns.tlsa(f"{pki.folder}/{ca}.pem", port, "host", usage=2, selector=0))
+    elif of == "other":
+        lines.append(signed_dns.tlsa(f"{pki.folder}/our-ca.pem", port, "host"))
+    return lines
+
+
+def chain(pki, zone, ca):
+    """DANE-TA wants the authority's certificate in the chain (RFC 7671 section 5.2.2)."""
+    with open(certificate_of(pki, zone, ca), "a") as f:
+        f.write(open(f"{pki.folder}/{ca}.pem").read())
+
+
+def contexts(pki, zone):
+    ca = ZONES[zone][0]
+    server, client = pki.context(True, zone, ca), pki.context(False, zone, ca)
+    if ZONES[zone][1] == "authority":
+        chain(pki, zone, ca)
+    path = certificate_of(pki, zone, ca)
+    for context in (server, client):
+        context.load_cert_chain(path, path[:-4] + ".key")
+    return server, client
+
+
+async def outbound(test, juliet, servers):
+    for zone, how in (("key.example", "by its key in a TLSA record, its authority being unknown"), ("anchor.example", "by its authority in a TLSA record"),
+                      ("insecure.example", "by a known authority, its TLSA record being unsigned"), ("none.example", "by a known authority, without TLSA")):
+        juliet.send_message(f"romeo@{zone}", "By what name?")
+        stanza = await asyncio.wait_for(servers[zone].stanzas.get(), 30)
+        test.check(f"outbound, {zone}: reached {how}", stanza.get("to") == f"romeo@{zone}")
+    for zone in ("wrong.example", "bogus.example"):
+        juliet.send_message(f"romeo@{zone}", "By what name?")
+        test.check(f"outbound, {zone}: remote-server-timeout", await arrives(juliet, (f"romeo@{zone}", "remote-server-timeout")))
+        test.check(f"outbound, {zone}: nothing was said to it", servers[zone].stanzas.empty() and set(servers[zone].heard) <= {"broken"})
+    test.check("outbound, bogus.example: it was not even dialled", servers["bogus.example"].nr_connections == 0)
+
+
+async def inbound(test, juliet, clients):
+    for zone, taken in (("key.example", True), ("anchor.example", True), ("insecure.example", True), ("none.example", True), ("wrong.example", False),
+                        ("bogus.example", False)):
+        caller = await fake.Dialler(zone, OURS).open(GATEWAY, clients[zone])
+        offered, failure = caller.mechanisms() == ["EXTERNAL"], await caller.external()
+        test.check(f"inbound, {zone}: EXTERNAL is " + ("taken" if taken else "refused with not-authorized"),
+                   (offered, failure) == (taken, None if taken else "not-authorized"))
+        if taken:
+            caller.wire.send(f"<message from='romeo@{zone}' to='{JULIET}'><body>{zone}</body></message>")
+            test.check(f"inbound, {zone}: its message arrives", await arrives(juliet, (f"romeo@{zone}", zone)))
+        caller.close()
+
+
+async def story(test, env, passwords, pki):
+    servers, clients, zones = {}, {}, {"capulet.example": []}
+    for zone, (ca, of, _) in ZONES.items():
+        server, clients[zone] = contexts(pki, zone)
+        servers[zone] = await fake.Server(zone, server).start(THEIR_ADDRESS)
+        zones[zone] = records(pki, zone, ca, of, servers[zone].port)
+    anchors = signed_dns.start(test, zones, [z for z in ZONES if ZONES[z][2] == "signed"], [z for z in ZONES if ZONES[z][2] == "bogus"])
+    peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--trust-anchor", anchors)
+    juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    await inbound(test, juliet, clients)
+    await outbound(test, juliet, servers)
+    juliet.disconnect()
+    log = f"{test.folder}/gateway.log"
+    test.check("the log says by what they were taken", peers.logged(log, "auth domain=key.example mechanism=EXTERNAL by=dane")
+               and peers.logged(log, "auth domain=none.example mechanism=EXTERNAL by=pkix"))
+
+
+def main():
+    peers.into_namespace()
+    test = Test("live.dane")
+    env, passwords = accounts(test, OURS, ("juliet",))
+    run(test, story(test, env, passwords, fake.Pki(test.folder)))
+    for name in ("im", "gateway"):
+        test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
+    test.finish()
+
+
+main()
