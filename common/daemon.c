@@ -52,34 +52,6 @@ void daemon_init(void)
 	}
 }
 
-static void on_signal(evutil_socket_t number, short what, void *arg)
-{
-	(void)what;
-	(void)arg;
-	if (number == SIGHUP) {
-		if (signals.ops->reload)
-			signals.ops->reload(signals.arg);
-	} else if (signals.ops->terminate) {
-		signals.ops->terminate(signals.arg);
-	}
-}
-
-void daemon_signals(struct loop *l, const struct daemon_ops *ops, void *arg)
-{
-	struct { struct event *ev; int number; } each[] = {
-		{&signals.term, SIGTERM}, {&signals.intr, SIGINT}, {&signals.hup, SIGHUP},
-	};
-
-	signals.ops = ops;
-	signals.arg = arg;
-	for (size_t i = 0; i < ARRAY_LEN(each); i++) {
-		int err = evsignal_assign(each[i].ev, loop_base(l), each[i].number, on_signal, NULL);
-		ASSERT(err == 0);
-		err = evsignal_add(each[i].ev, NULL);
-		ASSERT(err == 0);
-	}
-}
-
 /* sd_notify(3)'s protocol: one datagram to a socket whose name begins with `/`, or `@` for an abstract one. */
 static void notify_systemd(const char *state)
 {
@@ -100,6 +72,35 @@ static void notify_systemd(const char *state)
 	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, size) < 0)
 		log_warn("daemon", 0, "notify_failed", "error=\"%s\"", strerror(errno));
 	close(fd);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	if (number == SIGHUP) {
+		if (signals.ops->reload)
+			signals.ops->reload(signals.arg);
+	} else if (signals.ops->terminate) {
+		notify_systemd("STOPPING=1");
+		signals.ops->terminate(signals.arg);
+	}
+}
+
+void daemon_signals(struct loop *l, const struct daemon_ops *ops, void *arg)
+{
+	struct { struct event *ev; int number; } each[] = {
+		{&signals.term, SIGTERM}, {&signals.intr, SIGINT}, {&signals.hup, SIGHUP},
+	};
+
+	signals.ops = ops;
+	signals.arg = arg;
+	for (size_t i = 0; i < ARRAY_LEN(each); i++) {
+		int err = evsignal_assign(each[i].ev, loop_base(l), each[i].number, on_signal, NULL);
+		ASSERT(err == 0);
+		err = evsignal_add(each[i].ev, NULL);
+		ASSERT(err == 0);
+	}
 }
 
 void daemon_ready(const char *fmt, ...)

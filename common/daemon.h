@@ -11,7 +11,8 @@ struct daemon_ops {
 	void (*terminate)(void *arg);   /* SIGTERM, SIGINT */
 	void (*reload)(void *arg);      /* SIGHUP */
 };
-/* Signals of the process arrive on this loop (main thread's). Once for a process at a time; a NULL entry ignores its signal. */
+/* Signals of the process arrive on this loop (main thread's). Once for a process at a time; a NULL entry ignores its signal. SIGTERM and
+ * SIGINT are told as sd_notify's STOPPING=1. */
 void daemon_signals(struct loop *l, const struct daemon_ops *ops, void *arg);
 /* The line `ready key=value…` on standard output, flushed, and sd_notify's READY=1 if NOTIFY_SOCKET is set (written by ourselves). */
 void daemon_ready(const char *fmt, ...) PRINTF_LIKE(1, 2);
