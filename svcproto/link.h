@@ -129,8 +129,8 @@ struct svc_link_ops {
 
 /* stanza() flags */
 #define SVC_REPEATED 1u  /* possibly delivered before */
-#define SVC_REJECT                                                                                                                         \
-	2u /* refused at the edge: the service's library answers it with an error; xml holds the stanza, see svc_stream_send_reject */
+/* Refused at the edge: the service's library answers it with an error; xml holds the stanza, see svc_stream_send_reject. */
+#define SVC_REJECT 2u
 
 struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, const struct svc_link_ops *ops,
 			      void *arg); /* NULL: no memory */

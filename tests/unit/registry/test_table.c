@@ -3,9 +3,9 @@
 #include "registry/table.h"
 #include "sample.h"
 
-#define KEYS                                                                                                                               \
-	"# serial 1\n" KEY_A " service example.org:client,server\n" KEY_B " service b.example:server\n" KEY_G " gateway\n" KEY_X " admin"  \
-																 "\n"
+#define KEYS \
+	"# serial 1\n" KEY_A " service example.org:client,server\n" KEY_B " service b.example:server\n" \
+	KEY_G " gateway\n" KEY_X " admin\n"
 
 static struct {
 	int nr, gone, expired;
