@@ -246,7 +246,7 @@ static uint64_t incarnation(void)
 
 static void make_worker(struct gateway *g, unsigned n, const struct worker_sockets *sockets, const struct secrets *secrets)
 {
-	char why[300] = "", bind[300];
+	char why[300] = "", bind[300], keep[4096];
 	struct worker_options o = {
 		.number = n,
 		.zmq_context = g->cluster.zmq,
@@ -259,6 +259,8 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.registries = g->cluster.registries,
 		.secrets = secrets->known ? secrets : NULL,
 		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
+		.keep_path = g->cluster.registry == NULL ? keep : NULL, /* an embedded one is here whenever we are */
+		.jobs = g->jobs,
 		.key = g->cluster.key,
 		.incarnation = incarnation(),
 		.tls = g->tls,
@@ -270,6 +272,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 	};
 
 	svc_endpoint(g, n, bind, sizeof bind);
+	snprintf(keep, sizeof keep, "%s/directory", g->o.state_dir);
 	fill_limits(&g->o, &o.limits);
 	g->workers[n] = worker_new(&o, why, sizeof why);
 	svc_key_wipe(&o.key);

@@ -3,6 +3,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/zev.h"
+#include "kept.h"
 #include "svcproto/regmsg.h"
 
 /*
@@ -27,6 +28,7 @@ struct member {
 	struct svc_key key;
 	struct svc_id id;
 	uint64_t incarnation;
+	struct kept *kept;          /* NULL: not kept */
 	struct secrets secrets;
 	uint64_t warned_ms;
 	struct zev *zevs[SOCKETS_MAX];
@@ -147,10 +149,24 @@ static void on_slot(void *arg, unsigned source, const struct reg_slot *slot)
 
 static const struct announcer_ops announcer_ops = {.refused = on_refused, .synced = on_synced, .secrets = on_slot, .log = on_log};
 
+static void changed(struct member *m)
+{
+	if (m->kept != NULL)
+		kept_changed(m->kept);
+}
+
+static void on_gateway(void *arg, const struct directory_gateway *g, bool gone)
+{
+	(void)g;
+	(void)gone;
+	changed(arg);
+}
+
 static void on_keys(void *arg)
 {
 	struct member *m = arg;
 
+	changed(m);
 	if (m->zap != NULL && zap_set_keys(m->zap, directory_keys(m->directory)) != 0)
 		log_error("registry", 0, "keys", "why=\"out of memory: who may link stays as it was\"");
 	m->ops->keys(m->arg);
@@ -169,11 +185,12 @@ static void on_registration(void *arg, const struct directory_registration *r, b
 	struct member *m = arg;
 	struct svc_id instance = r->instance;
 
+	changed(m);
 	if (gone && directory_every_registration(m->directory, is_of, &instance) == 0)
 		m->ops->gone(m->arg, &instance);
 }
 
-static const struct directory_ops directory_ops = {.keys = on_keys, .registration = on_registration};
+static const struct directory_ops directory_ops = {.gateway = on_gateway, .registration = on_registration, .keys = on_keys};
 
 /* --- life ---------------------------------------------------------------- */
 
@@ -194,6 +211,8 @@ struct member *member_new(const struct member_options *o, const struct member_op
 	loop_timer_init(m->loop, &m->timer, tick, m);
 	m->directory = directory_new(&directory_ops, m);
 	ASSERT(m->directory != NULL);
+	if (o->keep_path != NULL)
+		m->kept = kept_new(m->loop, o->jobs, m->directory, o->keep_path);
 	if (o->secrets != NULL)
 		m->secrets = *o->secrets;
 	return m;
@@ -254,6 +273,7 @@ void member_free(struct member *m)
 		zev_free(m->zevs[i]);
 	announcer_free(m->announcer);
 	loop_timer_cancel(&m->timer);
+	kept_free(m->kept);
 	directory_free(m->directory);
 	svc_key_wipe(&m->key);
 	secrets_wipe(&m->secrets);

@@ -4,7 +4,7 @@
 /* A worker as a member of the cluster: its directory, fed by the registries, and its own entry there, with load and draining. Of the
  * worker's thread. */
 
-#include "common/loop.h"
+#include "common/jobs.h"
 #include "secrets.h"
 #include "svcproto/announcer.h"
 #include "svcproto/keys.h"
@@ -28,10 +28,12 @@ struct member_options {
 	uint64_t incarnation;
 	const char *public_host;
 	const struct secrets *secrets;   /* to begin with; NULL: none, a registry gives them. Copied */
+	const char *keep_path;           /* where the directory is kept for the next start; NULL: nowhere */
+	struct jobs *jobs;               /* that write it; NULL: it is only read */
 	struct zap *zap;                 /* given the keys that may link; NULL: an embedded registry does that */
 };
 
-/* Knows nothing yet, speaks to nobody. Aborts on lack of memory. */
+/* Knows what was kept, speaks to nobody yet. Blocks for the file. Aborts on lack of memory. */
 struct member *member_new(const struct member_options *o, const struct member_ops *ops, void *arg);
 struct directory *member_directory(struct member *m);
 /* Dials the registries, announces the gateway at `endpoint` once it knows who may link. 0, or -1 with a line in why. */

@@ -179,6 +179,8 @@ static struct member *make_member(struct worker *w)
 		.incarnation = w->o.incarnation,
 		.public_host = w->o.public_host,
 		.secrets = w->o.secrets,
+		.keep_path = w->o.keep_path,
+		.jobs = w->o.number == 0 ? w->o.jobs : NULL,
 		.zap = w->o.zap,
 	};
 

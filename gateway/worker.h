@@ -28,6 +28,8 @@ struct worker_options {
 	const char *public_host;
 	const char *registries;             /* "ENDPOINT=KEY[,…]" */
 	struct zap *zap;                    /* of the context, to be given who may link; NULL: an embedded registry does that */
+	const char *keep_path;              /* of the directory on disk, or NULL; the first worker writes it */
+	struct jobs *jobs;                  /* borrowed */
 	struct svc_key key;                 /* the gateway's CURVE key */
 	uint64_t incarnation;
 	struct tls_store *tls;              /* a reference is taken */

@@ -19,51 +19,6 @@ void publish_entry(struct publisher *p, const struct entry *e)
 		send_update(p);
 }
 
-/* A part ends with a line, or where it is full: the receiver puts them together before it reads. A character is not cut. */
-static size_t keys_part(const char *text, size_t left)
-{
-	size_t n = left < REG_KEYS_PART ? left : REG_KEYS_PART;
-
-	while (n < left && n > 1 && ((unsigned char)text[n] & 0xc0) == 0x80)
-		n--;
-	return n;
-}
-
-static uint32_t count_parts(const char *text, size_t n)
-{
-	uint32_t parts = 0;
-
-	do {
-		size_t one = keys_part(text, n);
-
-		text += one;
-		n -= one;
-		parts++;
-	} while (n > 0);
-	return parts;
-}
-
-/* Each part in a message of its own, by put(). */
-static bool each_part(struct publisher *p, const char *text, size_t n, uint64_t serial, bool (*put)(void *arg, const struct reg_frame *f),
-		      void *arg)
-{
-	struct reg_frame *f = &p->frame;
-
-	memset(f, 0, offsetof(struct reg_frame, text));
-	f->type = REG_KEYS;
-	f->serial = serial;
-	f->parts = count_parts(text, n);
-	for (; f->part < f->parts; f->part++) {
-		f->keys = text;
-		f->keys_n = keys_part(text, n);
-		if (!put(arg, f))
-			return false;
-		text += f->keys_n;
-		n -= f->keys_n;
-	}
-	return true;
-}
-
 static bool publish_part(void *arg, const struct reg_frame *f)
 {
 	struct publisher *p = arg;
@@ -76,7 +31,7 @@ static bool publish_part(void *arg, const struct reg_frame *f)
 
 void publish_keys(struct publisher *p, const char *text, size_t n, uint64_t serial)
 {
-	(void)each_part(p, text, n, serial, publish_part, p);
+	(void)reg_keys_parts(&p->frame, text, n, serial, publish_part, p);
 }
 
 void publish_beat(struct publisher *p, uint64_t now_ms)
@@ -115,7 +70,8 @@ void publish_snapshot(struct publisher *p, const struct registry_table *t, const
 	const struct entry *e = NULL;
 
 	reg_begin(&p->message, p->epoch, request);
-	if (!each_part(p, keys, keys_n, keyset_serial(registry_table_keys(t)), add_frame, &s)) /* first: entries are judged by them */
+	/* first: entries are judged by them */
+	if (!reg_keys_parts(&p->frame, keys, keys_n, keyset_serial(registry_table_keys(t)), add_frame, &s))
 		return;
 	p->frame.type = REG_ENTRY;
 	while ((e = registry_table_next(t, e)) != NULL) {

@@ -2,7 +2,7 @@
 #define REGISTRY_SECRETS_H
 
 /*
- * What the gateways of a cluster share, derived from one master (HKDF with SHA-256, RFC 5869; PROTOCOL.md section 18): keys for a
+ * What the gateways of a cluster share, derived from one master (HKDF with SHA-256, RFC 5869; PROTOCOL.md section 19): keys for a
  * slot of time, and the salt key, which never changes: a salt that did would give away who does not exist.
  */
 

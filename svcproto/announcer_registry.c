@@ -10,6 +10,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "svcproto/keyset.h"
+
 #define BUDGET 200u
 #define SNAPSHOT_AGAIN_MS 3000u
 #define SECRETS_AGAIN_MS 3000u
@@ -217,12 +219,18 @@ static void try_refused_again(struct announcer *a)
 static void feed_keys(struct registry *r, const struct reg_frame *f)
 {
 	int rc = directory_feed_keys(r->a->directory, r->source, f);
+	uint64_t in_force;
 
 	if (rc != 0)
 		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s sends keys that are not taken: %s", r->dealer.endpoint,
 			      svcproto_strerror(rc));
-	if (f->part + 1 == f->parts)
-		try_refused_again(r->a);
+	if (f->part + 1 != f->parts)
+		return;
+	in_force = keyset_serial(directory_keys(r->a->directory));
+	if (f->serial < in_force)
+		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s has authorised keys of serial %llu; in force are those of serial %llu",
+			      r->dealer.endpoint, (unsigned long long)f->serial, (unsigned long long)in_force);
+	try_refused_again(r->a);
 }
 
 static void snapshot_done(struct registry *r, const struct reg_frame *f, uint32_t epoch, uint64_t now_ms)

@@ -19,6 +19,8 @@ struct source {
 	bool live;               /* its last snapshot is in force */
 	uint64_t mature_at_ms;   /* from then on it would know of every living owner */
 	struct keyset *keys;     /* the set that it named last, or NULL */
+	char *text;              /* of that */
+	size_t text_n;
 	char *parts;             /* of the set that is coming */
 	size_t parts_n;
 	uint64_t serial;
@@ -43,8 +45,9 @@ struct directory {
 	const struct directory_ops *ops;
 	void *arg;
 	struct entries entries;
-	struct source sources[REG_SOURCES];
-	const struct keyset *keys;   /* the one in force: a source's */
+	struct source sources[REG_SOURCES + 1]; /* the last: what was kept on disk, DIRECTORY_KEPT */
+	const struct source *in_force;          /* whose keys are */
+	const struct keyset *keys;              /* these */
 	struct linked *linked;
 	struct ever *ever[EVER_BUCKETS];
 	size_t nr_ever;
@@ -67,8 +70,9 @@ void directory_free(struct directory *d)
 	if (d == NULL)
 		return;
 	entries_clear(&d->entries);
-	for (unsigned i = 0; i < REG_SOURCES; i++) {
+	for (unsigned i = 0; i <= DIRECTORY_KEPT; i++) {
 		keyset_free(d->sources[i].keys);
+		free(d->sources[i].text);
 		free(d->sources[i].parts);
 	}
 	for (unsigned i = 0; i < EVER_BUCKETS; i++) {
@@ -321,15 +325,20 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 	return 0;
 }
 
-/* The highest serial wins whole. */
+/* The highest serial wins whole; of equals a registry's before what was kept. */
 static void choose_keys(struct directory *d)
 {
 	struct entry *e;
 
 	d->keys = NULL;
-	for (unsigned i = 0; i < REG_SOURCES; i++)
-		if (d->sources[i].keys != NULL && (d->keys == NULL || keyset_serial(d->sources[i].keys) > keyset_serial(d->keys)))
-			d->keys = d->sources[i].keys;
+	for (unsigned i = 0; i <= DIRECTORY_KEPT; i++) {
+		struct source *s = &d->sources[i];
+
+		if (s->keys == NULL || (d->keys != NULL && keyset_serial(s->keys) <= keyset_serial(d->keys)))
+			continue;
+		d->in_force = s;
+		d->keys = s->keys;
+	}
 	TAILQ_FOREACH(e, &d->entries.all, all)
 		show(d, e, false);
 	if (d->ops != NULL && d->ops->keys != NULL)
@@ -341,11 +350,15 @@ static int adopt_keys(struct directory *d, struct source *s)
 	char why[160];
 	struct keyset *k = keyset_parse(s->parts, s->parts_n, why, sizeof(why)), *old = s->keys;
 
-	free(s->parts);
-	s->parts = NULL;
-	s->parts_n = 0;
-	if (k == NULL)
+	if (k == NULL) {
+		free(s->parts);
+		s->parts = NULL;
 		return SVCPROTO_E_INVALID;
+	}
+	free(s->text);
+	s->text = s->parts;
+	s->text_n = s->parts_n;
+	s->parts = NULL;
 	s->keys = k;
 	choose_keys(d);
 	keyset_free(old);
@@ -446,4 +459,19 @@ bool directory_has_keys(const struct directory *d)
 const struct keyset *directory_keys(const struct directory *d)
 {
 	return d->keys;
+}
+
+const char *directory_feed_keys_text(const struct directory *d, size_t *n)
+{
+	*n = d->keys != NULL ? d->in_force->text_n : 0;
+	return d->keys != NULL ? d->in_force->text : NULL;
+}
+
+const struct entry *directory_feed_next(const struct directory *d, const struct entry *last)
+{
+	const struct entry *e = last != NULL ? TAILQ_NEXT(last, all) : TAILQ_FIRST(&d->entries.all);
+
+	while (e != NULL && !e->shown)
+		e = TAILQ_NEXT(e, all);
+	return e;
 }

@@ -15,6 +15,11 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 int directory_feed_keys(struct directory *d, unsigned source, const struct reg_frame *f);
 /* The registry is silent: what it holds is neither confirmed nor denied any more. */
 void directory_feed_lost(struct directory *d, unsigned source);
+/* What was kept from an earlier start is a source of its own, which confirms nothing: feed, then say that it is lost. */
+#define DIRECTORY_KEPT REG_SOURCES
+/* For keeping: the text of authorized_keys in force (NULL: none), and every entry that is shown, in turn (start with NULL). */
+const char *directory_feed_keys_text(const struct directory *d, size_t *n);
+const struct entry *directory_feed_next(const struct directory *d, const struct entry *last);
 /* Tombstones end, doubtful entries go when a registry is old enough to know. The next time to call. */
 uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms);
 

@@ -71,6 +71,31 @@ int svc_file_read(const char *path, void *p, size_t n)
 	return ok ? 0 : SVCPROTO_E_KEY;
 }
 
+void *svc_file_load(const char *path, size_t max, size_t *n)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	char *p = NULL;
+	bool ok = false;
+
+	*n = 0;
+	if (fd < 0)
+		return NULL;
+	errno = 0;
+	if (ours_alone(fd) && fstat(fd, &st) == 0 && (size_t)st.st_size <= max && (p = malloc((size_t)st.st_size + 1)) != NULL) {
+		ssize_t got = 1;
+
+		while (*n < (size_t)st.st_size && (got = read(fd, p + *n, (size_t)st.st_size - *n)) > 0)
+			*n += (size_t)got;
+		ok = got > 0;
+	}
+	close(fd);
+	if (ok)
+		return p;
+	free(p);
+	return NULL;
+}
+
 int svc_key_load(const char *path, struct svc_key *k)
 {
 	char text[KEY_FILE_N];

@@ -18,6 +18,8 @@ void svc_key_wipe(struct svc_key *k);
 bool svc_key_text_ok(const char *z85);                              /* 40 characters of Z85 */
 /* Exactly n bytes from a file that is 0600 and ours (root may read what another user owns). SVCPROTO_E_KEY: it is not such a file. */
 int svc_file_read(const char *path, void *p, size_t n);
+/* The same for a file of at most max bytes: allocated, *n of them. NULL: errno is ENOENT when none is there, 0 when it is no such file. */
+void *svc_file_load(const char *path, size_t max, size_t *n);
 /* A 0600 file with these bytes, whole or not at all: svc_file_make never over an existing one. */
 int svc_file_make(const char *path, const void *p, size_t n);
 int svc_file_replace(const char *path, const void *p, size_t n);

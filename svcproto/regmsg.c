@@ -343,3 +343,45 @@ int reg_next(const uint8_t **p, size_t *n, struct reg_frame *f)
 	f->e.expired = f->e.gone && (head.flags & REG_EXPIRED) != 0;
 	return take(f, v);
 }
+
+/* A part ends where it is full: the receiver puts them together before it reads. A character is not cut. */
+static size_t keys_part(const char *text, size_t left)
+{
+	size_t n = left < REG_KEYS_PART ? left : REG_KEYS_PART;
+
+	while (n < left && n > 1 && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
+static uint32_t count_parts(const char *text, size_t n)
+{
+	uint32_t parts = 0;
+
+	do {
+		size_t one = keys_part(text, n);
+
+		text += one;
+		n -= one;
+		parts++;
+	} while (n > 0);
+	return parts;
+}
+
+bool reg_keys_parts(struct reg_frame *f, const char *text_of_all, size_t n, uint64_t serial,
+		    bool (*put)(void *arg, const struct reg_frame *f), void *arg)
+{
+	memset(f, 0, offsetof(struct reg_frame, text));
+	f->type = REG_KEYS;
+	f->serial = serial;
+	f->parts = count_parts(text_of_all, n);
+	for (; f->part < f->parts; f->part++) {
+		f->keys = text_of_all;
+		f->keys_n = keys_part(text_of_all, n);
+		if (!put(arg, f))
+			return false;
+		text_of_all += f->keys_n;
+		n -= f->keys_n;
+	}
+	return true;
+}

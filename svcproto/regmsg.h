@@ -71,6 +71,9 @@ void reg_begin(struct reg_message *m, uint32_t epoch, uint64_t number);
 /* Appends a frame; false: it does not fit any more, nothing changed. */
 bool reg_put(struct reg_message *m, const struct reg_frame *f);
 bool reg_put_entry(struct reg_message *m, const struct entry *e);
+/* authorized_keys in as many KEYS as it needs, each by put(), in f; stops when that says false. */
+bool reg_keys_parts(struct reg_frame *f, const char *text_of_all, size_t n, uint64_t serial,
+		    bool (*put)(void *arg, const struct reg_frame *f), void *arg);
 
 /* The header. 0 or WIRE_E_*; then p and n are at the frames. */
 int reg_header(const uint8_t **p, size_t *n, struct wire_batch *b);
