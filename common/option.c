@@ -76,7 +76,7 @@ static void list_split(struct option_list *list, const char *text)
 }
 
 /* Decimal digits only: no sign, no space, nothing after them. */
-static int read_number(const char *text, uint64_t *out)
+int option_read_number(const char *text, uint64_t *out)
 {
 	char *end;
 
@@ -99,7 +99,7 @@ int option_read_addr(const char *text, struct option_addr *out)
 		out->none = true;
 		return 0;
 	}
-	if (colon == NULL || read_number(colon + 1, &port) < 0 || port > UINT16_MAX)
+	if (colon == NULL || option_read_number(colon + 1, &port) < 0 || port > UINT16_MAX)
 		return -ERR_SYNTAX;
 	struct slice host = {text, (size_t)(colon - text)};
 	if (six) {
@@ -122,7 +122,7 @@ bool option_is_endpoint(const char *text)
 
 	if (strncmp(text, "tcp://", strlen("tcp://")) != 0 || colon <= host || strspn(host, host_letters) < (size_t)(colon - host))
 		return false;
-	return strcmp(colon, ":*") == 0 || (read_number(colon + 1, &port) == 0 && port <= UINT16_MAX);
+	return strcmp(colon, ":*") == 0 || (option_read_number(colon + 1, &port) == 0 && port <= UINT16_MAX);
 }
 
 static void set_text(char **to, const char *text)
@@ -136,7 +136,7 @@ static void set_number(const struct source *from, const char *text, uint64_t *ou
 	const struct option_def *d = from->def;
 	uint64_t max = d->max ? d->max : UINT64_MAX;
 
-	if (read_number(text, out) < 0 || *out < d->min || *out > max)
+	if (option_read_number(text, out) < 0 || *out < d->min || *out > max)
 		option_wrong(from->prog, "%s wants a number from %llu to %llu, not \"%s\"", from->name, (unsigned long long)d->min,
 			     (unsigned long long)max, text);
 }

@@ -54,6 +54,8 @@ struct option_program {
 void option_parse(const struct option_program *prog, void *out, int argc, char **argv, char ***rest, int *nr_rest);
 /* For what only the program can judge (`--domain is needed: …`): one line, exit status 2. */
 _Noreturn void option_wrong(const struct option_program *prog, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Decimal digits only, as OPTION_NUMBER reads them. -ERR_SYNTAX, -ERR_LIMIT. */
+MUST_CHECK int option_read_number(const char *text, uint64_t *out);
 /* ADDR:PORT, [ADDR6]:PORT or none, as OPTION_LISTEN reads it. -ERR_SYNTAX. */
 MUST_CHECK int option_read_addr(const char *text, struct option_addr *out);
 /* tcp://HOST:PORT, as OPTION_ENDPOINT reads it. */

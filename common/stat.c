@@ -8,6 +8,10 @@
 
 #include "common/obj.h"
 
+const uint64_t stat_times_ms[STAT_BOUNDS] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000};
+const uint64_t stat_sizes_bytes[STAT_BOUNDS] = {1 << 8,  1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18,          1 << 20,
+						1 << 22, 1 << 24, 1 << 26, 1 << 28, 1 << 30, UINT64_C(1) << 32};
+
 struct row {
 	struct row *next;
 	_Atomic bool taken;
@@ -69,6 +73,16 @@ void stat_add(enum stat_id id, uint64_t n)
 	atomic_store_explicit(&my_row->counts[id], now + n, memory_order_relaxed);
 }
 
+void stat_observe(enum stat_id id, const uint64_t bounds[STAT_BOUNDS], uint64_t value)
+{
+	unsigned i = 0;
+
+	while (i < STAT_BOUNDS && value > bounds[i])
+		i++;
+	stat_add((enum stat_id)(id + i), 1);
+	stat_add((enum stat_id)(id + STAT_BOUNDS + 1), value);
+}
+
 uint64_t stat_sum(enum stat_id id)
 {
 	uint64_t sum = 0;
@@ -78,23 +92,16 @@ uint64_t stat_sum(enum stat_id id)
 	return sum;
 }
 
-const char *stat_name(enum stat_id id)
-{
-	static const char *const names[] = {
-#define STAT(name, help) [STAT_##name] = #name,
-#include "common/stat.def"
-#undef STAT
-	};
-
-	return names[id];
-}
-
 const char *stat_help(enum stat_id id)
 {
 	static const char *const helps[] = {
 #define STAT(name, help) [STAT_##name] = help,
+#define STAT_SET(name, n, help) [STAT_##name] = help,
+#define STAT_HISTOGRAM(name, help) [STAT_##name] = help,
 #include "common/stat.def"
 #undef STAT
+#undef STAT_SET
+#undef STAT_HISTOGRAM
 	};
 
 	return helps[id];

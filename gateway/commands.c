@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "role/blocks.h"
 
 /*
  * The table of commands, and those that only look: status, gateways, services. An unknown command is told which there are.
@@ -97,6 +98,7 @@ static void status(struct commands *c, struct admin_request *q, const struct adm
 	row_add_number(&r, "servers-out", out);
 	row_add_number(&r, "negotiating", env->nr_edges - c2s - in - out);
 	row_add_number(&r, "services", t.nr);
+	row_add_number(&r, "blocks", blocks_nr(env->blocks, loop_now_ms(env->loop)));
 	row_add(&r, "log-level", log_level_name(log_get_level()));
 	admin_done(q, r.v, r.nr);
 }
@@ -191,10 +193,16 @@ static void services(struct commands *c, struct admin_request *q, const struct a
 /* --- the table ------------------------------------------------------------ */
 
 static const struct { const char *name; command_fn *fn; } table[] = {
+	{"block", command_block},
+	{"blocks", command_blocks},
 	{"gateways", gateways},
+	{"kick", command_kick},
+	{"log-level", command_log_level},
+	{"reload", command_reload},
 	{"services", services},
 	{"status", status},
 	{"streams", command_streams},
+	{"unblock", command_unblock},
 };
 
 void commands_ask(void *arg, struct admin_request *q, const char *command, const struct admin_args *a)

@@ -27,6 +27,9 @@ void row_add_id(struct row *r, const char *name, const struct svc_id *id);
 /* Reads its arguments and answers, now or later. */
 typedef void command_fn(struct commands *c, struct admin_request *q, const struct admin_args *a);
 
+/* commands_act.c */
+command_fn command_kick, command_log_level, command_reload, command_block, command_unblock, command_blocks;
+
 /* commands_streams.c */
 command_fn command_streams;
 

@@ -8,9 +8,12 @@
 #include "cluster.h"
 #include "common/daemon.h"
 #include "common/err.h"
+#include "common/http.h"
 #include "common/log.h"
 #include "common/option.h"
 #include "net/listener.h"
+#include "reload.h"
+#include "watch.h"
 #include "worker.h"
 #include "xml/jid.h"
 
@@ -23,7 +26,7 @@
 
 struct options {
 	char *trust_anchor, *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
-	struct option_addr c2s, c2s_direct, s2s, s2s_direct;
+	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
 	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
 	enum log_level log_level;
@@ -51,6 +54,7 @@ static const struct option_def defs[] = {
 	{"--key", "FILE", OPTION_STRING, AT(key), NULL, "gateway.key in the state folder, made where it is missing",
 	 "our CURVE key pair; the gateways of a cluster may share one", 0, 0},
 	{"--user", "NAME", OPTION_STRING, AT(user), NULL, "ambrosia, if it exists", "to become after binding, when started as root", 0, 0},
+	{"--http", "ADDR:PORT", OPTION_LISTEN, AT(http), "127.0.0.1:5288", NULL, "/metrics for Prometheus and /healthz", 0, 0},
 	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others",
 	 0, 0},
 	{"--certs", "DIR", OPTION_LIST, AT(certs), NULL, "/etc/ambrosia/certs, /etc/letsencrypt/live, /etc/ssl/private",
@@ -78,9 +82,11 @@ struct gateway {
 	struct tls_store *tls;
 	struct jobs *jobs;
 	struct auth_pool *auth;
+	struct reload *reload;
+	struct watch *watch;
 	struct worker *workers[WORKERS_MAX];
 	unsigned nr_workers, nr_left;
-	uint16_t port_c2s, port_c2s_direct, port_s2s, port_s2s_direct;
+	uint16_t port_c2s, port_c2s_direct, port_s2s, port_s2s_direct, port_http;
 	bool draining;
 };
 
@@ -141,30 +147,29 @@ static void read_proxy_from(struct gateway *g)
 	}
 }
 
-static void load_tls(struct gateway *g)
+/* -1: the old ones stay in force, with a line in why. */
+static int load_tls(struct gateway *g, char *why, size_t why_size)
 {
 	static const char *const system_dirs[] = {"/etc/ambrosia/certs", "/etc/letsencrypt/live", "/etc/ssl/private", NULL};
 	const char **dirs = mem_alloc((g->o.certs.nr + 1) * sizeof *dirs);
 	struct tls_store_options o = {
 		.state_dir = g->o.state_dir, .public_host = g->o.public_host, .ask_clients = auth_pool_takes_external(g->auth)};
 	struct tls_store *t;
-	char why[400] = "";
 
 	for (size_t i = 0; i < g->o.certs.nr; i++)
 		dirs[i] = g->o.certs.v[i];
 	o.dirs = g->o.certs.nr > 0 ? dirs : system_dirs;
-	t = tls_store_load(&o, why, sizeof why);
+	t = tls_store_load(&o, why, why_size);
 	free(dirs);
-	if (t == NULL && g->tls == NULL)
-		die(why);
 	if (t == NULL) {
-		log_error("tls", 0, "reload", "why=%s", log_escape(slice_str(why)));
-		return;
+		log_error("tls", 0, "load", "why=%s", log_escape(slice_str(why)));
+		return -1;
 	}
 	tls_store_unref(g->tls);
 	g->tls = t;
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_set_tls(g->workers[i], t);
+	return 0;
 }
 
 static char *host_name(void)
@@ -223,6 +228,13 @@ static void on_heard_from(void *arg, const char *domain)
 		worker_hint(g->workers[i], domain);
 }
 
+static int on_worker_reload(void *arg, struct worker *w, uint64_t request)
+{
+	struct gateway *g = arg;
+
+	return reload_ask(g->reload, w, request);
+}
+
 /* The endpoint of worker n: the port counts up, but 0 stays 0. */
 static void svc_endpoint(const struct gateway *g, unsigned n, char *out, size_t size)
 {
@@ -267,6 +279,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.auth = g->auth,
 		.resolver = {.server = g->o.resolver, .trust_anchor = g->o.trust_anchor},
 		.heard_from = on_heard_from,
+		.reload = on_worker_reload,
 		.ended = on_worker_ended,
 		.arg = g,
 	};
@@ -281,6 +294,46 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 	g->nr_workers++;
 }
 
+/* --- what watches us ------------------------------------------------------ */
+
+static void on_health(void *arg, struct watch_health *out)
+{
+	const struct gateway *g = arg;
+	uint64_t heard = UINT64_MAX;
+
+	*out = (struct watch_health){.workers = g->nr_workers, .stopping = g->draining};
+	for (unsigned i = 0; i < g->nr_workers; i++) {
+		struct worker_health h;
+
+		worker_health(g->workers[i], &h);
+		out->draining += h.draining;
+		out->synced += h.heard_at_ms > 0;
+		heard = h.heard_at_ms < heard ? h.heard_at_ms : heard;
+	}
+	out->directory_heard_at_ms = heard != UINT64_MAX ? heard : 0;
+}
+
+static struct tls_store *on_tls(void *arg)
+{
+	return ((struct gateway *)arg)->tls;
+}
+
+static const struct watch_ops watch_ops = {.health = on_health, .tls = on_tls};
+
+/* As root still: a low port is the operator's to give. */
+static void start_watch(struct gateway *g)
+{
+	char why[200];
+	int fd;
+
+	if (g->o.http.none)
+		return;
+	fd = http_listen(g->o.http.host, g->o.http.port, &g->port_http, why, sizeof why);
+	if (fd < 0)
+		daemon_die("%s; choose another with --http", why);
+	g->watch = watch_new(g->loop, fd, &watch_ops, g);
+}
+
 static void on_terminate(void *arg)
 {
 	struct gateway *g = arg;
@@ -293,13 +346,21 @@ static void on_terminate(void *arg)
 		worker_drain(g->workers[i], DRAIN_MS);
 }
 
-static void on_reload(void *arg)
+static int again(void *arg, char *why, size_t why_size)
 {
 	struct gateway *g = arg;
 
 	log_info("gateway", 0, "reload", "what=certificates,keys");
-	load_tls(g);
 	cluster_reload(&g->cluster);
+	return load_tls(g, why, why_size);
+}
+
+static void on_reload(void *arg)
+{
+	struct gateway *g = arg;
+	char why[400] = "";
+
+	(void)again(g, why, sizeof why);
 }
 
 /* What root made in the state folder belongs to the user from here on. */
@@ -324,8 +385,8 @@ static void start_sasl(struct gateway *g)
 
 static void print_ready(const struct gateway *g)
 {
-	daemon_ready("c2s=%u c2s-direct=%u s2s=%u s2s-direct=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
-		     g->port_s2s_direct, worker_svc_endpoint(g->workers[0]), g->cluster.registries);
+	daemon_ready("c2s=%u c2s-direct=%u s2s=%u s2s-direct=%u http=%u svc=%s registry=%s", g->port_c2s, g->port_c2s_direct, g->port_s2s,
+		     g->port_s2s_direct, g->port_http, worker_svc_endpoint(g->workers[0]), g->cluster.registries);
 }
 
 /* A user database that hangs has threads of ours for as long as it likes, and must not hold up the end. Everything that others may see was
@@ -349,7 +410,9 @@ static void stop(struct gateway *g)
 	cluster_stop(&g->cluster);
 	free(g->proxy_from);
 	tls_store_unref(g->tls);
+	watch_free(g->watch);
 	loop_free(g->loop);
+	reload_free(g->reload);
 	option_free(&program, &g->o);
 }
 
@@ -368,6 +431,7 @@ int main(int argc, char **argv)
 	static struct gateway g;
 	struct worker_sockets sockets[WORKERS_MAX];
 	struct secrets secrets = {.known = false};
+	char why[400] = "";
 	unsigned n;
 
 	option_parse(&program, &g.o, argc, argv, NULL, NULL);
@@ -378,6 +442,7 @@ int main(int argc, char **argv)
 	daemon_init();
 	g.loop = loop_new();
 	daemon_signals(g.loop, &ops, &g);
+	g.reload = reload_new(g.loop, again, &g);
 	if (g.o.state_dir == NULL)
 		g.o.state_dir = daemon_state_dir();
 	fill_names(&g.o);
@@ -392,7 +457,9 @@ int main(int argc, char **argv)
 		sockets[i].s2s_direct = bind_one(&g.o.s2s_direct, &g.port_s2s_direct, "--s2s-direct");
 	}
 	start_sasl(&g);
-	load_tls(&g);
+	start_watch(&g);
+	if (load_tls(&g, why, sizeof why) != 0)
+		die(why);
 	become_user(&g);
 	join_cluster(&g);
 	cluster_secrets(&g.cluster, &secrets, loop_now_ms(g.loop));

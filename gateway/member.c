@@ -78,6 +78,7 @@ static void tick(void *arg)
 	if (secrets_advance(&m->secrets, now))
 		m->ops->secrets(m->arg, &m->secrets);
 	at = announcer_tick(m->announcer, now);
+	m->ops->heard(m->arg, announcer_heard_at(m->announcer));
 	in_ms = at > now ? at - now : 0;
 	loop_timer_set(&m->timer, in_ms < TICK_MAX_MS ? in_ms : TICK_MAX_MS);
 }

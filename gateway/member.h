@@ -17,6 +17,8 @@ struct member_ops {
 	void (*secrets)(void *arg, const struct secrets *s); /* they came, or another time slot began */
 	void (*gone)(void *arg, const struct svc_id *instance); /* a service instance: the cluster knows that it has ended */
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */
+	/* Once a second or so: when any registry was last heard, by the loop's clock; 0: none yet. */
+	void (*heard)(void *arg, uint64_t at_ms);
 };
 
 struct member_options {

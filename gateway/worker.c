@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "member.h"
 #include "net/listener.h"
 #include "net/proxy.h"
+#include "role/blocks.h"
 #include "role/c2s.h"
 #include "role/edge.h"
 #include "role/relay.h"
@@ -38,6 +40,9 @@ struct worker {
 	struct proxy_door *doors[DOORS_MAX];
 	size_t nr_doors;
 	char name[16];
+	/* for the main thread to look at */
+	_Atomic bool is_draining;
+	_Atomic uint64_t heard_at_ms;
 };
 
 /* --- accepting ----------------------------------------------------------- */
@@ -115,6 +120,15 @@ static void on_admin_gone(void *arg, struct admin_request *q)
 	commands_gone(w->commands, q);
 }
 
+static int on_reload(void *arg, uint64_t request)
+{
+	struct worker *w = arg;
+
+	return w->o.reload(w->o.arg, w, request);
+}
+
+static const struct commands_ops commands_ops = {.reload = on_reload};
+
 static const struct links_ops links_ops = {
 	.open_out = on_open_out, .changed = on_links_changed, .admin = {.ask = on_admin, .gone = on_admin_gone}};
 
@@ -166,7 +180,15 @@ static void on_gone(void *arg, const struct svc_id *instance)
 		links_forget(w->env.links, instance);
 }
 
-static const struct member_ops member_ops = {.keys = on_keys, .secrets = on_secrets, .gone = on_gone, .load = load_of};
+static void on_heard(void *arg, uint64_t at_ms)
+{
+	struct worker *w = arg;
+
+	atomic_store_explicit(&w->heard_at_ms, at_ms, memory_order_relaxed);
+}
+
+static const struct member_ops member_ops = {
+	.keys = on_keys, .secrets = on_secrets, .gone = on_gone, .load = load_of, .heard = on_heard};
 
 static struct member *make_member(struct worker *w)
 {
@@ -257,6 +279,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.backoff = backoff_new(draw_random, NULL);
 	w->env.heard_from = o->heard_from;
 	w->env.heard_from_arg = o->arg;
+	w->env.blocks = blocks_new();
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
@@ -264,7 +287,8 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 		goto fail;
 	make_endpoint(w);
 	w->commands = commands_new(&(struct commands_options){
-		.env = &w->env, .name = w->name, .public_host = o->public_host, .endpoint = w->endpoint, .id = w->id});
+		.env = &w->env, .name = w->name, .public_host = o->public_host, .endpoint = w->endpoint, .id = w->id,
+		.ops = &commands_ops, .arg = w});
 	w->env.resolver = resolver_new(w->env.loop, &o->resolver, why, why_size);
 	if (w->env.resolver == NULL)
 		goto fail;
@@ -278,6 +302,12 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 fail:
 	worker_free(w);
 	return NULL;
+}
+
+void worker_health(const struct worker *w, struct worker_health *out)
+{
+	out->draining = atomic_load_explicit(&w->is_draining, memory_order_relaxed);
+	out->heard_at_ms = atomic_load_explicit(&w->heard_at_ms, memory_order_relaxed);
 }
 
 const char *worker_svc_endpoint(const struct worker *w)
@@ -355,6 +385,16 @@ void worker_hint(struct worker *w, const char *domain)
 	}
 }
 
+int worker_post(struct worker *w, void (*fn)(void *arg), void *arg)
+{
+	return loop_post(w->env.loop, fn, arg);
+}
+
+struct commands *worker_commands(struct worker *w)
+{
+	return w->commands;
+}
+
 static void close_listeners(struct worker *w)
 {
 	listener_free(w->c2s);
@@ -373,6 +413,7 @@ static void on_drain(void *arg)
 	log_info("worker", 0, "drain", "connections=%zu", w->env.nr_edges);
 	w->env.draining = true;
 	member_set_draining(w->member, true);
+	atomic_store_explicit(&w->is_draining, true, memory_order_relaxed);
 	close_listeners(w);
 	for (struct edge *e = w->env.edges, *next; e != NULL; e = next) {
 		next = e->next;
@@ -434,6 +475,7 @@ void worker_free(struct worker *w)
 	tls_store_unref(w->env.tls);
 	hash_free(w->env.addresses);
 	backoff_free(w->env.backoff);
+	blocks_free(w->env.blocks);
 	loop_free(w->env.loop);
 	mem_wipe(&w->o.key, sizeof w->o.key);
 	mem_wipe(&w->env.dialback, sizeof w->env.dialback);

@@ -38,6 +38,8 @@ struct worker_options {
 	struct role_limits limits;
 	const struct secrets *secrets;      /* of the embedded registry, or NULL; copied */
 	void (*heard_from)(void *arg, const char *domain);  /* on the worker's thread: a remote domain authenticated itself */
+	/* On the worker's thread: an administrator asks for a reload; commands_reloaded() follows. -ERR_CLOSED: not any more. */
+	int (*reload)(void *arg, struct worker *w, uint64_t request);
 	void (*ended)(void *arg);           /* on the worker's thread: drained, about to leave */
 	void *arg;
 };
@@ -48,8 +50,16 @@ const char *worker_svc_endpoint(const struct worker *w);
 /* Starts the thread. */
 MUST_CHECK int worker_start(struct worker *w);
 /* From any thread: */
+struct worker_health {
+	bool draining;
+	uint64_t heard_at_ms;               /* when it last heard a registry; 0: not yet */
+};
+void worker_health(const struct worker *w, struct worker_health *out);
 void worker_set_tls(struct worker *w, struct tls_store *tls);   /* takes a reference */
 void worker_hint(struct worker *w, const char *domain);         /* backoff_hint */
+/* fn(arg) runs on the worker's thread. -ERR_CLOSED: it does not, the worker is leaving. */
+MUST_CHECK int worker_post(struct worker *w, void (*fn)(void *arg), void *arg);
+struct commands *worker_commands(struct worker *w);             /* on its thread */
 /* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed.
  */
 void worker_drain(struct worker *w, unsigned patience_ms);

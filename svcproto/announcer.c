@@ -34,6 +34,11 @@ void announcer_refuse(struct announcer *a, const char *what)
 		a->ops->refused(a->arg, what);
 }
 
+uint64_t announcer_heard_at(const struct announcer *a)
+{
+	return a->heard_at_ms;
+}
+
 void announcer_synced(struct announcer *a)
 {
 	if (!a->synced_said && a->ops->synced != NULL)

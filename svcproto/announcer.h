@@ -37,6 +37,8 @@ void announcer_free(struct announcer *a);       /* withdraws our entries, best e
 size_t announcer_sockets(struct announcer *a, void **zsocks, size_t max);
 /* Receives what there is, up to a budget; true when stopped by the budget. */
 bool announcer_dispatch(struct announcer *a, uint64_t now_ms);
+/* When a registry whose snapshot is in force was last heard, in the time given to dispatch and tick; 0: none ever. */
+uint64_t announcer_heard_at(const struct announcer *a);
 uint64_t announcer_tick(struct announcer *a, uint64_t now_ms);  /* next time to call */
 
 /* Our own entries: set replaces by name (endpoint or domain); announced at the next tick or at once when connected. */

@@ -43,6 +43,7 @@ struct announcer {
 	struct registry registries[REG_SOURCES];
 	unsigned nr;
 	bool synced_said;
+	uint64_t heard_at_ms;       /* the last word of any registry whose snapshot is in force */
 	struct reg_message message; /* the one being written or read */
 	struct reg_frame frame;
 };

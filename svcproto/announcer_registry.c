@@ -238,6 +238,7 @@ static void snapshot_done(struct registry *r, const struct reg_frame *f, uint32_
 	r->epoch = epoch;
 	r->number = f->number;
 	r->synced = true;
+	r->a->heard_at_ms = now_ms;
 	r->heard_at_ms = now_ms;
 	r->snapshot_due_ms = NEVER;
 	directory_feed_end(r->a->directory, r->source, f->up_ms, now_ms);
@@ -297,6 +298,7 @@ static void on_publication(struct registry *r, const uint8_t *p, size_t n, uint6
 	r->heard_at_ms = now_ms;
 	if (!r->synced)
 		return;
+	r->a->heard_at_ms = now_ms;
 	beat = n >= WIRE_FRAME_HEADER && p[0] == REG_BEAT;
 	if (b.epoch != r->epoch || b.number > r->number + !beat) {
 		r->synced = false; /* it restarted, or something was missed */

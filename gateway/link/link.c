@@ -98,9 +98,11 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 
 static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)
 {
+	struct link *k = arg;
 	struct link_end *e = end_of(s);
 
-	(void)arg;
+	if (e != NULL && e->sample_at_ms_ != 0 && (int32_t)(seq - e->sample_seq_) >= 0)
+		links_sampled(k->set, e);
 	if (e != NULL)
 		e->ops->acked(e, seq);
 }

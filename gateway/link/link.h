@@ -28,6 +28,7 @@ void link_free(struct link *k);              /* without events */
 void link_input(struct link *k, struct slice batch, uint64_t now_ms);
 
 /* Implemented by links.c. */
+void links_sampled(struct links *ls, struct link_end *e);    /* the timed stanza was acknowledged */
 int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n);
 void links_link_up(struct links *ls, struct link *k);
 void links_link_down(struct links *ls, struct link *k, const char *why);

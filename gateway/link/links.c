@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "common/stat.h"
 #include "link/keep.h"
 #include "link/links_socket.h"
 
@@ -88,6 +89,7 @@ static void on_flush(void *arg)
 		struct link *k = ls->v[i];
 
 		if (svc_link_wants_flush(k->engine)) {
+			stat_observe(STAT_link_queue, stat_sizes_bytes, svc_link_queued_bytes(k->engine));
 			svc_link_flush(k->engine, now);
 			k->tick_at_ms = svc_link_tick(k->engine, now);
 		}
@@ -245,6 +247,7 @@ static void tell_directory(struct links *ls, const struct link *about)
 
 void links_link_up(struct links *ls, struct link *k)
 {
+	stat_add(STAT_links, 1);
 	tell_directory(ls, k);
 	ls->ops->changed(ls->arg);
 }
@@ -252,6 +255,7 @@ void links_link_up(struct links *ls, struct link *k)
 void links_link_down(struct links *ls, struct link *k, const char *why)
 {
 	(void)why;
+	stat_add(STAT_links, (uint64_t)-1);
 	tell_directory(ls, k);
 	ls->ops->changed(ls->arg);
 }
@@ -267,6 +271,25 @@ void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const 
 		return;
 	}
 	ls->ops->open_out(ls->arg, s, o);
+}
+
+int links_send(struct links *ls, struct link_end *e, struct slice xml)
+{
+	uint32_t seq;
+	int err = svc_stream_send(e->stream, xml.p, xml.n, 0, &seq);
+
+	if (err == 0 && e->sample_at_ms_ == 0) {
+		e->sample_at_ms_ = loop_now_ms(ls->loop);
+		e->sample_seq_ = seq;
+	}
+	links_touch(ls);
+	return err;
+}
+
+void links_sampled(struct links *ls, struct link_end *e)
+{
+	stat_observe(STAT_ack_delay, stat_times_ms, loop_now_ms(ls->loop) - e->sample_at_ms_);
+	e->sample_at_ms_ = 0;
 }
 
 void links_attach(struct svc_stream *s, struct link_end *e)

@@ -19,6 +19,8 @@ struct links;
 struct link_end {
 	const struct link_end_ops *ops;  /* NULL: detached */
 	struct svc_stream *stream;       /* NULL when there is none (any more) */
+	uint64_t sample_at_ms_;          /* when the stanza whose acknowledgement is timed was sent; 0: none is */
+	uint32_t sample_seq_;
 };
 
 struct link_end_ops {
@@ -71,6 +73,8 @@ void links_forget(struct links *ls, const struct svc_id *instance);
 void links_attach(struct svc_stream *s, struct link_end *e);
 /* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);
+/* Sends a stanza that came in at the edge, as svc_stream_send() does; of those on their way one at a time is timed (STAT_ack_delay). */
+MUST_CHECK int links_send(struct links *ls, struct link_end *e, struct slice xml);
 /* Something was queued on a stream of this worker: flush at the turn's end. Called after every svc_stream_*. */
 void links_touch(struct links *ls);
 /* authorized_keys changed: links whose key lost its role are broken. */

@@ -87,6 +87,7 @@ int links_open(struct links *ls, const char *domain, unsigned type, const char *
 
 	if (k == NULL)
 		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
+	e->sample_at_ms_ = 0;
 	e->stream = svc_stream_open(k->engine, o, e);
 	links_touch(ls);
 	return e->stream != NULL ? 0 : -ERR_LIMIT;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/stat.h"
 #include "net/conn_int.h"
 
 static struct conn *conn_of(void *arg)
@@ -84,6 +85,7 @@ static void read_turn(struct conn *c)
 	c->read_blocked = got == TRANSPORT_WANT_WRITE;
 	if (got > 0) {
 		c->bytes_in += (uint64_t)got;
+		stat_add(STAT_bytes_in, (uint64_t)got);
 		acks_came(c);
 		if (c->state == CONN_OPEN)
 			c->ops->data(c->arg, (struct slice){scratch, (size_t)got});
@@ -137,6 +139,7 @@ static size_t sendable(const struct conn *c)
 
 static void sent(struct conn *c, size_t n)
 {
+	stat_add(STAT_bytes_out, n);
 	buf_drain(&c->out, n);
 	c->sent += n;
 	if (c->state == CONN_LAST_PLAIN)

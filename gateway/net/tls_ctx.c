@@ -302,6 +302,25 @@ const char *tls_store_self_signed(const struct tls_store *t)
 	return t->self_signed;
 }
 
+static int64_t ends_at(const X509 *x)
+{
+	struct tm t;
+
+	return ASN1_TIME_to_tm(X509_get0_notAfter(x), &t) == 1 ? (int64_t)timegm(&t) : 0;
+}
+
+void tls_store_each_certificate(const struct tls_store *t, void (*fn)(void *arg, const char *name, int64_t not_after), void *arg)
+{
+	for (size_t i = 0; i < t->certs.nr; i++) {
+		const struct tls_cert *c = &t->certs.v[i];
+		const char *name = c->names.nr > 0 ? c->names.v[0] : c == t->def ? "" : NULL;
+
+		/* of several with one name only the best is shown to peers */
+		if (name != NULL && (c->names.nr == 0 || hash_get(t->by_name, slice_str(name)) == c))
+			fn(arg, name, ends_at(c->x509));
+	}
+}
+
 /* --- TLS objects --------------------------------------------------------- */
 
 static bool set_sni(SSL *ssl, const char *host)

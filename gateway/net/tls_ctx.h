@@ -30,6 +30,9 @@ bool tls_store_has(const struct tls_store *t, const char *domain_ascii);
 /* Path of the self-signed certificate if that is what is used, else NULL. */
 const char *tls_store_self_signed(const struct tls_store *t);
 
+/* Every certificate that may be shown: the first name that it holds, and the second (since the epoch) after which it is no good. */
+void tls_store_each_certificate(const struct tls_store *t, void (*fn)(void *arg, const char *name, int64_t not_after), void *arg);
+
 enum tls_role { TLS_C2S, TLS_S2S_IN, TLS_S2S_OUT };
 /* A new SSL, owned by the caller. Accepting roles: hint is the stream's `to` as A-labels or NULL (direct TLS); S2S_IN asks for a
  * certificate without failing on a bad one. S2S_OUT: `hint` is the remote domain (SNI, verification names), `own` the domain whose

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/acks.h"
+#include "role/counts.h"
 #include "role/edge.h"
 #include "route/policy.h"
 #include "svcproto/otherhost.h"
@@ -115,7 +116,7 @@ static void on_success(void *arg, const char *user, struct slice data)
 {
 	struct c2s *c = c2s_of(arg);
 
-	stat_add(STAT_logins_ok, 1);
+	stat_add(count_login(c->mechanism, true), 1);
 	log_info("c2s", c->e.id, "auth", "user=%s domain=%s mechanism=%s", log_escape(slice_str(user)),
 		 log_escape(slice_str(stream_local_domain(c->e.stream))), log_escape(slice_str(c->mechanism)));
 	edge_authenticated(&c->e);
@@ -158,7 +159,7 @@ static void on_failure(void *arg, enum auth_failure f, const char *text)
 {
 	struct c2s *c = c2s_of(arg);
 
-	stat_add(STAT_logins_failed, 1);
+	stat_add(count_login(c->mechanism, false), 1);
 	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn),
 		 log_escape(slice_str(c->mechanism)), auth_failure_name(f));
 	end_auth(c);
@@ -295,7 +296,7 @@ static void op_stanza(void *arg, const struct xml_element *el)
 	r = policy_from_client(el, me, &out);
 	xml = buf_slice(&out);
 	if (r.verdict == POLICY_PASS) {
-		err = svc_stream_send(c->end.stream, xml.p, xml.n, 0, NULL);
+		err = links_send(c->e.env->links, &c->end, xml);
 	} else {
 		stat_add(STAT_stanzas_refused, 1);
 		if (r.verdict == POLICY_CLOSE)

@@ -5,6 +5,8 @@
 
 #include "common/log.h"
 #include "common/stat.h"
+#include "role/blocks.h"
+#include "role/counts.h"
 
 /*
  * Bytes flow conn -> stream here. What the stream did not consume, because it waits for an answer, is kept (one read at most) while reading
@@ -36,6 +38,7 @@ static void make_stream(struct edge *e, const struct stream_params *p, const str
 	e->kind = p->role;
 	e->state_seen = e->counted = stream_state(e->stream);
 	e->env->counts[e->kind][e->counted]++;
+	stat_add(count_stream(e->kind, e->counted), 1);
 }
 
 /* The stream may have come to another state. */
@@ -47,6 +50,8 @@ static void count_state(struct edge *e)
 		return;
 	e->env->counts[e->kind][e->counted]--;
 	e->env->counts[e->kind][state]++;
+	stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
+	stat_add(count_stream(e->kind, state), 1);
 	e->counted = state;
 }
 
@@ -283,8 +288,10 @@ static void unlink_edge(struct edge *e)
 		if (w->at == e)
 			w->at = e->next;
 	}
-	if (e->stream != NULL)
+	if (e->stream != NULL) {
 		e->env->counts[e->kind][e->counted]--;
+		stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
+	}
 	*e->prev = e->next;
 	if (e->next != NULL)
 		e->next->prev = e->prev;
@@ -294,7 +301,11 @@ static void unlink_edge(struct edge *e)
 bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer, socklen_t len, const struct stream_params *p,
 		 const struct stream_ops *ops)
 {
-	e->address = admit_enter(e->env, peer);
+	/* Who is blocked gets no word: to answer would be work that an attacker can ask for. */
+	if (blocks_address(e->env->blocks, peer, loop_now_ms(e->env->loop)))
+		stat_add(STAT_connections_blocked, 1);
+	else
+		e->address = admit_enter(e->env, peer);
 	if (e->address == NULL) {
 		unlink_edge(e);
 		close(fd);
@@ -405,6 +416,7 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 		return;
 	e->ended = true;
 	count_state(e);
+	stat_add(count_close(r), 1);
 	log_info(e->role, e->id, "close", "reason=%s%s%s seconds=%llu", close_word(r), detail ? " detail=" : "",
 		 detail ? log_escape(slice_str(detail)) : "", (unsigned long long)((loop_now_ms(e->env->loop) - e->since_ms) / 1000));
 	e->ops->ended(e, r, detail);

@@ -15,6 +15,7 @@
 #include "route/backoff.h"
 #include "stream/stream.h"
 
+struct blocks;
 struct edge;
 struct edge_walk;
 
@@ -42,6 +43,7 @@ struct role_env {
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
 	size_t nr_sessions;                  /* clients that are bound */
+	struct blocks *blocks;
 	struct edge_walk *walks;             /* see role/edge.h */
 	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */
 	uint64_t next_id;

@@ -5,6 +5,7 @@
 #include "auth/extern.h"
 #include "common/log.h"
 #include "common/stat.h"
+#include "role/blocks.h"
 #include "role/edge.h"
 #include "role/peer_dane.h"
 #include "role/s2s_out.h"
@@ -88,12 +89,17 @@ static void authenticated(struct s2s_in *in, const char *domain)
 	in->e.env->heard_from(in->e.env->heard_from_arg, domain);
 }
 
+static bool is_blocked(const struct s2s_in *in, const char *domain)
+{
+	return blocks_domain(in->e.env->blocks, domain, loop_now_ms(in->e.env->loop));
+}
+
 static void op_mechanisms(void *arg, struct stream *s)
 {
 	struct s2s_in *in = in_of(arg);
 	const char *peer = stream_peer_domain(s);
 
-	if (peer != NULL && certificate_is(in, peer))
+	if (peer != NULL && !is_blocked(in, peer) && certificate_is(in, peer))
 		stream_offer_mechanism(s, "EXTERNAL");
 }
 
@@ -108,7 +114,7 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 		failure = "invalid-mechanism";
 	else if (initial.n > 0 && (peer == NULL || authzid == NULL || strcmp(authzid, peer) != 0))
 		failure = "invalid-authzid";
-	else if (peer == NULL || !certificate_is(in, peer))
+	else if (peer == NULL || is_blocked(in, peer) || !certificate_is(in, peer))
 		failure = "not-authorized";
 	free(authzid);
 	if (failure != NULL) {
@@ -211,11 +217,12 @@ static const struct s2s_out_ops check_ops = {
 static void op_db_result(void *arg, const char *from, const char *to, struct slice key)
 {
 	struct s2s_in *in = in_of(arg);
+	const char *error = in->nr_checks >= CHECKS_MAX ? "resource-constraint" : is_blocked(in, from) ? "policy-violation" : NULL;
 	struct in_check *c;
 
-	if (in->nr_checks >= CHECKS_MAX || directory_is_local(in->e.env->directory, from)) {
+	if (error != NULL || directory_is_local(in->e.env->directory, from)) {
 		/* A domain of this cluster is never believed from outside. */
-		stream_db_result(in->e.stream, from, to, false, in->nr_checks >= CHECKS_MAX ? "resource-constraint" : NULL);
+		stream_db_result(in->e.stream, from, to, false, error);
 		edge_kick(&in->e);
 		return;
 	}
@@ -353,7 +360,7 @@ static struct in_pair *pair_for(struct s2s_in *in, const char *from, const char 
 
 static void pass(struct s2s_in *in, const struct policy_result *r, struct slice xml, const char *from, const char *to)
 {
-	enum close_reason why = CLOSE_INTERNAL;
+	enum close_reason why = is_blocked(in, from) ? CLOSE_POLICY : CLOSE_INTERNAL;
 	struct in_pair *p;
 	int err;
 
@@ -361,13 +368,13 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 		edge_close(&in->e, links_registered(in->e.env->links, to, SVCPROTO_SERVER) ? CLOSE_INVALID_FROM : CLOSE_HOST_UNKNOWN);
 		return;
 	}
-	p = pair_for(in, from, to, &why);
+	p = why == CLOSE_POLICY ? NULL : pair_for(in, from, to, &why);
 	if (p == NULL || p->end.stream == NULL) {
 		edge_close(&in->e, why);
 		return;
 	}
 	if (r->verdict == POLICY_PASS)
-		err = svc_stream_send(p->end.stream, xml.p, xml.n, 0, NULL);
+		err = links_send(in->e.env->links, &p->end, xml);
 	else
 		err = svc_stream_send_reject(p->end.stream, xml.p, xml.n, r->type, r->condition, NULL);
 	links_touch(in->e.env->links);

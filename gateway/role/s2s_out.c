@@ -5,6 +5,8 @@
 
 #include "common/log.h"
 #include "net/race.h"
+#include "role/blocks.h"
+#include "role/counts.h"
 #include "role/s2s_attempt.h"
 
 /*
@@ -98,6 +100,8 @@ static void end(struct s2s_out *o, enum s2s_out_result r, const char *why)
 		  log_escape(slice_str(o->from)), log_escape(slice_str(o->to)), o->established, log_escape(slice_str(why)));
 	o->over = true;
 	tell_backoff(o, r);
+	if (!o->established && o->dialled)
+		stat_add(count_s2s_out(r), 1);
 	o->ops->ended(o->arg, r, why);
 	let_go(o);
 }
@@ -123,6 +127,7 @@ static void on_established(void *arg, struct s2s_attempt *a)
 	o->established = true;
 	o->established_at_ms = loop_now_ms(o->env->loop);
 	backoff_reached(o->env->backoff, o->to, o->established_at_ms);
+	stat_add(count_s2s_out(S2S_OUT_OK), 1);
 	/* A verification is over with its answer only. */
 	if (!o->verify_only)
 		loop_timer_cancel(&o->deadline);
@@ -246,11 +251,20 @@ static void keep_target(struct s2s_out *o, unsigned i, const struct resolve_targ
 	}
 }
 
+static bool is_blocked(struct s2s_out *o, const struct sockaddr_storage *addr)
+{
+	if (!blocks_address(o->env->blocks, (const struct sockaddr *)addr, loop_now_ms(o->env->loop)))
+		return false;
+	snprintf(o->why, sizeof o->why, "its address is blocked here");
+	return true;
+}
+
 static void on_resolved(void *arg, enum resolve_status status, const struct resolve_target *targets, size_t nr, const char *why)
 {
 	struct s2s_out *o = arg;
 
 	o->resolve = NULL;
+	stat_add(count_lookup(status), 1);
 	if (status != RESOLVE_OK) {
 		bool none = status == RESOLVE_NO_DOMAIN || status == RESOLVE_NO_SERVICE;
 
@@ -259,9 +273,13 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 	}
 	for (unsigned i = 0, n = 0; i < nr; i++) {
 		keep_target(o, i, &targets[i]);
-		for (unsigned j = 0; j < targets[i].nr_addrs && race_add(&o->race, i); j++, n++) {
+		for (unsigned j = 0; j < targets[i].nr_addrs; j++) {
+			if (is_blocked(o, &targets[i].addrs[j]))
+				continue;
+			if (!race_add(&o->race, i))
+				break;
 			o->v[n].addr = targets[i].addrs[j];
-			o->v[n].target = i;
+			o->v[n++].target = i;
 		}
 	}
 	go_on(o);
@@ -270,6 +288,11 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 static void on_deadline(void *arg)
 {
 	end(arg, S2S_OUT_TIMEOUT, "no stream within the time allowed");
+}
+
+static void on_blocked(void *arg)
+{
+	end(arg, S2S_OUT_REFUSED, "the domain is blocked here");
 }
 
 static void on_hopeless(void *arg)
@@ -290,7 +313,9 @@ static bool set_out(struct s2s_out *o, const char *name_ascii)
 	uint64_t now = loop_now_ms(o->env->loop);
 	int reason;
 
-	if (name_ascii == NULL) {
+	if (blocks_domain(o->env->blocks, o->to, now)) {
+		loop_timer_init(o->env->loop, &o->deadline, on_blocked, o);
+	} else if (name_ascii == NULL) {
 		loop_timer_init(o->env->loop, &o->deadline, on_hopeless, o);
 	} else if (!backoff_may(o->env->backoff, o->to, now, &reason)) {
 		o->result = (enum s2s_out_result)reason;

@@ -12,6 +12,8 @@ struct options {
 	uint64_t timeout;
 	bool json;
 	char *domain, *jid, *role;       /* which streams */
+	char *condition, *text;          /* what a kicked peer is told */
+	uint64_t seconds;                /* 0: not given */
 };
 
 struct ctl {
@@ -40,6 +42,13 @@ int ctl_ask(struct ctl *c, const char *command, const struct svcproto_property *
 size_t ctl_filter(const struct ctl *c, struct svcproto_property args[3]);
 
 int command_keygen(struct ctl *c);
+
+/* act.c */
+int command_kick(struct ctl *c);
+int command_reload(struct ctl *c);
+int command_log_level(struct ctl *c);
+int command_block(struct ctl *c);
+int command_unblock(struct ctl *c);
 
 /* look.c */
 int command_status(struct ctl *c);

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """An administrator's view and hand: every command of ambrosiactl against a gateway of two workers, services and clients that run."""
 import asyncio
+import http.client
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import BUILD, Test, accounts, login, ready, run  # noqa: E402
+from stack import BUILD, Test, accounts, arrives, authority, certificate, login, ready, run  # noqa: E402
 
 DOMAIN = "admin.example"
 
@@ -78,6 +81,153 @@ def views(test, ctl):
     test.check("a table: titles and a row for each worker", status == 0 and len(out.splitlines()) == 3 and out.startswith("HOST"))
 
 
+def fetch(port, path):
+    """(status, body) of a GET"""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+class Metrics:
+    """One scrape."""
+
+    def __init__(self, port):
+        self.status, self.text = fetch(port, "/metrics")
+        self.values = {}
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                self.values[name] = float(value)
+
+    def __getitem__(self, name):
+        return self.values[name]
+
+
+def metrics(test, port):
+    """Before anything happened that the story counts: the format, as promtool reads it, and no series twice."""
+    m = Metrics(port)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=m.text, capture_output=True, text=True, timeout=60)
+    test.check("promtool finds nothing wrong with /metrics", m.status == 200 and checked.returncode == 0 and not checked.stdout + checked.stderr)
+    names = [line.rsplit(" ", 1)[0] for line in m.text.splitlines() if not line.startswith("#")]
+    test.check("no series comes twice", len(names) == len(set(names)) and len(names) > 100)
+    test.check("/healthz: ready", fetch(port, "/healthz") == (200, '{"state": "ready", "workers": 2, "draining": 0}\n'))
+    test.check("anything else: 404", fetch(port, "/favicon.ico")[0] == 404)
+    return m
+
+
+def counted(test, before, after):
+    def rise(name):
+        return after[name] - before[name]
+
+    test.check("a login was counted by mechanism and result",
+               rise('ambrosia_logins_total{mechanism="PLAIN",result="success"}') == 1
+               and rise('ambrosia_logins_total{mechanism="PLAIN",result="failure"}') == 0)
+    test.check("a message was counted in and out", rise('ambrosia_stanzas_total{direction="in"}') >= 1
+               and rise('ambrosia_stanzas_total{direction="out"}') >= 1)
+    test.check("bytes were counted both ways", rise('ambrosia_stream_bytes_total{direction="in"}') > 100
+               and rise('ambrosia_stream_bytes_total{direction="out"}') > 100)
+    test.check("two clients are established", after['ambrosia_streams{role="c2s",state="established"}'] == 2)
+    test.check("acknowledgements were timed", rise("ambrosia_ack_delay_seconds_count") >= 1
+               and after['ambrosia_ack_delay_seconds_bucket{le="10"}'] == after["ambrosia_ack_delay_seconds_count"])
+    test.check("the link's queue was looked at", rise("ambrosia_link_queue_bytes_count") >= 1)
+    test.check("the directory is fresh, the certificate good for a day",
+               after["ambrosia_directory_age_seconds"] < 30 and after[f'ambrosia_certificate_left_seconds{{name="{DOMAIN}"}}'] > 86400)
+
+
+async def ended(client, seconds=20):
+    """Waits for a client's stream to end: the condition of the stream error that it was told, or None."""
+    try:
+        return await asyncio.wait_for(client.ended, seconds)
+    except asyncio.TimeoutError:
+        return "nothing"
+
+
+def watch_end(client):
+    """client.ended: a future for the stream error's condition, or None when the stream ends without one."""
+    client.ended = asyncio.get_event_loop().create_future()
+
+    def settle(value):
+        if not client.ended.done():
+            client.ended.set_result(value)
+
+    client.add_event_handler("stream_error", lambda e: settle((e["condition"], e["text"])))
+    client.add_event_handler("disconnected", lambda _: settle(None))
+    client.auto_reconnect = False
+
+
+async def kicks(test, ctl, alice, bob):
+    ctl.fails("kick whom? status 2", 2, "kick whom", "kick")
+    ctl.fails("kick with a condition that is none", 1, "RFC 6120", "kick", f"alice@{DOMAIN}", "--condition", "bored")
+    ctl.fails("kick a stream that is not there", 1, "no stream 12345678:1", "kick", "12345678:1")
+    kicked = ctl.rows("kick", f"nobody@{DOMAIN}")
+    test.check("kick nobody: nobody is kicked", sum(r["kicked"] for r in kicked) == 0)
+    kicked = ctl.rows("kick", f"alice@{DOMAIN}", "--condition", "conflict", "--text", "see the operator")
+    test.check("kick by JID: one stream", sum(r["kicked"] for r in kicked) == 1)
+    test.check("alice is told the condition and the text", await ended(alice) == ("conflict", "see the operator"))
+    stream = next(r["id"] for r in ctl.rows("streams", "--jid", f"bob@{DOMAIN}"))
+    status, out, _ = ctl("kick", stream)
+    test.check("kick by the stream's id", status == 0 and out == "kicked 1 stream\n")
+    test.check("bob is told policy-violation", (await ended(bob) or ("", ""))[0] == "policy-violation")
+
+
+async def blocks(test, ctl, enter):
+    ctl.fails("block what is no target", 1, "no address", "block", "10.0.0.1/8")
+    ctl.fails("block a domain of our own", 1, "one of this cluster", "block", DOMAIN)
+    ctl.fails("unblock what is not blocked", 1, "not blocked here", "unblock", "192.0.2.0/24")
+    test.check("no blocks at first", ctl.rows("block") == [])
+    test.check("block a range, a domain, and one for a while",
+               [ctl(*c)[0] for c in (("block", "192.0.2.0/24"), ("block", "*.spam.example"), ("block", "2001:db8::/32", "--for", "3600"))] == [0, 0, 0])
+    listed = ctl.rows("block")
+    test.check("they are listed, at both workers, with the time that is left",
+               [(r["target"], r["workers"]) for r in listed] == [("*.spam.example", 2), ("192.0.2.0/24", 2), ("2001:db8::/32", 2)]
+               and 3590 < listed[2]["seconds"] <= 3600)
+    alice = await enter("alice")
+    status, out, _ = ctl("block", "127.0.0.0/8")
+    test.check("a block ends streams that are there", status == 0 and out == "blocked; ended 1 stream\n")
+    test.check("alice is told policy-violation", (await ended(alice) or ("", ""))[0] == "policy-violation")
+    return listed
+
+
+async def knock(port):
+    """Does the server say anything to who connects?"""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>"
+                 % DOMAIN.encode())
+    try:
+        return await asyncio.wait_for(reader.read(100), 20) != b""
+    except ConnectionError:
+        return False
+    finally:
+        writer.close()
+
+
+def log_level(test, ctl):
+    ctl.fails("a level that is none", 1, "error, warn, info or debug", "log-level", "loud")
+    test.check("log-level debug", ctl("log-level", "debug") == (0, "log level set at 2 workers\n", ""))
+    test.check("status shows it", {r["log-level"] for r in ctl.rows("status")} == {"debug"})
+    test.check("and back", ctl("log-level", "info")[0] == 0)
+
+
+async def reloads(test, ctl, certs, port, metrics_port):
+    """A renewed certificate is shown to newcomers, and at /metrics."""
+    def served():
+        context = ssl.create_default_context(cafile=f"{test.folder}/ca.pem")
+        with socket.create_connection(("127.0.0.1", port), 20) as raw, context.wrap_socket(raw, server_hostname=DOMAIN) as tls:
+            return tls.getpeercert()["serialNumber"]
+
+    before = served()
+    certificate(test.folder, "ca", DOMAIN, certs)
+    test.check("reload: both workers", ctl("reload") == (0, "reloaded at 2 workers\n", ""))
+    test.check("newcomers see the renewed certificate", served() != before)
+    left = Metrics(metrics_port)[f'ambrosia_certificate_left_seconds{{name="{DOMAIN}"}}']
+    test.check("/metrics tells its days", 86400 < left <= 2 * 86400)
+    os.rename(f"{certs}/{DOMAIN}.key", f"{certs}/{DOMAIN}.away")
+    os.rename(f"{certs}/{DOMAIN}.crt", f"{certs}/{DOMAIN}.crt-away")
+    status, _, err = ctl("reload")
+    test.check("reload without any certificate falls back to the self-signed one", status == 0 and not err)
+
+
 def streams(test, ctl, alice):
     rows = ctl.rows("streams", "--role", "c2s")
     test.check("streams: alice, established, over TLS",
@@ -89,29 +239,55 @@ def streams(test, ctl, alice):
         test.check(f"streams {flag} {value}: {number}", len(ctl.rows("streams", flag, value)) == number)
 
 
-async def story(test, ctl, state, ca, port, passwords):
-    alice, how = await login(f"alice@{DOMAIN}", passwords["alice"], ca, ("127.0.0.1", port), "PLAIN")
-    test.check("alice logs in", how == "in")
+async def story(test, ctl, state, ports, passwords):
+    port, metrics_port = int(ports["c2s"]), int(ports["http"])
+
+    async def enter(user):
+        client, how = await login(f"{user}@{DOMAIN}", passwords[user], f"{test.folder}/ca.pem", ("127.0.0.1", port), "PLAIN")
+        test.check(f"{user} logs in", how == "in")
+        watch_end(client)
+        return client
+
+    alice = await enter("alice")
     usage(ctl)
     keys(test, ctl, state)
     views(test, ctl)
     streams(test, ctl, alice)
-    alice.disconnect()
-    test.check("a stream that ended is no longer listed", await until(lambda: ctl.rows("streams") == []))
+    before = metrics(test, metrics_port)
+    bob = await enter("bob")
+    alice.send_message(f"bob@{DOMAIN}", "Count this")
+    test.check("a message from alice to bob", await arrives(bob, (f"alice@{DOMAIN}", "Count this")))
+    await until(lambda: Metrics(metrics_port)["ambrosia_ack_delay_seconds_count"] > before["ambrosia_ack_delay_seconds_count"])
+    counted(test, before, Metrics(metrics_port))
+    await kicks(test, ctl, alice, bob)
+    test.check("streams that ended are no longer listed", await until(lambda: ctl.rows("streams") == []))
+    log_level(test, ctl)
+    await reloads(test, ctl, f"{test.folder}/certs", int(ports["c2s-direct"]), metrics_port)
+    certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
+    test.check("reload takes it again", ctl("reload")[0] == 0)
+    listed = await blocks(test, ctl, enter)
+    test.check("who is blocked gets no answer", not await knock(port))
+    refused = Metrics(metrics_port)['ambrosia_connections_refused_total{reason="blocked"}']
+    test.check("and is counted", refused >= 1)
+    test.check("unblock", all(ctl("unblock", t)[0] == 0 for t in ["127.0.0.0/8"] + [r["target"] for r in listed]) and ctl.rows("block") == [])
+    test.check("and may knock again", await knock(port))
 
 
 def main():
     test = Test("live.admin")
     env, passwords = accounts(test, DOMAIN, ("alice", "bob"))
+    authority(test.folder, "ca")
+    certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
     state = f"{test.folder}/state"
-    gateway = test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "none",
-                                     "--s2s", "127.0.0.1:0", "--svc", "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0", "--workers", "2",
-                                     "--public-host", DOMAIN, "--certs", f"{test.folder}/none", "--resolver", "127.0.0.1:9"], env)
+    gateway = test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "127.0.0.1:0",
+                                     "--s2s", "127.0.0.1:0", "--s2s-direct", "none", "--svc", "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0",
+                                     "--workers", "2", "--http", "127.0.0.1:0", "--public-host", DOMAIN, "--certs", f"{test.folder}/certs",
+                                     "--resolver", "127.0.0.1:9"], env)
     ports = ready(gateway)
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state]))
     ctl = Ctl(test, state)
     run(test, until(lambda: [s["linked"] for s in ctl.rows("services")] == [2]))
-    run(test, story(test, ctl, state, f"{state}/self-signed.crt", int(ports["c2s"]), passwords))
+    run(test, story(test, ctl, state, ports, passwords))
     for name in ("im", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()

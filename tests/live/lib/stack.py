@@ -14,6 +14,8 @@ import slixmpp
 
 BUILD = os.environ.get("BUILD", "build/asan")
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Several gateways may run at a time.
+os.environ["AMBROSIA_HTTP"] = "127.0.0.1:0"
 # Cyrus SASL's own plugins lose a few bytes for each exchange; ours are held to account.
 os.environ["AMBROSIA_S2S_DIRECT"] = "none"   # a listener that a test doesn't name takes no port that others may use
 os.environ["LSAN_OPTIONS"] = "suppressions=" + os.path.join(HERE, "..", "..", "lsan.supp")
