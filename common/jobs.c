@@ -121,6 +121,12 @@ bool jobs_stop(struct jobs *js, unsigned wait_ms)
 	return quiet;
 }
 
+void jobs_abandon(struct jobs *js)
+{
+	for (unsigned i = 0; i < js->nr_threads; i++)
+		pthread_detach(js->threads[i]);
+}
+
 void jobs_free(struct jobs *js)
 {
 	if (js == NULL)

@@ -19,6 +19,8 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max); /* NULL when the s
 unsigned jobs_threads(const struct jobs *js);
 /* Nothing new is begun; waits until nothing runs, but at most so long. False: something still runs, and jobs_free would wait for it. */
 MUST_CHECK bool jobs_stop(struct jobs *js, unsigned wait_ms);
+/* After jobs_stop said false, when the process is about to end: the threads are nobody's any more, and js is not used again, nor freed. */
+void jobs_abandon(struct jobs *js);
 /* Waits for running jobs, drops queued ones. Before loop_free of any loop that submitted. */
 void jobs_free(struct jobs *js);
 MUST_CHECK int jobs_submit(struct jobs *js, struct loop *l, struct job *j); /* -ERR_LIMIT when the queue is full */

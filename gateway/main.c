@@ -391,9 +391,10 @@ static void print_ready(const struct gateway *g)
 
 /* A user database that hangs has threads of ours for as long as it likes, and must not hold up the end. Everything that others may see was
  * closed with the workers; what is left is memory that those threads may still touch, so it stays and the process goes. */
-static void leave_jobs_behind(void)
+static void leave_jobs_behind(struct jobs *jobs)
 {
 	log_warn("gateway", 0, "stop", "why=\"a user database hangs; its logins are left behind\"");
+	jobs_abandon(jobs);
 	_exit(0);
 }
 
@@ -402,7 +403,7 @@ static void stop(struct gateway *g)
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_join(g->workers[i]);
 	if (!jobs_stop(g->jobs, JOBS_STOP_MS))
-		leave_jobs_behind();
+		leave_jobs_behind(g->jobs);
 	jobs_free(g->jobs);
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_free(g->workers[i]);
