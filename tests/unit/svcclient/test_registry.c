@@ -220,7 +220,7 @@ static void test_removed_key_hears_nothing(void)
 	n = strlen(c.where) - 41;
 	memcpy(key, c.where + n + 1, sizeof(key));
 	snprintf(endpoint, sizeof(endpoint), "%.*s", (int)n, c.where);
-	snprintf(strrchr(endpoint, ':'), 8, ":%d", port_of(endpoint) + 1);
+	snprintf(strrchr(endpoint, ':'), 8, ":%u", (unsigned)(port_of(endpoint) + 1) & 0xffffu);
 	CHECK_EQ(svc_key_load(cluster_path(&c, "service.key"), &k), 0);
 	o.zmq_context = c.zmq;
 	o.endpoint = endpoint;
