@@ -119,7 +119,9 @@ def main():
         env = start_kdc(test)
         os.environ["KRB5_CONFIG"] = env["KRB5_CONFIG"]
         caches = {principal: ticket(test, env, principal) for principal in ("juliet", "juliet/admin")}
-        stack = Stack(test, [DOMAIN, OTHER], environment(test, {"mech_list": "GSSAPI"}, KRB5_CONFIG=env["KRB5_CONFIG"], KRB5_KTNAME=f"{test.folder}/keytab"))
+        env = environment(test, {"mech_list": "GSSAPI"}, KRB5_CONFIG=env["KRB5_CONFIG"], KRB5_KTNAME=f"{test.folder}/keytab",
+                          KRB5RCACHENAME=f"file2:{test.folder}/replays")
+        stack = Stack(test, [DOMAIN, OTHER], env)
         run(test, story(test, stack, caches))
         stack.stop("Kerberos")
         test.stop("kdc")
