@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from stack import Test, accounts, arrives, login, run  # noqa: E402
 import fake  # noqa: E402
+import namespace  # noqa: E402
 import peers  # noqa: E402
 import signed_dns  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
@@ -102,7 +103,7 @@ async def story(test, env, passwords, pki):
 
 
 def main():
-    peers.into_namespace()
+    namespace.enter()
     test = Test("live.dane")
     env, passwords = accounts(test, OURS, ("juliet",))
     run(test, story(test, env, passwords, fake.Pki(test.folder)))

@@ -6,6 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from stack import Test, accounts, arrives, authority, certificate, login, run  # noqa: E402
+import namespace  # noqa: E402
 import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS, THEIRS, logged  # noqa: E402
 
@@ -51,7 +52,7 @@ def play(test, peer, mechanism, env, passwords, our_trust, their_trust):
 
 
 def main():
-    peers.into_namespace()
+    namespace.enter()
     test = Test("live.federation")
     d = test.folder
     env, passwords = accounts(test, OURS, ("juliet",))

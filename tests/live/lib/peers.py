@@ -1,12 +1,10 @@
-"""Stock XMPP servers as the other domain, a local DNS server for the SRV records, and the namespace that all of it stands in: every port is the real one and nothing
-leaves the machine."""
+"""Stock XMPP servers as the other domain, and a local DNS server for the SRV records. For a namespace of its own (namespace.py), where every
+port is the real one and nothing leaves the machine."""
 import os
-import socket
 import subprocess
-import sys
 import threading
-import time
 
+import namespace
 from stack import BUILD, ready
 
 OURS, THEIRS = "capulet.example", "montague.example"
@@ -46,23 +44,16 @@ modules:
 # Without a node name Erlang starts no port mapper, and so leaves nothing behind.
 EJABBERD_START = """
 {ok, _} = application:ensure_all_started(ejabberd),
-ok = ejabberd_auth:try_register(<<"romeo">>, <<"%s">>, list_to_binary(os:getenv("ROMEO_PASSWORD"))),
+[ok = ejabberd_auth:try_register(<<"romeo">>, Domain, list_to_binary(os:getenv("ROMEO_PASSWORD"))) || Domain <- [%s]],
 io:format("~nready~n").
 """
 
 
-def into_namespace():
-    """Starts the script again where loopback is all there is."""
-    if os.environ.get("AMBROSIA_TEST_NAMESPACE") != "1":
-        os.execvpe("unshare", ["unshare", "-n", "-m", sys.executable, os.path.abspath(sys.argv[0])], dict(os.environ, AMBROSIA_TEST_NAMESPACE="1"))
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-
-
-def use_resolver(test):
-    """The namespace's only DNS server is the one on 127.0.0.1."""
+def use_resolver(test, address="127.0.0.1"):
+    """The namespace's only DNS server."""
     with open(f"{test.folder}/resolv.conf", "w") as f:
-        f.write("nameserver 127.0.0.1\n")
-    subprocess.run(["mount", "--bind", f"{test.folder}/resolv.conf", "/etc/resolv.conf"], check=True)
+        f.write(f"nameserver {address}\n")
+    namespace.cover("/etc/resolv.conf", f"{test.folder}/resolv.conf")
 
 
 def start_dns(test, records):
@@ -89,21 +80,27 @@ def start_prosody(test, place, password, ca, secure):
     subprocess.run(["prosodyctl", "--root", "--config", config, "register", "romeo", THEIRS, password], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
     test.start("prosody", ["prosody", "--root", "--config", config])
-    wait_for_port(THEIR_ADDRESS, 5222)
+    namespace.listens(THEIR_ADDRESS, 5222)
 
 
 def start_ejabberd(test, place, password, ca, secure):
     """The same. It has no switch against dialback but leaving the module out."""
-    os.mkdir(f"{place}/mnesia")
     with open(f"{place}/{THEIRS}.pem", "w") as f:
         f.write(open(f"{test.folder}/their-certs/{THEIRS}.crt").read() + open(f"{test.folder}/their-certs/{THEIRS}.key").read())
     config = EJABBERD.format(d=test.folder, place=place, ca=ca, theirs=THEIRS, address=THEIR_ADDRESS)
     with open(f"{place}/ejabberd.yml", "w") as f:
         f.write(config.replace("  mod_s2s_dialback: {}\n", "") if secure else config)
+    run_ejabberd(test, place, [THEIRS], password)
+
+
+def run_ejabberd(test, place, domains, password):
+    """With the ejabberd.yml of that folder, and an account for romeo at each domain; returns once it listens."""
+    os.makedirs(f"{place}/mnesia", exist_ok=True)
     libraries = subprocess.run(["dpkg-architecture", "-qDEB_HOST_MULTIARCH"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     env = dict(os.environ, EJABBERD_CONFIG_PATH=f"{place}/ejabberd.yml", EJABBERD_LOG_PATH=f"{place}/peer.log", HOME=place,
                ERL_LIBS=f"/usr/lib/{libraries}", ERL_CRASH_DUMP=f"{place}/crash", ROMEO_PASSWORD=password)
-    process = test.start("ejabberd", ["erl", "-noinput", "-mnesia", "dir", f'"{place}/mnesia"', "-eval", EJABBERD_START % THEIRS], env)
+    start = EJABBERD_START % ", ".join(f'<<"{domain}">>' for domain in domains)
+    process = test.start("ejabberd", ["erl", "-noinput", "-mnesia", "dir", f'"{place}/mnesia"', "-eval", start], env)
     for line in process.stdout:
         if line == b"ready\n":
             drain(process)
@@ -123,16 +120,6 @@ def start_ours(test, env, ca, certs, *flags):
     ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
                                  "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", certs, *flags], env))
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", OURS, "--state-dir", state]))
-
-
-def wait_for_port(address, port):
-    for _ in range(300):
-        try:
-            socket.create_connection((address, port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"nobody listens on {address} port {port}")
 
 
 def logged(path, text):

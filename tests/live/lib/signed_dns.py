@@ -1,4 +1,4 @@
-"""Signed zones for the tests: knot on 127.0.0.1, which signs by itself, and the anchor file that a resolver needs to prove what it says."""
+"""Signed zones for the tests: knot, which signs by itself, and the anchor file that a resolver needs to prove what it says."""
 import hashlib
 import os
 import subprocess
@@ -9,7 +9,7 @@ from peers import use_resolver
 HEAD = "$ORIGIN {zone}.\n$TTL 60\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
 CONF = """server:
     rundir: "{d}/run"
-    listen: 127.0.0.1@53
+    listen: {address}@53
 database:
     storage: "{d}"
     journal-db: "{d}/journal"
@@ -41,13 +41,13 @@ def digest_of(conf, zone):
     raise RuntimeError(f"knot made no key for {zone}")
 
 
-def start(test, zones, signed, bogus=()):
+def start(test, zones, signed, bogus=(), address="127.0.0.1"):
     """zones: {zone: [records]}. Gives the path of the anchor file, in which the `signed` ones stand, and the `bogus` ones with a key that isn't theirs."""
-    use_resolver(test)
+    use_resolver(test, address)
     d = f"{test.folder}/dns"
     for folder in ("zones", "run", "journal", "keys", "timers"):
         os.makedirs(f"{d}/{folder}")
-    conf = CONF.format(d=d)
+    conf = CONF.format(d=d, address=address)
     for zone, records in zones.items():
         with open(f"{d}/zones/{zone}.zone", "w") as f:
             f.write(HEAD.format(zone=zone) + "\n".join(records) + "\n")
