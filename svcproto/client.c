@@ -227,6 +227,8 @@ struct svcproto *svcproto_new(const struct svcproto_options *o, const struct svc
 	if (rc == 0)
 		rc = make_hello(sp, o);
 	if (rc == 0)
+		rc = client_hub_start(sp, o);
+	if (rc == 0)
 		rc = start(sp, registry);
 	if (error != NULL)
 		*error = rc;
@@ -250,6 +252,7 @@ void svcproto_free(struct svcproto *sp)
 		return;
 	sp->cb = &silence;
 	client_links_free(sp);
+	svc_hub_free(sp->hub);
 	client_inbound_free(sp);
 	client_pairs_free(sp);
 	client_admin_free(sp);
@@ -305,8 +308,10 @@ int svcproto_dispatch(struct svcproto *sp)
 	sp->kicked = true; /* what callbacks queue is flushed below: no kick for it */
 	more = announcer_dispatch(sp->announcer, sp->now_ms);
 	more = client_links_read(sp) || more;
+	at = svc_hub_tick(sp->hub, sp->now_ms);
 	client_pairs_run(sp);
 	next = announcer_tick(sp->announcer, sp->now_ms);
+	next = at < next ? at : next;
 	at = client_links_tick(sp, &more);
 	sp->kicked = false;
 	set_timer(sp, at < next ? at : next);

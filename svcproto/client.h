@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 #include "svcproto/announcer.h"
+#include "svcproto/hub.h"
 #include "svcproto/keys.h"
 #include "svcproto/zmon.h"
 
@@ -42,7 +43,6 @@ struct inbound {
 	enum inbound_kind kind;
 	uint64_t serial;         /* never used again */
 	struct svc_stream *stream;
-	struct client_link *link;
 	uint32_t last_seq;
 	struct inbound *chain;
 };
@@ -102,6 +102,7 @@ struct svcproto {
 	void *zmq;
 	struct svc_key key;
 	struct svc_hello hello;
+	struct svc_hub *hub;             /* of every link */
 	struct directory *directory;
 	struct announcer *announcer;
 	int epoll_fd, timer_fd, kick_fd;
@@ -142,11 +143,17 @@ void client_links_free(struct svcproto *sp);
 /* The gateway for a pair of domains: the same one as long as it is up. NULL: none is. */
 struct client_link *client_link_for(struct svcproto *sp, const char *from, const char *to);
 
+/* client_hub.c: the hub and its events. */
+int client_hub_start(struct svcproto *sp, const struct svcproto_options *o);
+
 /* client_session.c: the engine's events for streams of theirs. */
 void client_inbound_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o);
 void client_inbound_stanza(struct svcproto *sp, struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n);
 void client_inbound_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
 void client_inbound_closed(struct svcproto *sp, struct svc_stream *s, const char *condition, const char *text);
+void client_inbound_detached(struct svcproto *sp, struct svc_stream *s);
+void client_inbound_attached(struct svcproto *sp, struct svc_stream *s, const struct svc_resume *r);
+const char *client_inbound_jid(const struct svc_stream *s); /* full, of an accepted session; or NULL */
 void client_inbound_free(struct svcproto *sp);  /* all of them, no callbacks */
 
 /* client_admin.c */

@@ -44,34 +44,31 @@ static bool same_id(const struct svc_id *a, const struct svc_id *b)
 
 /*
  * A gateway that was started anew at its old place answers on the old one's connection: that link serves, though no registry has told. When
- * the directory has an entry of the new one, and so a link, one of the two is too many: the first that is up stays.
+ * the directory has an entry of the new one, and so a link, one of the two is too many: the last that came up stays, since it has the
+ * streams (the engine has ended the other).
  */
-static bool is_second(struct client_link *cl, const struct svc_hello *peer)
+static void end_others(struct client_link *cl, const struct svc_hello *peer)
 {
 	struct client_link *other;
 
 	TAILQ_FOREACH(other, &cl->sp->links, all) {
-		if (other == cl || strcmp(other->key, cl->key) != 0)
+		if (other == cl || strcmp(other->key, cl->key) != 0 || !same_id(&other->instance, &peer->instance))
 			continue;
-		if (other->up && same_id(&other->instance, &peer->instance))
-			return true;
-		if (same_id(&other->owner, &peer->instance) && !same_id(&cl->owner, &peer->instance)) {
-			other->surplus = true;
+		other->surplus = true;
+		if (same_id(&other->owner, &peer->instance)) {
 			cl->owner = other->owner;
 			cl->gone = other->gone;
 		}
 	}
 	cl->instance = peer->instance;
-	return false;
 }
 
 static void on_up(void *arg, const struct svc_hello *peer)
 {
 	struct client_link *cl = arg;
 
-	cl->surplus = is_second(cl, peer);
-	if (cl->surplus)
-		return;
+	end_others(cl, peer);
+	cl->surplus = false;
 	cl->up = true;
 	cl->said = false;
 	cl->sp->nr_up++;
@@ -187,6 +184,8 @@ static void link_close(struct client_link *cl)
 	if (cl->engine != NULL) {
 		svc_link_break(cl->engine, "the gateway left the directory");
 		svc_link_free(cl->engine);
+		if (!cl->surplus) /* and its process with it: nothing waits for that one */
+			svc_hub_forget(sp->hub, &cl->instance);
 	}
 	client_unwatch(sp, cl->z.socket);
 	client_unwatch(sp, cl->z.monitor);
@@ -212,7 +211,7 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	cl->retry_delay_ms = RETRY_MIN_MS;
 	memcpy(cl->key, g->key, sizeof(cl->key));
 	TAILQ_INSERT_TAIL(&sp->links, cl, all);
-	cl->engine = svc_link_new(SVC_SERVICE, &sp->hello, &engine_ops, cl);
+	cl->engine = svc_hub_link(sp->hub, g->key, &engine_ops, cl);
 	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket) == 0 &&
 	    client_watch(sp, cl->z.monitor) == 0)
 		return;

@@ -145,7 +145,6 @@ static void open_session(struct client_link *cl, struct svc_stream *stream, cons
 	}
 	s->in.kind = INBOUND_SESSION;
 	s->in.stream = stream;
-	s->in.link = cl;
 	s->sp = sp;
 	STAILQ_INIT(&s->sent);
 	svc_stream_set_data(stream, &s->in);
@@ -180,7 +179,6 @@ static void open_server(struct client_link *cl, struct svc_stream *stream, const
 	}
 	in->in.kind = INBOUND_SERVER;
 	in->in.stream = stream;
-	in->in.link = cl;
 	svc_stream_set_data(stream, &in->in);
 }
 
@@ -252,6 +250,14 @@ int svcproto_ack(struct svcproto *sp, uint64_t ticket)
 	return 0;
 }
 
+int svcproto_ack_all(struct svcproto_session *s)
+{
+	if (s->in.stream == NULL)
+		return SVCPROTO_E_CLOSED;
+	client_kick(s->sp);
+	return svc_stream_ack_through(s->in.stream, s->in.last_seq);
+}
+
 void client_inbound_acked(struct svcproto *sp, struct svc_stream *stream, uint32_t seq)
 {
 	struct inbound *in = svc_stream_data(stream);
@@ -304,6 +310,43 @@ void client_inbound_closed(struct svcproto *sp, struct svc_stream *stream, const
 			sp->cb->session_closed(sp->arg, s, condition, text);
 	}
 	inbound_free(in);
+}
+
+/* ---- without a client ---- */
+
+static struct svcproto_session *session_of(const struct svc_stream *stream)
+{
+	struct inbound *in = svc_stream_data(stream);
+
+	return in != NULL && in->kind == INBOUND_SESSION ? (struct svcproto_session *)in : NULL;
+}
+
+void client_inbound_detached(struct svcproto *sp, struct svc_stream *stream)
+{
+	struct svcproto_session *s = session_of(stream);
+
+	if (s != NULL && sp->cb->session_detached != NULL)
+		sp->cb->session_detached(sp->arg, s);
+}
+
+void client_inbound_attached(struct svcproto *sp, struct svc_stream *stream, const struct svc_resume *r)
+{
+	struct svcproto_session *s = session_of(stream);
+	struct svcproto_open open;
+
+	if (s == NULL || sp->cb->session_resumed == NULL)
+		return;
+	if (r != NULL)
+		open = (struct svcproto_open){ .bare_jid = r->bare_jid, .mechanism = r->mechanism, .address = r->address,
+					       .secure = r->secure };
+	sp->cb->session_resumed(sp->arg, s, r != NULL ? &open : NULL);
+}
+
+const char *client_inbound_jid(const struct svc_stream *stream)
+{
+	struct svcproto_session *s = session_of(stream);
+
+	return s != NULL && s->accepted ? s->jid : NULL;
 }
 
 /* ---- the public face ---- */

@@ -38,8 +38,16 @@ static void on_undeliverable(void *arg, uint64_t ticket, const char *condition, 
 	on_delivered(arg, ticket);
 }
 
+/* What waits for this client's own connection must not keep it from coming back. */
+static void on_detached(void *arg, struct svcproto_session *s)
+{
+	(void)arg;
+	(void)svcproto_ack_all(s);
+}
+
 const struct svcproto_callbacks echo_callbacks = {
 	.session_open = on_open,
+	.session_detached = on_detached,
 	.stanza = on_stanza,
 	.delivered = on_delivered,
 	.undeliverable = on_undeliverable,

@@ -74,6 +74,13 @@ struct svcproto_callbacks {
 	/* The session ended (client, gateway or you closed it). Stanzas of its sender that were not acknowledged never will be; s is freed
 	 * on return. */
 	void (*session_closed)(void *arg, struct svcproto_session *s, const char *condition, const char *text);
+	/* The client or its gateway went away. If the client had stream management (XEP-0198), the session goes on: what you send queues,
+	 * up to SVCPROTO_E_FULL, and either session_resumed() follows, or session_closed() when the time for that is over, after
+	 * undeliverable() for all that did not arrive. A client that resumes waits until you have acknowledged everything it sent:
+	 * acknowledge what only waits for this client. May be NULL. */
+	void (*session_detached)(void *arg, struct svcproto_session *s);
+	/* It is there again: o says from where, NULL that only its gateway was away. Nothing is lost, nothing comes twice. May be NULL. */
+	void (*session_resumed)(void *arg, struct svcproto_session *s, const struct svcproto_open *o);
 	/* s is NULL for a stanza of a remote server (see remote_domain). */
 	void (*stanza)(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st);
 	/* The next hop has what you sent with this cookie: the client's stream management or TCP, the remote server, or the other service.
@@ -104,6 +111,9 @@ struct svcproto_options {
 	uint32_t unacked_stanzas_max; /* per stream and direction; 0: 256 */
 	uint32_t unacked_bytes_max;   /* per stream and direction; 0: 4 MiB (one larger stanza alone always passes) */
 	uint32_t stanza_bytes_max;    /* largest stanza taken; 0: 16 MiB */
+	uint32_t resume_seconds_max;  /* how long a session is kept for its client at most; 0: 600 */
+	uint32_t detached_sessions_max; /* how many are kept so; 0: 100,000. Beyond it the oldest end. */
+	uint64_t detached_bytes_max;  /* and what they have unacknowledged, in all; 0: 256 MiB */
 };
 
 /* callbacks is borrowed and must live as long as the object. NULL with *error set on failure. */
@@ -166,6 +176,8 @@ SVCPROTO_API int svcproto_send_error(struct svcproto *sp, struct svcproto_sessio
 SVCPROTO_API bool svcproto_stanza_is(const struct svcproto_stanza *st, const char *name);
 /* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
 SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);
+/* The same for everything that this client has sent so far; later acknowledgements of those stanzas say nothing new. */
+SVCPROTO_API int svcproto_ack_all(struct svcproto_session *s);
 
 /* ---- administration: needs a key with the role admin, and no registration ---- */
 

@@ -160,6 +160,22 @@ static void on_closed(void *arg, struct svcproto_session *session, const char *c
 		s->session = NULL;
 }
 
+static void on_detached(void *arg, struct svcproto_session *session)
+{
+	(void)session;
+	((struct service *)arg)->detached++;
+}
+
+static void on_resumed(void *arg, struct svcproto_session *session, const struct svcproto_open *o)
+{
+	struct service *s = arg;
+
+	(void)session;
+	s->resumed++;
+	if (o != NULL)
+		copy(s->resumed_address, sizeof(s->resumed_address), o->address, strlen(o->address));
+}
+
 static void on_stanza(void *arg, struct svcproto_session *session, const struct svcproto_stanza *st)
 {
 	struct service *s = arg;
@@ -231,7 +247,8 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 }
 
 static const struct svcproto_callbacks callbacks = {
-	.session_open = on_open, .session_closed = on_closed, .stanza = on_stanza, .delivered = on_delivered,
+	.session_open = on_open, .session_detached = on_detached, .session_resumed = on_resumed,
+		.session_closed = on_closed, .stanza = on_stanza, .delivered = on_delivered,
 	.undeliverable = on_undeliverable, .linked = on_linked, .refused = on_refused, .before_flush = on_before_flush, .log = on_log,
 };
 

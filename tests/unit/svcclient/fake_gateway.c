@@ -117,9 +117,26 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	forget(g, s);
 }
 
+static void on_enabled(void *arg, struct svc_stream *s, uint32_t resume_s)
+{
+	(void)s;
+	(void)resume_s;
+	((struct fake_peer *)arg)->g->enabled++;
+}
+
+static void on_resumed(void *arg, struct svc_stream *s, const char *full_jid)
+{
+	struct fake_gateway *g = ((struct fake_peer *)arg)->g;
+
+	(void)s;
+	g->resumed++;
+	copy(g->accepted_jid, sizeof(g->accepted_jid), full_jid, 250);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
+	.enabled = on_enabled, .resumed = on_resumed,
 };
 
 static void on_registry_refused(void *arg, const char *what)

@@ -5,7 +5,7 @@
 
 #include "svcclient/cluster.h"
 #include "svcproto/announcer.h"
-#include "svcproto/link.h"
+#include "svcproto/hub.h"
 
 #define PEERS 8
 
@@ -30,7 +30,7 @@ struct fake_gateway {
 	struct fake_peer peers[PEERS];
 	struct svc_stream *stream;        /* the last that we opened */
 	char accepted_jid[256], refused[64], closed_condition[64];
-	unsigned accepted, closed, stanzas, acked, outs, registry_refusals;
+	unsigned enabled, resumed, accepted, closed, stanzas, acked, outs, registry_refusals;
 	char xml[NOTES][256];
 	unsigned flags[NOTES];
 	uint32_t acked_seq;

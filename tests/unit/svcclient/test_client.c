@@ -201,7 +201,8 @@ static void test_gateway_dies(void)
 	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
 	CHECK(wait_for(&s.stanzas, 1));
 	fake_gateway_stop(&g);
-	CHECK(wait_for(&s.closed, 1));
+	/* Its process may only be cut off: a registry that young cannot tell. */
+	CHECK(turn_until(&all, reached, &(struct reach){ &s.closed, 1 }, SVC_WAIT_SERVICE_MS + 5000));
 	CHECK_EQ(s.nr_undeliverable, 2);
 	CHECK_EQ(s.undeliverable[0], 1);
 	CHECK_EQ(s.undeliverable[1], 3);
@@ -278,6 +279,63 @@ static void test_close_with_pending_open(void)
 	stop();
 }
 
+/* The client comes back over another link: what the first one did not get follows, and nothing else. */
+static void test_resumes(void)
+{
+	struct svc_resume r = { .bare_jid = "me@a.example", .address = "192.0.2.9", .h = 1 };
+
+	start();
+	g.ack = false;
+	open_session();
+	r.stream_id = *svc_stream_id(g.stream);
+	CHECK_EQ(svc_stream_enable(g.stream, 60), 0);
+	CHECK(wait_for(&g.enabled, 1));
+	CHECK_EQ(reply("<message>a</message>", 1), 0);
+	CHECK_EQ(reply("<message>b</message>", 2), 0);
+	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
+	CHECK(wait_for(&g.stanzas, 2));
+	CHECK(wait_for(&s.stanzas, 1));
+	CHECK_EQ(svc_stream_detach(g.stream), 0);
+	CHECK(wait_for(&s.detached, 1));
+	CHECK_EQ(s.closed, 0);
+	CHECK_EQ(reply("<message>c</message>", 3), 0);
+	g.stream = svc_stream_resume(fake_gateway_peer(&g)->engine, &r, NULL);
+	CHECK(wait_for(&s.resumed, 1));
+	CHECK_STR(s.resumed_address, "192.0.2.9");
+	CHECK_EQ(g.resumed, 0); /* what it sent is not handled yet */
+	CHECK_EQ(svcproto_ack_all(s.session), 0);
+	CHECK(wait_for(&g.resumed, 1));
+	CHECK_EQ(svc_stream_h(g.stream), 1);
+	CHECK_STR(g.accepted_jid, "me@a.example/here");
+	CHECK(wait_for(&g.stanzas, 4));
+	CHECK_STR(g.xml[2], "<message>b</message>");
+	CHECK_STR(g.xml[3], "<message>c</message>");
+	CHECK_EQ(svc_stream_client_h(g.stream, 3), 0);
+	CHECK(wait_for(&s.nr_delivered, 3));
+	CHECK_EQ(s.nr_undeliverable, 0);
+	stop();
+}
+
+/* Nobody comes: what was not delivered is the service's again. */
+static void test_is_not_resumed(void)
+{
+	start();
+	g.ack = false;
+	open_session();
+	CHECK_EQ(svc_stream_enable(g.stream, 1), 0);
+	CHECK(wait_for(&g.enabled, 1));
+	CHECK_EQ(reply("<message>a</message>", 7), 0);
+	CHECK(wait_for(&g.stanzas, 1));
+	CHECK_EQ(svc_stream_detach(g.stream), 0);
+	CHECK(wait_for(&s.closed, 1));
+	CHECK_EQ(s.detached, 1);
+	CHECK_EQ(s.nr_undeliverable, 1);
+	CHECK_EQ(s.undeliverable[0], 7);
+	CHECK_STR(s.conditions[0], "recipient-unavailable");
+	CHECK_STR(s.closed_condition, "connection-timeout");
+	stop();
+}
+
 int main(void)
 {
 	RUN(test_round_trip);
@@ -286,6 +344,8 @@ int main(void)
 	RUN(test_rejected_stanza);
 	RUN(test_answers);
 	RUN(test_gateway_dies);
+	RUN(test_resumes);
+	RUN(test_is_not_resumed);
 	RUN(test_bound);
 	RUN(test_large);
 	RUN(test_close_with_pending_open);
