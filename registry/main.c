@@ -3,12 +3,15 @@
 #include <zmq.h>
 
 #include "common/daemon.h"
+#include "common/http.h"
 #include "common/log.h"
 #include "common/option.h"
+#include "registry/observe.h"
 #include "registry/server.h"
 
 struct options {
 	char *state_dir, *bind, *authorized_keys, *master;
+	struct option_addr http;
 	enum log_level log_level;
 };
 
@@ -22,6 +25,7 @@ static const struct option_def defs[] = {
 	 "which key may do what; read again when it changes", 0, 0},
 	{"--master", "FILE", OPTION_STRING, AT(master), NULL, "master in the state folder, made where it is missing",
 	 "the secret that the gateways' shared keys are derived from; the same at every registry", 0, 0},
+	{"--http", "ADDR:PORT", OPTION_LISTEN, AT(http), "127.0.0.1:5289", NULL, "/metrics for Prometheus and /healthz", 0, 0},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
@@ -35,6 +39,8 @@ struct program {
 	void *zmq;
 	struct zap *zap;
 	struct registry_server *server;
+	struct observe *observe;
+	uint16_t port_http;
 };
 
 static void on_terminate(void *arg)
@@ -62,6 +68,19 @@ static void start(struct program *p)
 		daemon_die("%s", why);
 }
 
+static void start_observe(struct program *p)
+{
+	char why[200];
+	int fd;
+
+	if (p->o.http.none)
+		return;
+	fd = http_listen(p->o.http.host, p->o.http.port, &p->port_http, why, sizeof(why));
+	if (fd < 0)
+		daemon_die("%s; choose another with --http", why);
+	p->observe = observe_new(p->loop, fd, p->server);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct daemon_ops ops = {.terminate = on_terminate, .reload = on_reload};
@@ -78,8 +97,10 @@ int main(int argc, char **argv)
 	if (daemon_make_dir(p.o.state_dir) != 0)
 		daemon_die("cannot make %s; choose another folder with --state-dir", p.o.state_dir);
 	start(&p);
-	daemon_ready("registry=%s key=%s", registry_server_endpoint(p.server), registry_server_key(p.server));
+	start_observe(&p);
+	daemon_ready("registry=%s key=%s http=%u", registry_server_endpoint(p.server), registry_server_key(p.server), p.port_http);
 	loop_run(p.loop);
+	observe_free(p.observe);
 	registry_server_stop(p.server);
 	zap_stop(p.zap);
 	zmq_ctx_term(p.zmq);

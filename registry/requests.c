@@ -8,6 +8,7 @@
 #include <zmq.h>
 
 #include "common/log.h"
+#include "common/stat.h"
 
 struct request {
 	struct registry_server *s;
@@ -50,6 +51,7 @@ static void on_entry(struct request *q, struct reg_frame *f)
 	struct entry seen;
 
 	f->refused = registry_table_announce(q->s->table, q->user, &f->e, q->now, &seen, why, sizeof(why));
+	stat_add(f->refused != NULL ? STAT_registry_refusals : STAT_registry_announcements, 1);
 	if (f->refused != NULL)
 		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind,
 			 log_escape(slice_str(f->e.name)), log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
@@ -74,6 +76,7 @@ static void on_snapshot(struct request *q)
 
 	if (keyset_role(registry_table_keys(s->table), q->user) == DIR_ROLE_NONE)
 		return;
+	stat_add(STAT_registry_snapshots, 1);
 	publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, q->number, q->now, answer, q);
 }
 

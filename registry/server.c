@@ -15,6 +15,7 @@
 #include <zmq.h>
 
 #include "common/log.h"
+#include "common/stat.h"
 
 #define BUDGET 500
 #define REBIND_MS 500
@@ -52,6 +53,7 @@ static int renew_sockets(struct registry_server *s)
 	int rc = registry_sockets_renew(&s->sockets, &s->key);
 
 	s->publisher.pub = s->sockets.pub;
+	atomic_store(&s->bound, rc == 0);
 	if (rc != 0)
 		log_error("registry", 0, "bind", "endpoint=%s reason=%s: tried again", s->sockets.endpoint,
 			  log_escape(slice_str(zmq_strerror(zmq_errno()))));
@@ -100,6 +102,7 @@ static void on_changed(void *arg, const struct entry *e)
 	struct registry_server *s = arg;
 
 	publish_entry(&s->publisher, e);
+	stat_add(STAT_registry_updates, 1);
 	log_info("registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
 		 e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)), (unsigned long long)e->version);
 }
@@ -117,6 +120,32 @@ static void on_wake(struct registry_server *s)
 }
 
 /* The next beat is due, or an entry ends: when? */
+/* Once a beat, and only after a change: a walk of all there is. */
+static void count_entries(struct registry_server *s)
+{
+	const struct entry *e = NULL;
+	unsigned gateways = 0, registrations = 0;
+
+	atomic_store(&s->nr_keys, (unsigned)keyset_nr_keys(registry_table_keys(s->table)));
+	atomic_store(&s->serial, keyset_serial(registry_table_keys(s->table)));
+	if (s->counted == s->publisher.number)
+		return;
+	s->counted = s->publisher.number;
+	while ((e = registry_table_next(s->table, e)) != NULL) {
+		gateways += e->kind == DIR_GATEWAY;
+		registrations += e->kind == DIR_REGISTRATION;
+	}
+	atomic_store(&s->nr_gateways, gateways);
+	atomic_store(&s->nr_registrations, registrations);
+}
+
+void registry_server_counts(const struct registry_server *s, struct registry_counts *out)
+{
+	*out = (struct registry_counts){ .gateways = atomic_load(&s->nr_gateways), .registrations = atomic_load(&s->nr_registrations),
+					 .keys = atomic_load(&s->nr_keys), .serial = atomic_load(&s->serial),
+					 .beat_at_ms = atomic_load(&s->beat_was_ms), .bound = atomic_load(&s->bound) };
+}
+
 static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 {
 	uint64_t next;
@@ -125,6 +154,8 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 		return now + REBIND_MS;
 	if (now >= s->beat_at_ms) {
 		publish_beat(&s->publisher, now);
+		count_entries(s);
+		atomic_store(&s->beat_was_ms, now);
 		s->beat_at_ms = now + REG_BEAT_MS;
 	}
 	next = registry_table_tick(s->table, now);
@@ -232,6 +263,7 @@ static bool open_all(struct registry_server *s, const struct registry_server_opt
 	if (registry_sockets_open(&s->sockets, o->bind, &s->key, why, why_size) != 0)
 		return false;
 	memcpy(s->endpoint, s->sockets.endpoint, sizeof(s->endpoint));
+	atomic_store(&s->bound, true);
 	start_publisher(s);
 	start_watch(s);
 	return true;

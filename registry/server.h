@@ -31,6 +31,14 @@ const char *registry_server_endpoint(const struct registry_server *s); /* as bou
 const char *registry_server_key(const struct registry_server *s);      /* Z85 public */
 /* What it would answer a gateway that asks for secrets now; from any thread. fn's bytes are borrowed until it returns. */
 MUST_CHECK int registry_server_each_secret(const struct registry_server *s, void (*fn)(void *arg, const struct reg_slot *slot), void *arg);
+/* What it was like a beat ago at most; from any thread. */
+struct registry_counts {
+	unsigned gateways, registrations, keys;
+	uint64_t serial;              /* of authorized_keys */
+	uint64_t beat_at_ms;          /* the last turn of the thread that told the members it is there, monotonic */
+	bool bound;
+};
+void registry_server_counts(const struct registry_server *s, struct registry_counts *out);
 void registry_server_reload(struct registry_server *s);   /* authorized_keys anew, from any thread */
 /* Embedded: writes state_dir/registry ("ENDPOINT=KEY\n", 0600), which services of the same user read. */
 int registry_server_publish_local(struct registry_server *s);

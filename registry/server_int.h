@@ -29,6 +29,11 @@ struct registry_server {
 	int wake_fd, lock_fd;
 	uint64_t beat_at_ms;
 	atomic_bool stopping, reload;
+	/* registry_counts, for other threads */
+	atomic_uint nr_gateways, nr_registrations, nr_keys;
+	_Atomic uint64_t serial, beat_was_ms;
+	atomic_bool bound;
+	uint64_t counted;             /* the publisher's number when they were taken */
 	pthread_t thread;
 	bool running;
 };

@@ -239,6 +239,19 @@ def streams(test, ctl, alice):
         test.check(f"streams {flag} {value}: {number}", len(ctl.rows("streams", flag, value)) == number)
 
 
+def registry(test):
+    """A registry alone shows what it is, too."""
+    ports = ready(test.start("registry", [f"{BUILD}/registry/ambrosia-registry", "--state-dir", f"{test.folder}/registry", "--bind", "tcp://127.0.0.1:0",
+                                          "--http", "127.0.0.1:0"]))
+    port = int(ports["http"])
+    m = Metrics(port)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=m.text, capture_output=True, text=True, timeout=60)
+    test.check("promtool finds nothing wrong with a registry's /metrics", checked.returncode == 0 and not checked.stdout + checked.stderr)
+    test.check("a registry without members is ready", fetch(port, "/healthz") == (200, '{"state": "ready"}\n') and m["ambrosia_registry_ready"] == 1
+               and m['ambrosia_registry_entries{kind="gateway"}'] == 0)
+    test.check("the registry ends with status 0 at SIGTERM", test.stop("registry") == 0)
+
+
 async def story(test, ctl, state, ports, passwords):
     port, metrics_port = int(ports["c2s"]), int(ports["http"])
 
@@ -285,6 +298,7 @@ def main():
                                      "--resolver", "127.0.0.1:9"], env)
     ports = ready(gateway)
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state]))
+    registry(test)
     ctl = Ctl(test, state)
     run(test, until(lambda: [s["linked"] for s in ctl.rows("services")] == [2]))
     run(test, story(test, ctl, state, ports, passwords))
