@@ -1,0 +1,1 @@
+set(fuzz_registry_LIBS registry)
