@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "registry/quota.h"
 #include "svcproto/regmsg.h"
 
 struct registry_table {
 	const struct registry_table_ops *ops;
 	void *arg;
 	struct entries entries;
+	struct quota quota;  /* entries by key */
 	struct keyset *keys;
 	uint64_t next_ms;    /* nothing ends before */
 };
@@ -37,6 +39,7 @@ void registry_table_free(struct registry_table *t)
 	if (t == NULL)
 		return;
 	entries_clear(&t->entries);
+	quota_clear(&t->quota);
 	keyset_free(t->keys);
 	free(t);
 }
@@ -102,16 +105,7 @@ static const char *malformed(const char *user, const struct entry *e)
 
 static bool is_full(const struct registry_table *t, const char *key)
 {
-	const struct entry *e;
-	size_t nr = 0;
-
-	if (t->entries.nr >= TABLE_ENTRIES_MAX)
-		return true;
-	if (t->entries.nr < TABLE_ENTRIES_PER_KEY)
-		return false;
-	TAILQ_FOREACH(e, &t->entries.all, all)
-		nr += strcmp(e->key, key) == 0;
-	return nr >= TABLE_ENTRIES_PER_KEY;
+	return t->entries.nr >= TABLE_ENTRIES_MAX || quota_used(&t->quota, key) >= TABLE_ENTRIES_PER_KEY;
 }
 
 static bool same_content(const struct entry *a, const struct entry *b)
@@ -124,7 +118,7 @@ static const char *keep(struct registry_table *t, const struct entry *e, const s
 {
 	bool changed = old == NULL ? !e->gone : !same_content(e, old);
 	uint32_t lease = e->lease_ms == 0 || e->lease_ms > REG_LEASE_MAX_MS ? REG_LEASE_MAX_MS : e->lease_ms;
-	struct entry *kept = entries_put(&t->entries, e);
+	struct entry *kept = old != NULL || quota_take(&t->quota, e->key) ? entries_put(&t->entries, e) : NULL;
 
 	if (kept == NULL)
 		return "the registry is out of memory";
@@ -164,14 +158,20 @@ size_t registry_table_renew(struct registry_table *t, const char *user, const st
 	size_t nr = 0;
 
 	*version = 0;
-	TAILQ_FOREACH(e, &t->entries.all, all) {
-		if (e->gone || e->incarnation != incarnation || memcmp(&e->owner, owner, sizeof(*owner)) != 0 || strcmp(e->key, user) != 0)
+	for (e = entries_next_of_owner(&t->entries, owner, NULL); e != NULL; e = entries_next_of_owner(&t->entries, owner, e)) {
+		if (e->gone || e->incarnation != incarnation || strcmp(e->key, user) != 0)
 			continue;
 		ends_at(t, e, now_ms + e->lease_ms);
 		nr++;
 		*version = e->version > *version ? e->version : *version;
 	}
 	return nr;
+}
+
+static void drop(struct registry_table *t, struct entry *e)
+{
+	quota_give_back(&t->quota, e->key);
+	entries_remove(&t->entries, e);
 }
 
 static void expire(struct registry_table *t, struct entry *e, uint64_t now_ms)
@@ -193,7 +193,7 @@ uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms)
 		if (e->until_ms > now_ms)
 			ends_at(t, e, e->until_ms);
 		else if (e->gone)
-			entries_remove(&t->entries, e);
+			drop(t, e);
 		else
 			expire(t, e, now_ms);
 	}

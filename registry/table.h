@@ -9,8 +9,8 @@
 #include "svcproto/entry.h"
 #include "svcproto/keyset.h"
 
-#define TABLE_ENTRIES_MAX 200000u
-#define TABLE_ENTRIES_PER_KEY 20000u
+#define TABLE_ENTRIES_MAX 300000u
+#define TABLE_ENTRIES_PER_KEY 200000u /* so that one key cannot keep all others out */
 
 struct registry_table;
 

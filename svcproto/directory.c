@@ -51,6 +51,7 @@ struct directory {
 	struct linked *linked;
 	struct ever *ever[EVER_BUCKETS];
 	size_t nr_ever;
+	uint64_t look_at_ms;         /* no entry ends before */
 };
 
 struct directory *directory_new(const struct directory_ops *ops, void *arg)
@@ -183,6 +184,12 @@ static bool is_linked(const struct directory *d, const struct svc_id *id)
 	return l != NULL;
 }
 
+/* Something ends, or is in doubt, that was not before. */
+static void look_again(struct directory *d)
+{
+	d->look_at_ms = 0;
+}
+
 int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked)
 {
 	struct linked **p = &d->linked, *l;
@@ -202,6 +209,7 @@ int directory_set_linked(struct directory *d, const struct svc_id *owner, bool l
 	l = *p;
 	*p = l->next;
 	free(l);
+	look_again(d);
 	return 0;
 }
 
@@ -227,6 +235,8 @@ uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 	uint64_t known_at = somebody_knows_at(d), next = NEVER;
 	struct entry *e, *after;
 
+	if (now_ms < d->look_at_ms)
+		return d->look_at_ms;
 	for (e = TAILQ_FIRST(&d->entries.all); e != NULL; e = after) {
 		uint64_t at = e->gone ? e->until_ms : e->sources == 0 && !is_linked(d, &e->owner) ? known_at : NEVER;
 
@@ -236,6 +246,7 @@ uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 		else if (at < next)
 			next = at;
 	}
+	d->look_at_ms = next;
 	return next;
 }
 
@@ -259,6 +270,7 @@ void directory_feed_end(struct directory *d, unsigned source, uint64_t up_ms, ui
 	TAILQ_FOREACH(e, &d->entries.all, all)
 		if ((e->seen & bit) == 0)
 			e->sources &= ~bit;
+	look_again(d);
 	(void)directory_feed_tick(d, now_ms);
 }
 
@@ -269,6 +281,7 @@ void directory_feed_lost(struct directory *d, unsigned source)
 	d->sources[source].live = false;
 	TAILQ_FOREACH(e, &d->entries.all, all)
 		e->sources &= ~(1u << source);
+	look_again(d);
 }
 
 static bool same_content(const struct entry *a, const struct entry *b)
@@ -282,6 +295,7 @@ static bool same_content(const struct entry *a, const struct entry *b)
 static void expire(struct directory *d, struct entry *old, uint32_t bit)
 {
 	old->sources &= ~bit;
+	look_again(d);
 	if (old->sources == 0 && !old->gone && !is_linked(d, &old->owner))
 		drop(d, old);
 }
@@ -298,6 +312,7 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 			expire(d, old, bit);
 		else if (old != NULL)
 			old->sources &= ~bit; /* it held an older one, and holds none now */
+		look_again(d);
 		return 0;
 	}
 	if (order < 0) {
@@ -319,8 +334,10 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 	}
 	kept->sources |= bit;
 	kept->seen |= bit;
-	if (kept->gone)
+	if (kept->gone) {
 		kept->until_ms = now_ms + REG_TOMBSTONE_MS;
+		look_again(d);
+	}
 	show(d, kept, changed);
 	return 0;
 }

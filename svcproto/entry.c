@@ -1,6 +1,6 @@
 /*
- * The store: a chained hash over kind and name, so that all registrations of a domain lie in one chain, and a list of all. No order, no
- * clock.
+ * The store: a chained hash over kind and name, so that all registrations of a domain lie in one chain, another over owners, whose leases
+ * are renewed together, and a list of all. No order, no clock.
  */
 #include "svcproto/entry.h"
 
@@ -34,6 +34,15 @@ static size_t bucket_of(const struct entries *s, enum directory_kind kind, const
 	return (size_t)(h ^ h >> 32) & (s->cap - 1);
 }
 
+static size_t owner_bucket_of(const struct entries *s, const struct svc_id *owner)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < sizeof(owner->b); i++)
+		h = (h ^ owner->b[i]) * UINT64_C(0x100000001b3);
+	return (size_t)(h ^ h >> 32) & (s->cap - 1);
+}
+
 void entries_init(struct entries *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -56,7 +65,17 @@ void entries_clear(struct entries *s)
 		entry_free(e);
 	}
 	free(s->buckets);
+	free(s->owners);
 	entries_init(s);
+}
+
+struct entry *entries_next_of_owner(const struct entries *s, const struct svc_id *owner, const struct entry *last)
+{
+	struct entry *e = last != NULL ? last->owner_chain_ : s->cap > 0 ? s->owners[owner_bucket_of(s, owner)] : NULL;
+
+	while (e != NULL && memcmp(&e->owner, owner, sizeof(*owner)) != 0)
+		e = e->owner_chain_;
+	return e;
 }
 
 struct entry *entries_next(const struct entries *s, enum directory_kind kind, const char *name, const struct entry *last)
@@ -78,25 +97,37 @@ struct entry *entries_find(const struct entries *s, const struct entry *like)
 	return NULL;
 }
 
+static void enchain(struct entries *s, struct entry *e)
+{
+	size_t b = bucket_of(s, e->kind, e->name), o = owner_bucket_of(s, &e->owner);
+
+	e->chain_ = s->buckets[b];
+	s->buckets[b] = e;
+	e->owner_chain_ = s->owners[o];
+	s->owners[o] = e;
+}
+
 static bool make_room(struct entries *s)
 {
 	size_t cap = s->cap == 0 ? 64 : s->cap * 2;
-	struct entry **buckets, *e;
+	struct entry **buckets, **owners, *e;
 
 	if (s->nr < s->cap)
 		return true;
-	buckets = calloc(cap, sizeof(*buckets));
-	if (buckets == NULL)
+	buckets = calloc(cap, sizeof(struct entry *));
+	owners = calloc(cap, sizeof(struct entry *));
+	if (buckets == NULL || owners == NULL) {
+		free(buckets);
+		free(owners);
 		return s->cap > 0; /* longer chains will do */
-	free(s->buckets);
-	s->buckets = buckets;
-	s->cap = cap;
-	TAILQ_FOREACH(e, &s->all, all) {
-		size_t b = bucket_of(s, e->kind, e->name);
-
-		e->chain_ = buckets[b];
-		buckets[b] = e;
 	}
+	free(s->buckets);
+	free(s->owners);
+	s->buckets = buckets;
+	s->owners = owners;
+	s->cap = cap;
+	TAILQ_FOREACH(e, &s->all, all)
+		enchain(s, e);
 	return true;
 }
 
@@ -121,7 +152,6 @@ static struct entry *entry_copy(const struct entry *e)
 struct entry *entries_put(struct entries *s, const struct entry *e)
 {
 	struct entry *old = entries_find(s, e), *copy = make_room(s) ? entry_copy(e) : NULL;
-	size_t b;
 
 	if (copy == NULL)
 		return NULL;
@@ -132,9 +162,7 @@ struct entry *entries_put(struct entries *s, const struct entry *e)
 		copy->shown = old->shown;
 		entries_remove(s, old);
 	}
-	b = bucket_of(s, copy->kind, copy->name);
-	copy->chain_ = s->buckets[b];
-	s->buckets[b] = copy;
+	enchain(s, copy);
 	TAILQ_INSERT_TAIL(&s->all, copy, all);
 	s->nr++;
 	return copy;
@@ -142,11 +170,14 @@ struct entry *entries_put(struct entries *s, const struct entry *e)
 
 void entries_remove(struct entries *s, struct entry *e)
 {
-	struct entry **p = &s->buckets[bucket_of(s, e->kind, e->name)];
+	struct entry **p = &s->buckets[bucket_of(s, e->kind, e->name)], **o = &s->owners[owner_bucket_of(s, &e->owner)];
 
 	while (*p != e)
 		p = &(*p)->chain_;
 	*p = e->chain_;
+	while (*o != e)
+		o = &(*o)->owner_chain_;
+	*o = e->owner_chain_;
 	TAILQ_REMOVE(&s->all, e, all);
 	s->nr--;
 	entry_free(e);

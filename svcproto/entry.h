@@ -33,7 +33,7 @@ struct entry {
 	uint64_t until_ms;               /* end of the lease, or of the tombstone */
 	uint32_t sources, seen;          /* directory: who holds it */
 	bool shown;                      /* directory: the events have told of it */
-	struct entry *chain_;
+	struct entry *chain_, *owner_chain_;
 	TAILQ_ENTRY(entry) all;
 };
 
@@ -41,7 +41,7 @@ TAILQ_HEAD(entry_list, entry);
 
 struct entries {
 	struct entry_list all;
-	struct entry **buckets;
+	struct entry **buckets, **owners;
 	size_t nr, cap;                  /* cap: a power of two, or 0 */
 };
 
@@ -55,6 +55,8 @@ void entries_clear(struct entries *s);
 struct entry *entries_find(const struct entries *s, const struct entry *like);
 /* Everything of one kind and name, in turn: start with NULL. */
 struct entry *entries_next(const struct entries *s, enum directory_kind kind, const char *name, const struct entry *last);
+/* Everything of one owner, in turn: start with NULL. */
+struct entry *entries_next_of_owner(const struct entries *s, const struct svc_id *owner, const struct entry *last);
 /* Takes a copy over what is known by the same kind, key, owner and name (whose own fields from until_ms on stay). NULL: no memory, nothing
  * changed. */
 struct entry *entries_put(struct entries *s, const struct entry *e);

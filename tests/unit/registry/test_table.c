@@ -174,6 +174,43 @@ static void test_keys_change(void)
 	registry_table_free(t);
 }
 
+/* One key cannot keep the others out; and what renews a lease looks at its owner's entries only, or this would take minutes. */
+static void test_full(void)
+{
+	struct registry_table *t = table();
+	char name[64];
+	struct entry e;
+	uint64_t version;
+	size_t renewed = 0;
+
+	registry_table_set_keys(t, sample_keys("# serial 2\n" KEY_A " service *:client\n" KEY_G " gateway\n"), 0);
+	for (unsigned i = 0; i < TABLE_ENTRIES_PER_KEY; i++) {
+		snprintf(name, sizeof(name), "d%u.example", i);
+		e = sample_registration(KEY_A, (uint8_t)(i % 200), name, 1, i + 1);
+		memcpy(e.owner.b, &(uint32_t){ i / 100 }, 4);
+		if (announce(t, KEY_A, e, 0, NULL) != NULL)
+			break;
+	}
+	CHECK_EQ(count(t), TABLE_ENTRIES_PER_KEY);
+	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "one.more.example", 1, 1), 0, NULL), "the registry is full");
+	CHECK(announce(t, KEY_A, e, 0, NULL) == NULL); /* what it has it may change */
+	CHECK(announce(t, KEY_G, sample_gateway(KEY_G, 3, "tcp://h:1", 1), 0, NULL) == NULL);
+	for (unsigned round = 0; round < 10; round++) {
+		for (unsigned i = 0; i < TABLE_ENTRIES_PER_KEY; i++) {
+			e.owner = sample_registration(KEY_A, (uint8_t)(i % 200), "x", 1, 1).owner;
+			memcpy(e.owner.b, &(uint32_t){ i / 100 }, 4);
+			if (i % 100 < 2)
+				renewed += registry_table_renew(t, KEY_A, &e.owner, 7, 1000, &version);
+		}
+	}
+	CHECK_EQ(renewed, 10 * TABLE_ENTRIES_PER_KEY / 50);
+	(void)registry_table_tick(t, 1000 + REG_LEASE_MS);
+	CHECK_EQ(count(t), 0);
+	(void)registry_table_tick(t, 1000 + REG_LEASE_MS + REG_TOMBSTONE_MS);
+	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "one.more.example", 1, 1), 100000, NULL) == NULL);
+	registry_table_free(t);
+}
+
 int main(void)
 {
 	RUN(test_permissions);
@@ -181,5 +218,6 @@ int main(void)
 	RUN(test_versions);
 	RUN(test_tombstones);
 	RUN(test_keys_change);
+	RUN(test_full);
 	return check_done("registry.table");
 }
