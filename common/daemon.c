@@ -167,6 +167,14 @@ int daemon_become(const char *user)
 	return become(pw->pw_name, pw->pw_uid, pw->pw_gid);
 }
 
+void daemon_leave_root(const char *dir, const char *user)
+{
+	if (daemon_hand_over(dir, user) != 0)
+		daemon_die("cannot give %s to the user: %s", dir, strerror(errno));
+	if (daemon_become(user) != 0)
+		daemon_die("the user %s does not exist; name another with --user", user);
+}
+
 int daemon_become_owner(const char *dir)
 {
 	struct passwd *pw;

@@ -363,15 +363,6 @@ static void on_reload(void *arg)
 	(void)again(g, why, sizeof why);
 }
 
-/* What root made in the state folder belongs to the user from here on. */
-static void become_user(struct gateway *g)
-{
-	if (daemon_hand_over(g->o.state_dir, g->o.user) != 0)
-		daemon_die("cannot give %s to the user: %s", g->o.state_dir, strerror(errno));
-	if (daemon_become(g->o.user) != 0)
-		daemon_die("the user %s does not exist; name another with --user", g->o.user);
-}
-
 static void start_sasl(struct gateway *g)
 {
 	struct auth_pool_options o = {.prep_local = jid_prep_local, .prep_domain = jid_prep_domain};
@@ -461,7 +452,7 @@ int main(int argc, char **argv)
 	start_watch(&g);
 	if (load_tls(&g, why, sizeof why) != 0)
 		die(why);
-	become_user(&g);
+	daemon_leave_root(g.o.state_dir, g.o.user);
 	join_cluster(&g);
 	cluster_secrets(&g.cluster, &secrets, loop_now_ms(g.loop));
 	for (unsigned i = 0; i < n; i++)

@@ -10,7 +10,7 @@
 #include "registry/server.h"
 
 struct options {
-	char *state_dir, *bind, *authorized_keys, *master;
+	char *state_dir, *bind, *authorized_keys, *master, *user;
 	struct option_addr http;
 	enum log_level log_level;
 };
@@ -25,6 +25,7 @@ static const struct option_def defs[] = {
 	 "which key may do what; read again when it changes", 0, 0},
 	{"--master", "FILE", OPTION_STRING, AT(master), NULL, "master in the state folder, made where it is missing",
 	 "the secret that the gateways' shared keys are derived from; the same at every registry", 0, 0},
+	{"--user", "NAME", OPTION_STRING, AT(user), NULL, "ambrosia, if it exists", "to become when started as root", 0, 0},
 	{"--http", "ADDR:PORT", OPTION_LISTEN, AT(http), "127.0.0.1:5289", NULL, "/metrics for Prometheus and /healthz", 0, 0},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
 		p.o.state_dir = daemon_state_dir();
 	if (daemon_make_dir(p.o.state_dir) != 0)
 		daemon_die("cannot make %s; choose another folder with --state-dir", p.o.state_dir);
+	daemon_leave_root(p.o.state_dir, p.o.user);
 	start(&p);
 	start_observe(&p);
 	daemon_ready("registry=%s key=%s http=%u", registry_server_endpoint(p.server), registry_server_key(p.server), p.port_http);

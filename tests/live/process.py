@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from stack import BUILD, Test, accounts, arrives, authority, certificate, login, ready, run  # noqa: E402
 
 GATEWAY = f"{BUILD}/gateway/ambrosia-gateway"
+REGISTRY = f"{BUILD}/registry/ambrosia-registry"
 IM, ECHO = f"{BUILD}/services/im/ambrosia-im", f"{BUILD}/services/echo/ambrosia-echo"
 DOMAIN = "localhost"
 
@@ -92,11 +93,32 @@ def secrets(test, certs):
     test.check("variables are in force", {"--stanza-max 70000", "--certs /a", "--certs /b"} <= set(shown))
 
 
+def runs_as(process):
+    return {line.split()[1] for line in open(f"/proc/{process.pid}/status") if line.startswith("Uid:")}
+
+
+def registry(test):
+    """Started as root, it becomes whom it is told, before it makes any file, and reads its keys again as that user."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    state = f"{test.folder}/registry"
+    command = [REGISTRY, "--state-dir", state, "--bind", "tcp://127.0.0.1:0", "--user"]
+    status, lines = once(*command, "no-such-user")
+    test.check("registry: a user that does not exist: status 1 and one line", status == 1 and len(lines) == 1 and "no-such-user" in lines[0])
+    process = test.start("registry", [*command, "nobody"])
+    ready(process)
+    test.check("registry: it runs as the user that --user names", runs_as(process) == {str(nobody)})
+    files = {name: os.stat(f"{state}/{name}") for name in os.listdir(state)}
+    test.check("registry: its key, its master and its authorised keys are that user's", {"registry.key", "master", "authorized_keys"} <= set(files)
+               and all(s.st_uid == nobody for s in files.values()))
+    test.check("registry: it ends with status 0 at SIGTERM", test.stop("registry") == 0)
+
+
 def main():
     test = Test("live.process")
     os.chmod(test.folder, 0o755)
     usage(test)
     secrets(test, f"{test.folder}/none")
+    registry(test)
     env, passwords = accounts(test, DOMAIN, ("alice",))
     authority(test.folder, "ca")
     certs, trust = f"{test.folder}/certs", f"{test.folder}/ca.pem"
@@ -106,8 +128,7 @@ def main():
     state = f"{test.folder}/state"
     gateway = test.start("gateway", command(state, certs, "127.0.0.1:0", "--user", "nobody"), env)
     ports = ready(gateway)
-    uids = {line.split()[1] for line in open(f"/proc/{gateway.pid}/status") if line.startswith("Uid:")}
-    test.check("it runs as the user that --user names", uids == {str(pwd.getpwnam("nobody").pw_uid)})
+    test.check("it runs as the user that --user names", runs_as(gateway) == {str(pwd.getpwnam("nobody").pw_uid)})
     modes = {name: os.stat(f"{state}/{name}") for name in os.listdir(state) if name.endswith(".key") or name == "master"}
     test.check("keys and the master are 0600 and that user's",
                modes and all(s.st_mode & 0o777 == 0o600 and s.st_uid == pwd.getpwnam("nobody").pw_uid for s in modes.values()))
