@@ -1,0 +1,15 @@
+# Run by CPack on the staged tree of each component: copyright and changelog, man pages compressed as Debian wants them.
+set(package_programs ambrosia)
+set(package_library libambrosia-svcproto0)
+set(package_development libambrosia-svcproto-dev)
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH deploy)
+string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
+
+foreach(component ${CPACK_COMPONENTS_ALL})
+  set(root ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/${component}${CPACK_PACKAGING_INSTALL_PREFIX})
+  set(doc ${root}/share/doc/${package_${component}})
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/changelog.in ${doc}/changelog.Debian @ONLY)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/copyright ${doc}/copyright COPYONLY)
+  file(GLOB_RECURSE pages ${root}/share/man/*.[1-8])
+  execute_process(COMMAND gzip -9n ${pages} ${doc}/changelog.Debian COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
