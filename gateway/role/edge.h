@@ -33,6 +33,7 @@ struct edge {
 	struct stream *stream;
 	const struct edge_ops *ops;
 	const char *role;                 /* for logs */
+	const char *proof;                /* servers: by what the other one is known, "dane", "pkix" or "dialback"; static, or NULL */
 	struct address_count *address;
 	struct buf rest;                  /* received, not consumed yet */
 	struct loop_task resume;

@@ -90,6 +90,7 @@ static bool pkix_acceptable(struct s2s_attempt *a, SSL *ssl)
 	bool named = cert != NULL && a->arg != NULL && extern_cert_is_domain(cert, a->p.to);
 
 	X509_free(cert);
+	a->e.proof = trusted && named ? "pkix" : "dialback";   /* which knows no more than the DNS does */
 	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
 	return named || !trusted;
 }
@@ -100,6 +101,8 @@ static bool op_peer_acceptable(void *arg)
 	SSL *ssl = conn_ssl(a->e.conn);
 	enum tls_dane dane = ask_dane(a, ssl);
 
+	if (dane == TLS_DANE_MATCH)
+		a->e.proof = "dane";
 	return dane == TLS_DANE_NONE ? pkix_acceptable(a, ssl) : dane == TLS_DANE_MATCH;
 }
 

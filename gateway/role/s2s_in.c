@@ -83,8 +83,10 @@ static bool certificate_is(struct s2s_in *in, const char *domain)
 }
 
 /* Who can speak to us may well be reached again. */
-static void authenticated(struct s2s_in *in, const char *domain)
+static void authenticated(struct s2s_in *in, const char *domain, const char *proof)
 {
+	if (in->e.proof == NULL)
+		in->e.proof = proof;
 	edge_authenticated(&in->e);
 	in->e.env->heard_from(in->e.env->heard_from_arg, domain);
 }
@@ -121,9 +123,10 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 		log_info("s2s-in", in->e.id, "auth-failed", "domain=%s condition=%s", log_escape(slice_str(peer)), failure);
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
-		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)),
-			 in->dane.verdict == TLS_DANE_MATCH ? "dane" : "pkix");
-		authenticated(in, peer);
+		const char *proof = in->dane.verdict == TLS_DANE_MATCH ? "dane" : "pkix";
+
+		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)), proof);
+		authenticated(in, peer, proof);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
 	}
 	edge_kick(&in->e);
@@ -163,7 +166,7 @@ static void end_check(struct in_check *c, bool valid, const char *error)
 	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d%s%s", log_escape(slice_str(c->from)),
 		 log_escape(slice_str(c->to)), valid, error ? " error=" : "", error ? error : "");
 	if (valid)
-		authenticated(in, c->from);
+		authenticated(in, c->from, "dialback");
 	stream_db_result(in->e.stream, c->from, c->to, valid, error);
 	s2s_out_release(c->out);
 	edge_kick(&in->e);
@@ -189,17 +192,6 @@ static void on_check_ended(void *arg, enum s2s_out_result r, const char *why)
 		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : c->asked ? "remote-server-timeout" : "remote-connection-failed");
 }
 
-static void on_check_acked(void *arg, uint64_t pos)
-{
-	(void)arg;
-	(void)pos;
-}
-
-static void on_check_drained(void *arg)
-{
-	(void)arg;
-}
-
 /* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. */
 static void on_check_verified(void *arg, enum stream_verdict v)
 {
@@ -209,8 +201,6 @@ static void on_check_verified(void *arg, enum stream_verdict v)
 static const struct s2s_out_ops check_ops = {
 	.established = on_check_established,
 	.ended = on_check_ended,
-	.acked = on_check_acked,
-	.drained = on_check_drained,
 	.verified = on_check_verified,
 };
 

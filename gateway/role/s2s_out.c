@@ -170,14 +170,16 @@ static void on_acked(void *arg, uint64_t pos)
 {
 	struct s2s_out *o = arg;
 
-	o->ops->acked(o->arg, pos);
+	if (o->ops->acked != NULL)
+		o->ops->acked(o->arg, pos);
 }
 
 static void on_drained(void *arg)
 {
 	struct s2s_out *o = arg;
 
-	o->ops->drained(o->arg);
+	if (o->ops->drained != NULL)
+		o->ops->drained(o->arg);
 }
 
 /* The answer is the peer's word: only one to the question that was asked counts. */

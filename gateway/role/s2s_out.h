@@ -15,6 +15,7 @@ enum s2s_out_result {
 	S2S_OUT_INVALID,         /* internal-server-error: the remote says that our dialback key is not ours (XEP-0220 section 2.1.1) */
 };
 
+/* Who only verifies leaves acked and drained out, who only sends verified. */
 struct s2s_out_ops {
 	/* The pair may send now (or, verifying, the stream stands). */
 	void (*established)(void *arg);

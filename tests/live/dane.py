@@ -2,11 +2,13 @@
 """DANE both ways against a small server of the test's own, in signed zones: certificates that no authority signed and TLSA vouches for, mismatches, bogus answers, and
 zones that nobody signed."""
 import asyncio
+import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import Test, accounts, arrives, login, run  # noqa: E402
+from stack import BUILD, Test, accounts, arrives, login, run  # noqa: E402
 import fake  # noqa: E402
 import namespace  # noqa: E402
 import peers  # noqa: E402
@@ -85,6 +87,13 @@ async def inbound(test, juliet, clients):
         caller.close()
 
 
+def streams(test, role):
+    """ambrosiactl's view of the streams in that role that are established."""
+    command = [f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", f"{test.folder}/state", "streams", "--role", role, "--json"]
+    rows = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return [row for row in rows if row["state"] == "established"]
+
+
 async def story(test, env, passwords, pki):
     servers, clients, zones = {}, {}, {"capulet.example": []}
     for zone, (ca, of, _) in ZONES.items():
@@ -96,6 +105,8 @@ async def story(test, env, passwords, pki):
     juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     await inbound(test, juliet, clients)
     await outbound(test, juliet, servers)
+    proofs = {row["remote"]: row["proof"] for row in streams(test, "s2s-out")}
+    test.check("ambrosiactl streams says so too", (proofs.get("key.example"), proofs.get("none.example")) == ("dane", "pkix"))
     juliet.disconnect()
     log = f"{test.folder}/gateway.log"
     test.check("the log says by what they were taken", peers.logged(log, "auth domain=key.example mechanism=EXTERNAL by=dane")
