@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from stack import BUILD, HERE, Test, accounts, authority, certificate, login, ready, run  # noqa: E402
-from peers import into_namespace, wait_for_port  # noqa: E402
+from namespace import enter, listens  # noqa: E402
 
 DOMAIN = "example.org"
 GATEWAY, BALANCER, CLIENT, STRANGER = "127.0.0.1", "127.0.0.2", "127.0.0.9", "127.0.0.5"
@@ -62,7 +62,7 @@ async def story(test, password):
 
 
 def main():
-    into_namespace()
+    enter()
     test = Test("live.proxy")
     env, passwords = accounts(test, DOMAIN, ("alice",))
     authority(test.folder, "ca")
@@ -73,7 +73,7 @@ def main():
                                  "--proxy-from", BALANCER], env))
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state]))
     test.start("haproxy", ["haproxy", "-db", "-f", haproxy_config(test)])
-    wait_for_port(BALANCER, 5222)
+    listens(BALANCER, 5222)
     run(test, story(test, passwords["alice"]))
     test.check("direct TLS through HAProxy", direct(test, BALANCER, CLIENT))
     test.check("the gateway saw the client's own address", accepted_from(test, CLIENT))
