@@ -117,8 +117,10 @@ static void on_refused(void *arg, const char *what)
 
 static void on_synced(void *arg)
 {
-	(void)arg;
+	const struct member *m = arg;
+
 	log_info("registry", 0, "synced", "view=complete");
+	m->ops->synced(m->arg);
 }
 
 static void on_log(void *arg, enum svcproto_log level, const char *line)

@@ -14,6 +14,7 @@ struct member;
 
 struct member_ops {
 	void (*keys)(void *arg);         /* authorized_keys changed */
+	void (*synced)(void *arg);       /* a registry has told all that it knows */
 	void (*secrets)(void *arg, const struct secrets *s); /* they came, or another time slot began */
 	void (*gone)(void *arg, const struct svc_id *instance); /* a service instance: the cluster knows that it has ended */
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */

@@ -187,8 +187,16 @@ static void on_heard(void *arg, uint64_t at_ms)
 	atomic_store_explicit(&w->heard_at_ms, at_ms, memory_order_relaxed);
 }
 
+static void on_synced(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->env.links != NULL)
+		links_heard(w->env.links);
+}
+
 static const struct member_ops member_ops = {
-	.keys = on_keys, .secrets = on_secrets, .gone = on_gone, .load = load_of, .heard = on_heard};
+	.keys = on_keys, .synced = on_synced, .secrets = on_secrets, .gone = on_gone, .load = load_of, .heard = on_heard};
 
 static struct member *make_member(struct worker *w)
 {

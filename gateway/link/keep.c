@@ -42,6 +42,27 @@ static struct link *holder(struct links *ls, const struct svc_id *instance, cons
 	return NULL;
 }
 
+static int is_of(void *arg, const struct directory_registration *r)
+{
+	return memcmp(arg, &r->instance, sizeof r->instance) == 0;
+}
+
+bool links_knows(struct links *ls, const struct svc_id *instance)
+{
+	struct svc_id id = *instance;
+
+	for (size_t i = 0; i < ls->nr; i++) {
+		if (ls->v[i]->up && memcmp(&ls->v[i]->peer.instance, instance, sizeof *instance) == 0)
+			return true;
+	}
+	return !ls->heard || directory_every_registration(ls->directory, is_of, &id) != 0;
+}
+
+void links_heard(struct links *ls)
+{
+	ls->heard = true;
+}
+
 int links_resume(struct links *ls, const struct svc_id *instance, const struct svc_resume *r, struct link_end *e)
 {
 	const char *at = strchr(r->bare_jid, '@');

@@ -66,6 +66,9 @@ void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is
 /* A client that resumes a stream of this instance, which must be authorised for the domain of its JID. 0: resumed() or refused() follows,
  * closed() if the link breaks meanwhile; -ERR_AGAIN: no link to it now; -ERR_LIMIT. Touch afterwards, as after svc_stream_*. */
 MUST_CHECK int links_resume(struct links *ls, const struct svc_id *instance, const struct svc_resume *r, struct link_end *e);
+/* Does any registry, or a link, know this instance? If none does, its process has ended. True as well as long as no registry was heard. */
+void links_heard(struct links *ls);  /* a registry was */
+bool links_knows(struct links *ls, const struct svc_id *instance);
 /* Lets go of a stream that its client may resume (svc_stream_detach); closes one that it may not. No callback follows. */
 void links_detach(struct link_end *e);
 /* The process of this instance is known dead: what waits for its link ends. */

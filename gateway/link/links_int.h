@@ -21,6 +21,7 @@ struct links {
 	struct locates *locates;
 	struct link **v;
 	size_t nr, cap;
+	bool heard;                          /* the directory is what a registry says */
 	struct loop_task flush;
 	struct loop_timer tick, probe;
 	uint64_t round_robin, warned_ms;
