@@ -100,6 +100,7 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 		.negotiation_ms = (unsigned)o->auth_timeout * 1000,
 		.tls_ms = 15000,
 		.close_ms = 3000,
+		.ack_ms = 60000,
 		.keepalive_ms = 120000,
 		.auth_attempts_max = 3,
 	};

@@ -2,12 +2,9 @@
 
 #include <stdlib.h>
 
-#include "auth/extern.h"
 #include "common/log.h"
 #include "common/stat.h"
-#include "role/acks.h"
-#include "role/counts.h"
-#include "role/edge.h"
+#include "role/c2s_int.h"
 #include "route/policy.h"
 #include "svcproto/otherhost.h"
 #include "xml/ns.h"
@@ -17,193 +14,6 @@
  * policy what its stanzas must look like. After bind nothing is invented or swallowed: every stanza goes on, as itself or as a REJECT that
  * keeps its place.
  */
-
-struct c2s {
-	struct edge e;              /* first: it is the stream machine's arg too */
-	struct auth *auth;
-	char *mechanism;            /* in use, then the one that succeeded */
-	struct link_end end;
-	struct acks acks;
-	bool counted;               /* among env->nr_sessions */
-	struct locate_ask ask;      /* where the user is whom SASL does not know */
-	char *elsewhere;            /* the answer: a host, or NULL */
-};
-
-static struct c2s *c2s_of(void *arg)
-{
-	OBJ_CHECK((struct edge *)arg, EDGE_MAGIC);
-	return arg;
-}
-
-static struct c2s *c2s_of_end(struct link_end *end)
-{
-	return c2s_of(container_of(end, struct c2s, end));
-}
-
-/* --- authentication ----------------------------------------------------- */
-
-static void fill_bindings(struct c2s *c, struct auth_params *p)
-{
-	static const char *const types[] = {"tls-exporter", "tls-server-end-point", "tls-unique"};
-	SSL *ssl = conn_ssl(c->e.conn);
-
-	for (size_t i = 0; i < ARRAY_LEN(types) && p->nr_cb < AUTH_CB_MAX; i++) {
-		struct auth_cb *cb = &p->cb[p->nr_cb];
-
-		cb->n = tls_channel_binding(ssl, types[i], cb->data, sizeof cb->data);
-		cb->type = types[i];
-		p->nr_cb += cb->n > 0;
-	}
-}
-
-/* The caller frees the JIDs. */
-static void fill_params(struct c2s *c, struct auth_params *p, char ***jids)
-{
-	SSL *ssl = conn_ssl(c->e.conn);
-	const char *why;
-
-	*p = (struct auth_params){
-		.domain = stream_local_domain(c->e.stream),
-		.address = conn_peer_text(c->e.conn),
-		.tls = ssl != NULL,
-	};
-	*jids = NULL;
-	if (ssl == NULL)
-		return;
-	fill_bindings(c, p);
-	if (tls_peer_trusted(ssl, &why)) {
-		X509 *cert = SSL_get1_peer_certificate(ssl);
-
-		*jids = cert ? extern_cert_jids(cert) : NULL;
-		X509_free(cert);
-	}
-	p->external = (const char *const *)*jids;
-}
-
-static void offer(void *arg, const char *mech)
-{
-	stream_offer_mechanism(arg, mech);
-}
-
-static void op_mechanisms(void *arg, struct stream *s)
-{
-	struct c2s *c = c2s_of(arg);
-	struct auth_params p;
-	char **jids;
-
-	fill_params(c, &p, &jids);
-	auth_each_mechanism(c->e.env->auth, &p, offer, s);
-	for (size_t i = 0; i < p.nr_cb; i++)
-		stream_offer_binding(s, p.cb[i].type);
-	extern_jids_free(jids);
-}
-
-static void end_auth(struct c2s *c)
-{
-	auth_free(c->auth);
-	c->auth = NULL;
-}
-
-static void on_challenge(void *arg, struct slice data)
-{
-	struct c2s *c = c2s_of(arg);
-
-	stream_auth_challenge(c->e.stream, data);
-	edge_kick(&c->e);
-}
-
-static void on_success(void *arg, const char *user, struct slice data)
-{
-	struct c2s *c = c2s_of(arg);
-
-	stat_add(count_login(c->mechanism, true), 1);
-	log_info("c2s", c->e.id, "auth", "user=%s domain=%s mechanism=%s", log_escape(slice_str(user)),
-		 log_escape(slice_str(stream_local_domain(c->e.stream))), log_escape(slice_str(c->mechanism)));
-	edge_authenticated(&c->e);
-	stream_auth_success(c->e.stream, user, data);
-	end_auth(c);
-	edge_kick(&c->e);
-}
-
-static void on_located(struct locate_ask *a, const char *see_other_host)
-{
-	struct c2s *c = c2s_of(container_of(a, struct c2s, ask));
-
-	free(c->elsewhere);
-	c->elsewhere = mem_strdup(see_other_host);
-}
-
-/* Asked while the failure waits for its time, so that the answer shows by nothing but itself. */
-static void on_unknown(void *arg, const char *user)
-{
-	struct c2s *c = c2s_of(arg);
-	const char *domain = stream_local_domain(c->e.stream);
-	struct jid jid;
-
-	if (jid_make(&jid, slice_str(user), slice_str(domain), SLICE_NONE) != 0)
-		return;
-	c->ask.answered = on_located;
-	if (links_locate(c->e.env->links, domain, jid.bare.p, &c->ask))
-		log_debug("c2s", c->e.id, "locate", "jid=%s", log_escape(jid.bare));
-	jid_clear(&jid);
-}
-
-static void redirect(struct c2s *c, const char *host)
-{
-	log_info("c2s", c->e.id, "redirect", "address=%s host=%s", conn_peer_text(c->e.conn), log_escape(slice_str(host)));
-	stat_add(STAT_redirects, 1);
-	stream_close_see_other_host(c->e.stream, host);
-}
-
-static void on_failure(void *arg, enum auth_failure f, const char *text)
-{
-	struct c2s *c = c2s_of(arg);
-
-	stat_add(count_login(c->mechanism, false), 1);
-	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn),
-		 log_escape(slice_str(c->mechanism)), auth_failure_name(f));
-	end_auth(c);
-	links_locate_drop(c->e.env->links, &c->ask);
-	if (c->elsewhere != NULL)
-		redirect(c, c->elsewhere);
-	else
-		stream_auth_failure(c->e.stream, auth_failure_name(f), text);
-	edge_kick(&c->e);
-}
-
-static const struct auth_ops auth_ops = {.challenge = on_challenge, .success = on_success, .failure = on_failure, .unknown = on_unknown};
-
-static void op_auth_start(void *arg, struct slice mech, struct slice initial)
-{
-	struct c2s *c = c2s_of(arg);
-	enum auth_failure why = AUTH_TEMPORARY_FAILURE;
-	struct auth_params p;
-	char **jids;
-
-	fill_params(c, &p, &jids);
-	free(c->mechanism);
-	c->mechanism = mem_slicedup(mech);
-	c->auth = auth_start(c->e.env->auth, c->e.env->loop, &p, mech, initial, &auth_ops, c, &why);
-	extern_jids_free(jids);
-	if (c->auth == NULL)
-		on_failure(c, why, NULL);
-}
-
-static void op_auth_step(void *arg, struct slice response)
-{
-	struct c2s *c = c2s_of(arg);
-
-	if (c->auth != NULL)
-		auth_step(c->auth, response);
-}
-
-static void op_auth_abort(void *arg)
-{
-	struct c2s *c = c2s_of(arg);
-
-	if (c->auth != NULL)
-		auth_abort(c->auth);
-}
 
 /* --- the session at the service ------------------------------------------ */
 
@@ -264,8 +74,12 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 {
 	struct c2s *c = c2s_of_end(end);
 
+	if (c->resuming) {
+		c2s_resume_refused(c, r);
+		return;
+	}
 	if (r->see_other_host != NULL && other_host_ok(r->see_other_host))
-		redirect(c, r->see_other_host);
+		c2s_redirect(c, r->see_other_host);
 	else if (r->stream_error)
 		stream_close_with(c->e.stream, r->condition, r->text);
 	else
@@ -320,6 +134,11 @@ static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
 	struct c2s *c = c2s_of_end(end);
 	struct buf out;
 
+	/* Behind our closing tag nothing is said: it stays with the service. */
+	if (stream_state(c->e.stream) != STREAM_ESTABLISHED) {
+		svc_stream_pause(end->stream, true);
+		return;
+	}
 	buf_init(&out, xml.n + 4096);
 	if (policy_to_client(xml, &c->e.env->limits.from_service, &out) != 0) {
 		log_warn("c2s", c->e.id, "stanza", "why=\"the service sent no well-formed stanza\" bytes=%zu", xml.n);
@@ -329,10 +148,14 @@ static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
 	}
 	stat_add(STAT_stanzas_out, 1);
 	conn_send(c->e.conn, buf_slice(&out));
-	stream_sent(c->e.stream, loop_now_ms(c->e.env->loop));
+	if (!c->managed) {
+		acks_push(&c->acks, conn_position(c->e.conn), seq);
+		conn_watch_acks(c->e.conn);
+	}
+	stream_sent(c->e.stream, buf_len(&out), loop_now_ms(c->e.env->loop));
+	if (c->managed)
+		edge_kick(&c->e); /* an <r/> may be due later */
 	buf_clear(&out);
-	acks_push(&c->acks, conn_position(c->e.conn), seq);
-	conn_watch_acks(c->e.conn);
 	if (conn_full(c->e.conn))
 		svc_stream_pause(end->stream, true);
 }
@@ -362,13 +185,17 @@ static void end_acked(struct link_end *end, uint32_t seq)
 	struct c2s *c = c2s_of_end(end);
 
 	(void)seq;
+	stream_sm_grown(c->e.stream);
 	hold_if_full(c);
 	edge_kick(&c->e);
 }
 
 static void end_writable(struct link_end *end)
 {
-	end_acked(end, 0);
+	struct c2s *c = c2s_of_end(end);
+
+	hold_if_full(c);
+	edge_kick(&c->e);
 }
 
 static void end_closed(struct link_end *end, const char *condition, const char *text, bool link_lost)
@@ -389,6 +216,8 @@ static const struct link_end_ops end_ops = {
 	.acked = end_acked,
 	.writable = end_writable,
 	.closed = end_closed,
+	.enabled = c2s_end_enabled,
+	.resumed = c2s_end_resumed,
 };
 
 /* --- the connection ------------------------------------------------------ */
@@ -411,11 +240,15 @@ static const struct stream_ops stream_ops = {
 	.send = edge_op_send,
 	.start_tls = edge_op_start_tls,
 	.host_known = op_host_known,
-	.mechanisms = op_mechanisms,
-	.auth_start = op_auth_start,
-	.auth_step = op_auth_step,
-	.auth_abort = op_auth_abort,
+	.mechanisms = c2s_op_mechanisms,
+	.auth_start = c2s_op_auth_start,
+	.auth_step = c2s_op_auth_step,
+	.auth_abort = c2s_op_auth_abort,
 	.bind = op_bind,
+	.sm_enable = c2s_op_sm_enable,
+	.sm_resume = c2s_op_sm_resume,
+	.sm_handled = c2s_op_sm_handled,
+	.sm_counts = c2s_op_sm_counts,
 	.stanza = op_stanza,
 	.established = op_established,
 	.closed = edge_op_closed,
@@ -437,17 +270,11 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 {
 	struct c2s *c = c2s_of(e);
 
-	(void)r;
 	(void)detail;
-	if (c->auth != NULL)
-		end_auth(c);
+	c2s_auth_end(c);
 	e->env->nr_sessions -= c->counted;
 	c->counted = false;
-	links_locate_drop(e->env->links, &c->ask);
-	free(c->elsewhere);
-	c->elsewhere = NULL;
-	links_release(&c->end, NULL, NULL);
-	links_touch(e->env->links);
+	c2s_leave(c, r);
 	acks_clear(&c->acks);
 }
 

@@ -177,7 +177,7 @@ static enum close_reason reason_of(enum conn_end why)
 {
 	switch (why) {
 	case CONN_END_EOF:
-		return CLOSE_PEER;
+		return CLOSE_EOF;
 	case CONN_END_TLS_FAILED:
 		return CLOSE_TLS_FAILED;
 	case CONN_END_CONNECT_FAILED:
@@ -421,5 +421,5 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 		 detail ? log_escape(slice_str(detail)) : "", (unsigned long long)((loop_now_ms(e->env->loop) - e->since_ms) / 1000));
 	e->ops->ended(e, r, detail);
 	if (e->conn != NULL)
-		conn_close(e->conn, r == CLOSE_PEER || r == CLOSE_LOST ? 0 : LINGER_MS);
+		conn_close(e->conn, r == CLOSE_PEER || r == CLOSE_EOF || r == CLOSE_LOST ? 0 : LINGER_MS);
 }

@@ -259,7 +259,7 @@ unsigned s2s_attempt_number(const struct s2s_attempt *a)
 void s2s_attempt_send(struct s2s_attempt *a, struct slice xml)
 {
 	conn_send(a->e.conn, xml);
-	stream_sent(a->e.stream, loop_now_ms(a->e.env->loop));
+	stream_sent(a->e.stream, xml.n, loop_now_ms(a->e.env->loop));
 	conn_watch_acks(a->e.conn);
 }
 

@@ -8,7 +8,7 @@
  * keeps its place in the count.
  */
 
-#define BINDS_MAX 10   /* 7.7.2.2 wants 5 to 10 attempts */
+#define REFUSALS_MAX 10   /* 7.7.2.2 wants 5 to 10 attempts */
 
 static void offer(struct stream *s, struct xml_writer *w)
 {
@@ -22,6 +22,13 @@ static void offer(struct stream *s, struct xml_writer *w)
 }
 
 const struct feature feature_bind = {.offer = offer};
+
+enum gate_result stream_count_refusal(struct stream *s)
+{
+	if (++s->nr_refusals >= REFUSALS_MAX)
+		return stream_refuse(s, CLOSE_POLICY);
+	return GATE_NEXT;
+}
 
 static enum gate_result refuse(struct stream *s, const char *type, const char *condition, const char *text)
 {
@@ -49,9 +56,7 @@ static enum gate_result refuse(struct stream *s, const char *type, const char *c
 	xml_end(&w, "iq");
 	stream_send_buf(s, &out, &w);
 	stream_set(&s->bind_id, NULL);
-	if (++s->nr_binds >= BINDS_MAX)
-		return stream_refuse(s, CLOSE_POLICY);
-	return GATE_NEXT;
+	return stream_count_refusal(s);
 }
 
 static enum gate_result ask(struct stream *s, struct slice resource)
@@ -98,26 +103,33 @@ enum gate_result bind_iq(struct stream *s, const struct xml_element *e)
 	return r;
 }
 
-void stream_bound(struct stream *s, const char *full_jid)
+/* Promise 6: a session of another account would be stamped with its name from now on. */
+bool bind_take_jid(struct stream *s, const char *full_jid)
 {
-	struct xml_writer w;
 	struct jid jid;
-	struct buf out;
-	bool ours;
+	bool ours = jid_parse(&jid, slice_str(full_jid)) == 0;
 
-	if (s->state != STREAM_WAIT_BIND || !s->asked)
-		return;
-	s->asked = false;
-	/* Promise 6: a session of another account would be stamped with its name from now on. */
-	ours = jid_parse(&jid, slice_str(full_jid)) == 0;
 	if (!ours || !slice_eq(jid.bare, s->jid.bare) || slice_empty(jid.resource)) {
 		if (ours)
 			jid_clear(&jid);
 		stream_close(s, CLOSE_INTERNAL);
-		return;
+		return false;
 	}
 	jid_clear(&s->jid);
 	s->jid = jid;
+	return true;
+}
+
+void stream_bound(struct stream *s, const char *full_jid)
+{
+	struct xml_writer w;
+	struct buf out;
+
+	if (s->state != STREAM_WAIT_BIND || !s->asked)
+		return;
+	s->asked = false;
+	if (!bind_take_jid(s, full_jid))
+		return;
 	buf_init(&out, STREAM_OUT_MAX);
 	xml_writer_init(&w, &out);
 	xml_start(&w, "iq");

@@ -31,7 +31,7 @@ void framing_send_header(struct stream *s, const char *from, const char *to)
 	stream_send_buf(s, &out, &w);
 }
 
-void framing_send_error(struct stream *s, const char *condition, const char *text, const char *content)
+void framing_send_error(struct stream *s, const struct framing_error *e)
 {
 	struct xml_writer w;
 	struct buf out;
@@ -39,17 +39,18 @@ void framing_send_error(struct stream *s, const char *condition, const char *tex
 	buf_init(&out, STREAM_OUT_MAX);
 	xml_writer_init(&w, &out);
 	xml_start(&w, "stream:error");
-	xml_start(&w, condition);
+	xml_start(&w, e->condition);
 	xml_attr_str(&w, "xmlns", NS_STREAM_ERRORS);
-	xml_text(&w, slice_str(content));
-	xml_end(&w, condition);
-	if (text != NULL && text[0] != '\0') {
+	xml_text(&w, slice_str(e->content));
+	xml_end(&w, e->condition);
+	if (e->text != NULL && e->text[0] != '\0') {
 		xml_start(&w, "text");
 		xml_attr_str(&w, "xmlns", NS_STREAM_ERRORS);
 		xml_attr_str(&w, "xml:lang", "en");
-		xml_text(&w, slice_str(text));
+		xml_text(&w, slice_str(e->text));
 		xml_end(&w, "text");
 	}
+	xml_raw(&w, e->own);
 	xml_end(&w, "stream:error");
 	stream_send_buf(s, &out, &w);
 }

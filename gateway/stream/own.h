@@ -15,6 +15,20 @@
 #define STREAM_OUT_MAX 65536
 
 struct sasl_offer;
+struct framing_error;
+
+enum sm_state { SM_OFF, SM_ASKED, SM_ON };
+
+/* Stream management (feat_sm.c). */
+struct sm {
+	enum sm_state state;
+	bool answer_due;        /* <r/> came before <enabled/> was due */
+	bool requested;         /* <r/> is not answered */
+	uint32_t h;             /* last said */
+	uint32_t bytes;         /* to the peer since it last said what it has */
+	uint64_t ask_at_ms;     /* when <r/> is due: UINT64_MAX: not */
+	uint64_t answer_at_ms;  /* when the peer must have answered: UINT64_MAX: not */
+};
 
 struct stream {
 	/* Only stream_enter writes it. */
@@ -43,7 +57,7 @@ struct stream {
 	bool external_answered; /* S2S_OUT: one empty challenge was answered */
 	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
-	unsigned nr_attempts, nr_binds;
+	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
 	char *local, *peer;     /* domains, prepared */
 	char *id;
@@ -53,6 +67,7 @@ struct stream {
 	struct jid jid;
 	struct pairs pairs;
 	struct sasl_offer *offer; /* while features are written */
+	struct sm sm;
 
 	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms;
 };
@@ -67,8 +82,12 @@ void stream_restart(struct stream *s);
 void stream_authenticated(struct stream *s);
 /* The last step: tells the owner. */
 void stream_establish(struct stream *s);
+/* Ends with an error, if there is one, and the closing tag. */
+void stream_end(struct stream *s, enum close_reason r, const struct framing_error *e);
 /* Ends without a further byte. */
 void stream_finish(struct stream *s, enum close_reason r);
+/* The client was refused what it asked for and may ask again, but not for ever. */
+enum gate_result stream_count_refusal(struct stream *s);
 /* stream_close, as a handler's return value. */
 enum gate_result stream_refuse(struct stream *s, enum close_reason r);
 /* "<name xmlns='ns'/>" */
@@ -81,7 +100,13 @@ const char *stream_condition_of(const struct xml_node *parent, const char *ns);
 
 /* framing_tcp.c: bytes of headers, errors and closing tags (RFC 6120 section 4). */
 void framing_send_header(struct stream *s, const char *from, const char *to);
-void framing_send_error(struct stream *s, const char *condition, const char *text, const char *content);
+struct framing_error {
+	const char *condition;   /* RFC 6120 section 4.9.3; empty: no error */
+	const char *text;        /* NULL or empty: none */
+	const char *content;     /* of the condition's element; NULL: none */
+	struct slice own;        /* an element of another namespace (4.9.4), well-formed */
+};
+void framing_send_error(struct stream *s, const struct framing_error *e);
 void framing_send_footer(struct stream *s);
 /* Is this a stream header of our kind? CLOSE_MAX_ when it is. */
 enum close_reason framing_check_header(const struct xml_head *h, struct slice default_ns, const char *content_ns);
@@ -98,6 +123,7 @@ bool dialback_out_start(struct stream *s);
 gate_fn stream_take_error, stream_take_stanza, stream_ignore, stream_out_features;
 gate_fn tls_starttls, tls_starttls_again, tls_required, tls_proceed, tls_failure;
 gate_fn sasl_before_tls, sasl_auth, sasl_response, sasl_abort, sasl_out_success, sasl_out_failure, sasl_out_challenge;
+gate_fn sm_enable, sm_resume, sm_unexpected, sm_request, sm_answer;
 gate_fn bind_iq, dialback_result, dialback_verify, dialback_out_result, dialback_out_verify;
 
 /*
@@ -108,6 +134,11 @@ struct feature {
 	void (*offer)(struct stream *s, struct xml_writer *w);
 	bool (*consume)(struct stream *s, const struct xml_node *features);
 };
-extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback;
+extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback, feature_sm;
+
+/* feat_sm.c: what is due; the next time to look. */
+uint64_t sm_tick(struct stream *s, uint64_t now_ms);
+/* feat_bind.c: who the session is, as the service named it; false: that is not within the account, and the stream has been ended. */
+MUST_CHECK bool bind_take_jid(struct stream *s, const char *full_jid);
 
 #endif

@@ -68,11 +68,6 @@ void stream_send_empty(struct stream *s, const char *name, const char *ns)
 	stream_send_buf(s, &out, &w);
 }
 
-void stream_sent(struct stream *s, uint64_t now_ms)
-{
-	s->out_at_ms = now_ms;
-}
-
 /* --- steps that several features take --------------------------------------- */
 
 void stream_restart(struct stream *s)
@@ -115,82 +110,6 @@ const char *stream_condition_of(const struct xml_node *parent, const char *ns)
 			return c->name;
 	}
 	return NULL;
-}
-
-/* --- ends -------------------------------------------------------------------- */
-
-void stream_finish(struct stream *s, enum close_reason r)
-{
-	if (s->state == STREAM_CLOSED)
-		return;
-	stream_enter(s, STREAM_CLOSED);
-	s->reason = r;
-	s->asked = false;
-	s->ops->closed(s->arg, r, s->detail);
-}
-
-/* During a handshake nothing of ours may be sent; an initiating stream without a header has nobody to tell; a plain end needs no new
- * header. */
-static bool can_speak(const struct stream *s, bool error)
-{
-	if (s->state == STREAM_TLS)
-		return false;
-	return s->header_sent || (error && stream_accepting(s));
-}
-
-static void end(struct stream *s, enum close_reason r, const char *condition, const char *text, const char *content)
-{
-	bool error = condition[0] != '\0';
-
-	if (s->state >= STREAM_CLOSING)
-		return;
-	if (!can_speak(s, error)) {
-		stream_finish(s, r);
-		return;
-	}
-	if (!s->header_sent) {
-		if (s->id == NULL)
-			stream_in_new_id(s);
-		framing_send_header(s, s->local ? s->local : "", NULL);
-	}
-	if (error)
-		framing_send_error(s, condition, text, content);
-	framing_send_footer(s);
-	s->reason = r;
-	s->asked = false;
-	stream_enter(s, STREAM_CLOSING);
-	if (s->dead_xml)
-		stream_finish(s, r);
-}
-
-void stream_close(struct stream *s, enum close_reason r)
-{
-	end(s, r, close_condition(r), close_text(r), NULL);
-}
-
-enum gate_result stream_refuse(struct stream *s, enum close_reason r)
-{
-	stream_close(s, r);
-	return GATE_CLOSE;
-}
-
-void stream_close_with(struct stream *s, const char *condition, const char *text)
-{
-	end(s, CLOSE_SERVICE_CLOSED, condition ? close_stream_condition(condition) : "", text, NULL);
-}
-
-/* RFC 6120 4.9.3.19: never in the clear, where anybody could send the client anywhere. */
-void stream_close_see_other_host(struct stream *s, const char *host)
-{
-	if (s->secure)
-		end(s, CLOSE_SERVICE_CLOSED, "see-other-host", NULL, host);
-	else
-		stream_close(s, CLOSE_SHUTDOWN);
-}
-
-void stream_lost(struct stream *s, enum close_reason r)
-{
-	stream_finish(s, s->state == STREAM_CLOSING ? s->reason : r);
 }
 
 /* --- input ------------------------------------------------------------------- */
@@ -376,6 +295,9 @@ static uint64_t tick_established(struct stream *s, uint64_t now_ms)
 		}
 		next = sooner(next, quiet_since + l->keepalive_ms);
 	}
+	next = sooner(next, sm_tick(s, now_ms));
+	if (s->state != STREAM_ESTABLISHED)
+		return UINT64_MAX;
 	if (now_ms >= s->in_at_ms + PARSER_IDLE_MS)
 		xml_parser_release(s->parser);
 	else
@@ -421,6 +343,7 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 		s->peer = mem_strdup(p->to);
 	}
 	jid_init(&s->jid);
+	s->sm.ask_at_ms = s->sm.answer_at_ms = UINT64_MAX;
 	s->now_ms = s->in_at_ms = s->out_at_ms = now_ms;
 	s->negotiation_at_ms = now_ms + p->limits->negotiation_ms;
 	s->phase_at_ms = UINT64_MAX;

@@ -44,9 +44,18 @@ struct stream_limits {
 	struct xml_limits before_auth, after_auth;
 	unsigned negotiation_ms;     /* accept to bound */
 	unsigned tls_ms, close_ms;   /* handshake; wait for the peer's closing tag */
+	unsigned ack_ms;             /* for an answer to <r/> (XEP-0198); 0: no limit */
 	unsigned keepalive_ms;       /* silence after which a white space is sent; 0: never */
 	unsigned idle_ms;            /* silence from the peer after which the stream is given up; 0: never */
 	unsigned auth_attempts_max;  /* for each stream */
+};
+
+/* Stanzas since stream management was enabled, modulo 2^32. */
+struct stream_counts {
+	uint32_t h;              /* of the client, handled by the service in an unbroken row */
+	uint32_t sent;           /* to the client */
+	uint32_t unhandled;      /* of these, not acknowledged */
+	uint32_t stanzas_max, bytes_max; /* how much may be so */
 };
 
 /* What the stream asks of its owner. Callbacks may call stream_* except stream_feed and stream_free. Slices are borrowed. */
@@ -67,6 +76,15 @@ struct stream_ops {
 	void (*auth_abort)(void *arg); /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
 	/* C2S: wanted resource, prepared; empty: choose. Answer: stream_bound or stream_bind_refused. */
 	void (*bind)(void *arg, struct slice resource);
+	/* C2S, stream management (XEP-0198); without sm_counts it is not offered. sm_enable: the client wants it, and to be able to resume
+	 * for so many seconds, 0: not at all. Answer: stream_sm_enabled or stream_sm_failed. */
+	void (*sm_enable)(void *arg, uint32_t resume_s);
+	/* Before bind: a session by the id that stream_sm_enabled gave, and how many stanzas the client has handled. Answer:
+	 * stream_sm_resumed, stream_sm_failed, stream_sm_too_high or a close. */
+	void (*sm_resume)(void *arg, struct slice id, uint32_t h);
+	/* The client has handled h stanzas in all. False: that is more than were sent. */
+	bool (*sm_handled)(void *arg, uint32_t h);
+	void (*sm_counts)(void *arg, struct stream_counts *c);
 	/* A stanza on an established stream (message, presence, iq in the content namespace). */
 	void (*stanza)(void *arg, const struct xml_element *e);
 	/* S2S_IN: a dialback key for the pair (from: remote, to: ours; prepared): verify it at the authoritative server, then
@@ -114,8 +132,8 @@ void stream_hold(struct stream *s, bool held);
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);
 void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
 void stream_tls_done(struct stream *s, uint64_t now_ms); /* after start_tls(); ignored else, so that direct TLS may call it too */
-/* The owner wrote to the connection by itself (stanzas): no keepalive is due for a while. */
-void stream_sent(struct stream *s, uint64_t now_ms);
+/* The owner wrote a stanza of so many bytes to the connection: no keepalive is due for a while, but perhaps an <r/>, now or at a tick. */
+void stream_sent(struct stream *s, size_t n, uint64_t now_ms);
 void stream_lost(struct stream *s, enum close_reason r);            /* the connection is gone: closed() follows if it has not been */
 
 void stream_peer_known(struct stream *s);
@@ -126,6 +144,12 @@ void stream_auth_success(struct stream *s, const char *user, struct slice data);
 void stream_auth_failure(struct stream *s, const char *condition, const char *text);
 void stream_bound(struct stream *s, const char *full_jid);
 void stream_bind_refused(struct stream *s, const char *type, const char *condition, const char *text); /* the client may ask again */
+void stream_sm_enabled(struct stream *s, const char *id, uint32_t resume_s); /* id NULL: it cannot be resumed */
+void stream_sm_resumed(struct stream *s, const char *id, const char *full_jid, uint32_t h);
+/* Answers either; condition of a stanza error. h: how many stanzas of the client were handled, NULL: not known. */
+void stream_sm_failed(struct stream *s, const char *condition, const uint32_t *h);
+void stream_sm_too_high(struct stream *s, uint32_t h, uint32_t sent); /* closes */
+void stream_sm_grown(struct stream *s); /* more is handled than before: tells the client */
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid,
 		      const char *error_condition); /* error: item-not-found, remote-… */
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v);

@@ -1,4 +1,4 @@
-#include "play.h"
+#include "play_int.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,22 +8,6 @@
 
 /* Events are lines of words, kept in order until somebody asks. As an owner it keeps the contract of stream.h: what was not consumed is fed
  * again. */
-
-#define EVENTS_MAX 256
-
-struct play {
-	const struct play_config *c;
-	struct stream *s;
-	struct buf out, rest;
-	char *events[EVENTS_MAX];
-	unsigned first, nr;
-	char *inside[PLAY_WORDS];
-	unsigned nr_inside;
-	unsigned cut;
-	uint64_t now_ms;
-	enum close_reason closed;
-	bool pumping;
-};
 
 /* --- events -------------------------------------------------------------- */
 
@@ -178,6 +162,34 @@ static void op_bind(void *arg, struct slice resource)
 	act_inside(arg);
 }
 
+static void op_sm_enable(void *arg, uint32_t resume_s)
+{
+	event(arg, "sm-enable %u", (unsigned)resume_s);
+	act_inside(arg);
+}
+
+static void op_sm_resume(void *arg, struct slice id, uint32_t h)
+{
+	event(arg, "sm-resume " SLICE_FMT " %u", SLICE_ARG(id), (unsigned)h);
+	act_inside(arg);
+}
+
+static bool op_sm_handled(void *arg, uint32_t h)
+{
+	struct play *p = arg;
+	bool ok = p->counts.sent - h <= p->counts.unhandled;
+
+	event(arg, "sm-handled %u", (unsigned)h);
+	if (ok)
+		p->counts.unhandled = p->counts.sent - h;
+	return ok;
+}
+
+static void op_sm_counts(void *arg, struct stream_counts *c)
+{
+	*c = ((struct play *)arg)->counts;
+}
+
 static void op_stanza(void *arg, const struct xml_element *e)
 {
 	event(arg, "stanza " SLICE_FMT, SLICE_ARG(e->raw));
@@ -255,6 +267,10 @@ static const struct stream_ops ops = {
 	.auth_step = op_auth_step,
 	.auth_abort = op_auth_abort,
 	.bind = op_bind,
+	.sm_enable = op_sm_enable,
+	.sm_resume = op_sm_resume,
+	.sm_handled = op_sm_handled,
+	.sm_counts = op_sm_counts,
 	.stanza = op_stanza,
 	.db_result = op_db_result,
 	.db_verify = op_db_verify,
@@ -281,7 +297,7 @@ static size_t piece(struct play *p, size_t left)
 	return 1 + (p->cut >> 16) % (left < 97 ? left : 97);
 }
 
-static void pump(struct play *p)
+void play_pump(struct play *p)
 {
 	if (p->pumping)
 		return;
@@ -310,132 +326,7 @@ static void pump(struct play *p)
 void play_peer_says(struct play *p, struct slice bytes)
 {
 	must(buf_add_slice(&p->rest, bytes));
-	pump(p);
-}
-
-/* --- acts ------------------------------------------------------------------ */
-
-static struct slice data_of(struct buf *b, const char *word)
-{
-	if (word == NULL || strcmp(word, "-") == 0)
-		return SLICE_NONE;
-	if (strcmp(word, "=") != 0)
-		play_unescape(b, slice_str(word));
-	return buf_len(b) > 0 ? buf_slice(b) : (struct slice){"", 0};
-}
-
-static bool act_auth(struct play *p, char **w, unsigned nr)
-{
-	struct buf b;
-	bool known = true;
-
-	buf_init(&b, 1 << 20);
-	if (nr < 2)
-		known = false;
-	else if (strcmp(w[1], "challenge") == 0)
-		stream_auth_challenge(p->s, data_of(&b, nr > 2 ? w[2] : NULL));
-	else if (strcmp(w[1], "ok") == 0)
-		stream_auth_success(p->s, nr > 2 ? w[2] : NULL, data_of(&b, nr > 3 ? w[3] : NULL));
-	else if (strcmp(w[1], "fail") == 0 && nr > 2)
-		stream_auth_failure(p->s, w[2], nr > 3 ? w[3] : NULL);
-	else
-		known = false;
-	buf_clear(&b);
-	return known;
-}
-
-static bool act_bind(struct play *p, char **w, unsigned nr)
-{
-	if (nr == 3 && strcmp(w[1], "ok") == 0)
-		stream_bound(p->s, w[2]);
-	else if (nr >= 4 && strcmp(w[1], "no") == 0)
-		stream_bind_refused(p->s, w[2], w[3], nr > 4 ? w[4] : NULL);
-	else
-		return false;
-	return true;
-}
-
-/* db valid|invalid FROM TO, db error FROM TO CONDITION */
-static bool act_db(struct play *p, char **w, unsigned nr)
-{
-	if (nr < 4)
-		return false;
-	stream_db_result(p->s, w[2], w[3], strcmp(w[1], "valid") == 0, nr > 4 ? w[4] : NULL);
-	return true;
-}
-
-static enum close_reason reason_of(const char *word)
-{
-	for (unsigned r = 0; r < CLOSE_MAX_; r++) {
-		if (strcmp(close_word((enum close_reason)r), word) == 0)
-			return (enum close_reason)r;
-	}
-	return CLOSE_MAX_;
-}
-
-static bool act_close(struct play *p, char **w, unsigned nr)
-{
-	if (nr == 2 && strcmp(w[0], "close") == 0 && reason_of(w[1]) != CLOSE_MAX_)
-		stream_close(p->s, reason_of(w[1]));
-	else if (nr == 2 && strcmp(w[0], "lost") == 0 && reason_of(w[1]) != CLOSE_MAX_)
-		stream_lost(p->s, reason_of(w[1]));
-	else if (nr >= 2 && strcmp(w[0], "close-with") == 0)
-		stream_close_with(p->s, strcmp(w[1], "-") == 0 ? NULL : w[1], nr > 2 ? w[2] : NULL);
-	else if (nr == 2 && strcmp(w[0], "see-other") == 0)
-		stream_close_see_other_host(p->s, w[1]);
-	else
-		return false;
-	return true;
-}
-
-static bool act(struct play *p, char **w, unsigned nr)
-{
-	if (strcmp(w[0], "auth") == 0)
-		return act_auth(p, w, nr);
-	if (strcmp(w[0], "bind") == 0)
-		return act_bind(p, w, nr);
-	if (strcmp(w[0], "db") == 0)
-		return act_db(p, w, nr);
-	if (strcmp(w[0], "tls") == 0 && nr == 1)
-		stream_tls_done(p->s, p->now_ms);
-	else if (strcmp(w[0], "peer-known") == 0 && nr == 1)
-		stream_peer_known(p->s);
-	else if (strcmp(w[0], "start") == 0 && nr == 1)
-		stream_start(p->s, p->now_ms);
-	else if (strcmp(w[0], "tick") == 0 && nr == 2)
-		p->now_ms += strtoull(w[1], NULL, 10);
-	else if (strcmp(w[0], "hold") == 0 && nr == 2)
-		stream_hold(p->s, strcmp(w[1], "on") == 0);
-	else if (strcmp(w[0], "verify") == 0 && nr == 5)
-		stream_db_verify_answer(p->s, w[2], w[3], slice_str(w[4]), play_verdict(w[1]));
-	else if (strcmp(w[0], "ask-verify") == 0 && nr == 5)
-		stream_send_db_verify(p->s, w[1], w[2], slice_str(w[3]), slice_str(w[4]));
-	else if (strcmp(w[0], "sent") == 0 && nr == 1)
-		stream_sent(p->s, p->now_ms);
-	else
-		return act_close(p, w, nr);
-	return true;
-}
-
-bool play_act(struct play *p, char **words, unsigned nr)
-{
-	bool known = nr > 0 && act(p, words, nr);
-
-	pump(p);
-	return known;
-}
-
-void play_act_inside(struct play *p, char **words, unsigned nr)
-{
-	ASSERT(p->nr_inside == 0 && nr <= PLAY_WORDS);
-	for (unsigned i = 0; i < nr; i++)
-		p->inside[i] = mem_strdup(words[i]);
-	p->nr_inside = nr;
-}
-
-bool play_has_inside(const struct play *p)
-{
-	return p->nr_inside > 0;
+	play_pump(p);
 }
 
 /* --- life ------------------------------------------------------------------ */
@@ -449,6 +340,8 @@ struct play *play_new(const struct play_config *c, unsigned cut)
 	p->cut = cut;
 	p->now_ms = 1000000;
 	p->closed = CLOSE_MAX_;
+	p->counts.stanzas_max = 16;
+	p->counts.bytes_max = 4000;
 	buf_init(&p->out, 1 << 24);
 	buf_init(&p->rest, 1 << 24);
 	params.limits = &c->limits;

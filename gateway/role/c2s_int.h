@@ -1,0 +1,58 @@
+#ifndef GATEWAY_ROLE_C2S_INT_H
+#define GATEWAY_ROLE_C2S_INT_H
+
+/* Private to the client's role: c2s.c (session, stanzas, life), c2s_auth.c (who it is), c2s_sm.c
+ * (stream management). */
+
+#include "role/acks.h"
+#include "role/edge.h"
+
+struct c2s {
+	struct edge e;              /* first: it is the stream machine's arg too */
+	struct auth *auth;
+	char *mechanism;            /* in use, then the one that succeeded */
+	struct link_end end;
+	struct acks acks;           /* of stanzas for which TCP's acknowledgement is all that we get */
+	bool counted;               /* among env->nr_sessions */
+	bool managed;               /* the client says what it has (XEP-0198) */
+	bool resuming;              /* end.stream is one that the client asked to resume */
+	uint32_t claimed;           /* its h then */
+	struct svc_id instance;     /* of the service that has the stream; when managed or resuming */
+	uint32_t stanzas_max, bytes_max; /* that the service leaves unacknowledged */
+	struct locate_ask ask;      /* where the user is whom SASL does not know */
+	char *elsewhere;            /* the answer: a host, or NULL */
+};
+
+static inline struct c2s *c2s_of(void *arg)
+{
+	OBJ_CHECK((struct edge *)arg, EDGE_MAGIC);
+	return arg;
+}
+
+static inline struct c2s *c2s_of_end(struct link_end *end)
+{
+	return c2s_of(container_of(end, struct c2s, end));
+}
+
+/* c2s_auth.c: entries of struct stream_ops. */
+void c2s_op_mechanisms(void *arg, struct stream *s);
+void c2s_op_auth_start(void *arg, struct slice mech, struct slice initial);
+void c2s_op_auth_step(void *arg, struct slice response);
+void c2s_op_auth_abort(void *arg);
+void c2s_auth_end(struct c2s *c);            /* whatever goes on is forgotten; idempotent */
+/* Ends the stream with see-other-host. The caller kicks the edge. */
+void c2s_redirect(struct c2s *c, const char *host);
+
+/* c2s_sm.c: entries of struct stream_ops, */
+void c2s_op_sm_enable(void *arg, uint32_t resume_s);
+void c2s_op_sm_resume(void *arg, struct slice id, uint32_t h);
+bool c2s_op_sm_handled(void *arg, uint32_t h);
+void c2s_op_sm_counts(void *arg, struct stream_counts *out);
+/* and of struct link_end_ops. */
+void c2s_end_enabled(struct link_end *end, uint32_t resume_s);
+void c2s_end_resumed(struct link_end *end, const char *full_jid);
+void c2s_resume_refused(struct c2s *c, const struct svc_refusal *r);
+/* The client's stream has ended for this reason: the service's is left for it to come back to, or ends too. */
+void c2s_leave(struct c2s *c, enum close_reason r);
+
+#endif
