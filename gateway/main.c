@@ -416,6 +416,9 @@ static void check_options(const struct options *o)
 
 	if (o->resolver != NULL && (option_read_addr(o->resolver, &server) != 0 || server.none))
 		option_wrong(&program, "--resolver wants a numeric ADDR:PORT, not \"%s\"", o->resolver);
+	if (o->registry != NULL && announcer_check(o->registry) != 0)
+		option_wrong(&program, "--registry wants tcp://HOST:PORT=KEY, separated by commas, not %s",
+			     log_escape(slice_str(o->registry)));
 }
 
 int main(int argc, char **argv)

@@ -47,34 +47,55 @@ void announcer_synced(struct announcer *a)
 }
 
 /* "ENDPOINT=KEY": the key is the last 40 characters, since '=' is one of its letters. */
-static int open_one(struct announcer *a, const struct announcer_options *o, const char *p, size_t n)
+static int split_one(const char *p, size_t n, char key[41])
 {
-	char key[41];
-
-	if (a->nr >= REG_SOURCES)
-		return SVCPROTO_E_INVALID;
-	if (n < 42 || p[n - 41] != '=')
+	if (n < 42 || p[n - 41] != '=' || !registry_endpoint_ok(p, n - 41))
 		return SVCPROTO_E_CONNECT;
 	memcpy(key, p + n - 40, 40);
 	key[40] = '\0';
-	if (!svc_key_text_ok(key))
-		return SVCPROTO_E_CONNECT;
-	return registry_open(&a->registries[a->nr], a, a->nr, o, p, n - 41, key);
+	return svc_key_text_ok(key) ? 0 : SVCPROTO_E_CONNECT;
+}
+
+/* The next of the list, which *p is put behind; 0 at its end. */
+static size_t next_one(const char **p, const char **one)
+{
+	size_t n;
+
+	*p += strspn(*p, ",\n "); /* no letter of Z85 */
+	n = strcspn(*p, ",\n ");
+	*one = *p;
+	*p += n;
+	return n;
+}
+
+int announcer_check(const char *registries)
+{
+	const char *one;
+	char key[41];
+	unsigned nr = 0;
+	size_t n;
+
+	while ((n = next_one(&registries, &one)) > 0)
+		if (++nr > REG_SOURCES || split_one(one, n, key) != 0)
+			return SVCPROTO_E_CONNECT;
+	return nr > 0 ? 0 : SVCPROTO_E_NOREGISTRY;
 }
 
 static int open_all(struct announcer *a, const struct announcer_options *o)
 {
-	const char *p = o->registries;
-	int rc = p != NULL && *p != '\0' ? 0 : SVCPROTO_E_NOREGISTRY;
+	const char *p = o->registries, *one;
+	int rc = p != NULL ? announcer_check(p) : SVCPROTO_E_NOREGISTRY;
+	char key[41];
+	size_t n;
 
-	while (rc == 0 && *p != '\0') {
-		size_t n = strcspn(p, ",\n "); /* no letter of Z85 */
-
-		if (n > 0 && (rc = open_one(a, o, p, n)) == 0)
+	while (rc == 0 && (n = next_one(&p, &one)) > 0) {
+		rc = split_one(one, n, key);
+		if (rc == 0)
+			rc = registry_open(&a->registries[a->nr], a, a->nr, o, one, n - 41, key);
+		if (rc == 0)
 			a->nr++;
-		p += n + (p[n] != '\0');
 	}
-	return rc != 0 || a->nr > 0 ? rc : SVCPROTO_E_NOREGISTRY;
+	return rc;
 }
 
 struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg,

@@ -30,6 +30,8 @@ struct announcer_ops {
 	void (*log)(void *arg, enum svcproto_log level, const char *line);
 };
 
+/* Is this a list of registries as announcer_new wants it? 0, SVCPROTO_E_CONNECT, or SVCPROTO_E_NOREGISTRY when it is empty. */
+int announcer_check(const char *registries);
 struct announcer *announcer_new(const struct announcer_options *o, struct directory *d, const struct announcer_ops *ops, void *arg,
 				int *error);
 void announcer_free(struct announcer *a);       /* withdraws our entries, best effort */

@@ -48,6 +48,8 @@ struct announcer {
 	struct reg_frame frame;
 };
 
+/* "tcp://HOST:PORT", n bytes. */
+bool registry_endpoint_ok(const char *endpoint, size_t n);
 int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint,
 		  size_t n, const char *key);
 void registry_close(struct registry *r);

@@ -34,6 +34,17 @@ static bool next_port(char *out, size_t size, const char *endpoint)
 	return (size_t)snprintf(out, size, "%.*s:%lu", (int)(colon - endpoint), endpoint, port + 1) < size;
 }
 
+bool registry_endpoint_ok(const char *endpoint, size_t n)
+{
+	char copy[256], pub[256];
+
+	if (n >= sizeof(copy) || n < 7 || strncmp(endpoint, "tcp://", 6) != 0)
+		return false;
+	memcpy(copy, endpoint, n);
+	copy[n] = '\0';
+	return strrchr(copy, ':') > copy + 6 && next_port(pub, sizeof(pub), copy);
+}
+
 int registry_open(struct registry *r, struct announcer *a, unsigned source, const struct announcer_options *o, const char *endpoint,
 		  size_t n, const char *key)
 {

@@ -10,11 +10,12 @@ import os
 import re
 import ssl
 import struct
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import Test, arrives, login, run, word_in  # noqa: E402
+from stack import BUILD, Test, arrives, login, run, word_in  # noqa: E402
 import fake  # noqa: E402
 from cluster import Cluster, until, wait_ready  # noqa: E402
 
@@ -46,6 +47,23 @@ async def enter(c, user, domain, gateway, resource="", mech=None):
 def leave(*clients):
     for client in clients:
         client.disconnect()
+
+
+def usage(c):
+    """What an operator gets wrong: a line that says what, and the status of wrong usage or of everything else."""
+    def once(*command):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=c.env)
+        return done.returncode, [line for line in done.stderr.splitlines() if not line[:4].isdigit()]
+
+    gateway = f"{BUILD}/gateway/ambrosia-gateway"
+    for text in ("nonsense", "tcp://127.0.0.1:1=short", f"tcp://127.0.0.1={'a' * 40}", f"udp://127.0.0.1:5310={'a' * 40}"):
+        status, lines = once(gateway, "--registry", text)
+        c.test.check(f"--registry {text[:30]}: status 2 and one line", status == 2 and len(lines) == 1 and "tcp://HOST:PORT=KEY" in lines[0])
+    with open(f"{c.folder}/broken", "w") as f:
+        f.write(f"# serial 1\n{'a' * 40} gateway\n{'b' * 40} servant\n")
+    status, lines = once(f"{BUILD}/registry/ambrosia-registry", "--state-dir", f"{c.folder}/r0", "--bind", "tcp://127.0.0.1:0", "--authorized-keys",
+                         f"{c.folder}/broken")
+    c.test.check("authorised keys with an error: status 1, and a line that names the line", status == 1 and len(lines) == 1 and "broken: line 3: " in lines[0])
 
 
 async def first_steps(c):
@@ -236,12 +254,12 @@ async def registries_die(c):
 
 
 async def newcomers(c):
-    """A gateway and a service that start while one registry is down."""
+    """A gateway of two workers, which are two gateways to services, and a service that start while one registry is down."""
     c.kill("r1")
-    c.start_gateway("g4")
+    c.start_gateway("g4", "--workers", "2")
     process = c.start_im("late", "late", "--domain", LATE)
     await wait_ready(process)
-    c.test.check("a service that starts while r1 is down is linked to all gateways", await word_in(f"{c.folder}/late.log", "gateways=4"))
+    c.test.check("a service that starts while r1 is down is linked to every worker of all gateways", await word_in(f"{c.folder}/late.log", "gateways=5"))
     for gateway in ("g1", "g4"):
         client, ok = await enter(c, "alice", LATE, gateway, "", "PLAIN")
         c.test.check(f"its domain is served at {gateway}", ok)
@@ -292,6 +310,7 @@ async def gateway_restarts_alone(c):
 
 
 async def story(c):
+    usage(c)
     await first_steps(c)
     await everywhere(c)
     await choice(c)
