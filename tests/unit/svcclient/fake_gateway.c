@@ -133,10 +133,25 @@ static void on_resumed(void *arg, struct svc_stream *s, const char *full_jid)
 	copy(g->accepted_jid, sizeof(g->accepted_jid), full_jid, 250);
 }
 
+/* Echoes the arguments in g->admin_rows rows and a summary, or says nothing. */
+static void on_admin(void *arg, uint32_t request, const char *command, const struct svcproto_property *v, size_t nr)
+{
+	struct fake_peer *p = arg;
+
+	p->g->asked++;
+	copy(p->g->asked_command, sizeof(p->g->asked_command), command, 30);
+	if (p->g->admin_silent)
+		return;
+	for (unsigned i = 0; i < p->g->admin_rows; i++)
+		(void)svc_link_admin_reply(p->engine, request, true, NULL, v, nr);
+	(void)svc_link_admin_reply(p->engine, request, false, p->g->admin_error, NULL, 0);
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
 	.enabled = on_enabled, .resumed = on_resumed,
+	.admin = on_admin,
 };
 
 static void on_registry_refused(void *arg, const char *what)

@@ -37,6 +37,10 @@ struct fake_gateway {
 	struct svc_stream *out;           /* the last SERVER_OUT that was opened to us */
 	char out_from[128], out_to[128], registry_refused[256];
 	bool ack;                         /* acknowledge what comes */
+	unsigned asked, admin_rows;       /* ADMIN */
+	bool admin_silent;
+	const char *admin_error;
+	char asked_command[32];
 	const char *refuse_out;           /* condition: SERVER_OUT is refused with it */
 };
 
