@@ -264,6 +264,7 @@ static bool open_all(struct registry_server *s, const struct registry_server_opt
 		return false;
 	memcpy(s->endpoint, s->sockets.endpoint, sizeof(s->endpoint));
 	atomic_store(&s->bound, true);
+	atomic_store(&s->beat_was_ms, registry_now_ms());
 	start_publisher(s);
 	start_watch(s);
 	return true;

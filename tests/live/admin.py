@@ -135,6 +135,29 @@ def counted(test, before, after):
                after["ambrosia_directory_age_seconds"] < 30 and after[f'ambrosia_certificate_left_seconds{{name="{DOMAIN}"}}'] > 86400)
 
 
+async def long_lists(test, ctl, state, port):
+    """Lists that a link does not take at once: they come in pieces, whole."""
+    names = [f"d{i}.long.example" for i in range(300)]
+    ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--state-dir", state] + [a for n in names for a in ("--domain", n)]))
+
+    def seen():
+        return [s for s in ctl.rows("services") if s["domain"].endswith(".long.example") and s["linked"] == 2]
+
+    test.check("300 registrations are listed, each once, by both workers", await until(lambda: len(seen()) == 300)
+               and sorted(s["domain"] for s in seen()) == sorted(names))
+    test.stop("echo")
+    knocking = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(100)]
+
+    def waiting():
+        return [r for r in ctl.rows("streams", "--role", "c2s") if r["state"] == "wait_stream"]
+
+    test.check("100 connections that say nothing are listed, each once", await until(lambda: len(waiting()) == 100)
+               and len({r["id"] for r in waiting()}) == 100)
+    for connection in knocking:
+        connection.close()
+    test.check("and gone when they are", await until(lambda: not waiting()))
+
+
 async def ended(client, seconds=20):
     """Waits for a client's stream to end: the condition of the stream error that it was told, or None."""
     try:
@@ -275,6 +298,7 @@ async def story(test, ctl, state, ports, passwords):
     await kicks(test, ctl, alice, bob)
     test.check("streams that ended are no longer listed", await until(lambda: ctl.rows("streams") == []))
     log_level(test, ctl)
+    await long_lists(test, ctl, state, port)
     await reloads(test, ctl, f"{test.folder}/certs", int(ports["c2s-direct"]), metrics_port)
     certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
     test.check("reload takes it again", ctl("reload")[0] == 0)
