@@ -161,7 +161,8 @@ async def held_back(test, juliet, pki, server):
     for _ in range(20):
         juliet.send_message("romeo@lately.example", "Again")
     told = [await arrives(juliet, error) for _ in range(20)]
-    test.check("back-off: what failed is told to all who ask, and dialled once", first and all(told) and server.nr_connections == 1)
+    # Once, or twice if all that took longer than the first wait.
+    test.check("back-off: what failed is told to all who ask, and not dialled for each", first and all(told) and server.nr_connections <= 2)
     server.context = pki.context(True, "lately.example")
     caller = await fake.Dialler("lately.example", OURS).open(GATEWAY, pki.context(False, "lately.example"))
     taken = await caller.external() is None
