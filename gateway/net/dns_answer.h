@@ -5,7 +5,7 @@
 
 #include "common/obj.h"
 
-enum { DNS_A = 1, DNS_SRV = 33, DNS_AAAA = 28, DNS_TLSA = 52, DNS_NAME_MAX = 256 };
+enum { DNS_A = 1, DNS_SRV = 33, DNS_AAAA = 28, DNS_DNSKEY = 48, DNS_TLSA = 52, DNS_NAME_MAX = 256 };
 enum { DNS_NOERROR = 0, DNS_SERVFAIL = 2, DNS_NXDOMAIN = 3 };
 
 struct dns_srv {

@@ -347,6 +347,7 @@ static void ask_sets(struct resolve *q)
 {
 	char name[2 * DNS_NAME_MAX];
 
+	resolver_probe(q->r);
 	for (unsigned i = 0; i < NR_SETS; i++) {
 		snprintf(name, sizeof name, "%s.%s.", sets[i], q->domain);
 		/* too long with the service's labels in front: it can have no SRV records */

@@ -16,7 +16,8 @@ struct resolve;
 
 struct resolver_options {
 	const char *server;         /* ADDR:PORT, or NULL: resolv_conf's. Without any, every resolve ends with RESOLVE_TIMEOUT */
-	const char *trust_anchor;   /* file, or NULL: the system's root key if there */
+	const char *trust_anchor;   /* file, or NULL: the system's root key if there, for as long as the DNS servers pass DNSSEC on */
+	const char *system_anchor;  /* NULL: the usual files */
 	unsigned timeout_ms;        /* of a whole resolve; 0: 10000 */
 	const char *resolv_conf;    /* NULL: /etc/resolv.conf */
 };

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "net/dns_answer.h"
 #include "net/resolver_int.h"
 
 enum { TIMEOUT_MS = 10000, SERVERS_MAX = 3, CLASS_IN = 1 };
@@ -29,6 +30,10 @@ struct resolver {
 	unsigned timeout_ms;
 	unsigned nr_servers;
 	bool validates;
+	/* With the system's anchor: a context without any, for the case that the DNS servers strip DNSSEC; then the other one, which may
+	 * have questions open. */
+	struct ub_ctx *spare;
+	bool undecided, probing;
 	struct resolver_query *queries;
 	struct resolve *resolves;
 };
@@ -77,6 +82,37 @@ void resolver_forget(struct resolver *r, const void *arg)
 		if (u->arg == arg)
 			u->arg = NULL;
 	}
+}
+
+/* --- do the servers pass DNSSEC on? --------------------------------------- */
+
+/* Many a home router strips it; nobody asked for an anchor there, and every answer would be bogus. */
+static void on_probe(void *arg, unsigned tag, const struct dns_answer *a)
+{
+	struct resolver *r = arg;
+	struct ub_ctx *strict = r->ctx;
+
+	(void)tag;
+	r->probing = false;
+	if (a->security == DNS_SECURE)
+		r->undecided = false;
+	if (a->security != DNS_BOGUS)
+		return;
+	r->undecided = r->validates = false;
+	r->ctx = r->spare;
+	r->spare = strict;
+	log_warn("dns", 0, "dnssec", "why=\"the DNS servers do not pass it on, so nothing is validated; name others with --resolver\"");
+}
+
+void resolver_probe(struct resolver *r)
+{
+	const char *why;
+
+	if (!r->undecided || r->probing || r->nr_servers == 0)
+		return;
+	r->probing = true;
+	if (!resolver_ask(r, ".", DNS_DNSKEY, on_probe, r, 0, &why))
+		r->probing = false;
 }
 
 struct loop *resolver_loop(const struct resolver *r)
@@ -175,23 +211,7 @@ static void use_resolv_conf(struct resolver *r, const char *path)
 	fclose(f);
 }
 
-/* Without an anchor nothing is secure and nothing bogus. */
-static bool use_anchor(struct resolver *r, const char *file, char *why, size_t why_size)
-{
-	static const char *const usual[] = {"/usr/share/dns/root.key", "/var/lib/unbound/root.key"};
-
-	bool ours = file == NULL;
-
-	for (size_t i = 0; file == NULL && i < ARRAY_LEN(usual); i++)
-		file = access(usual[i], R_OK) == 0 ? usual[i] : NULL;
-	r->validates = file != NULL && access(file, R_OK) == 0 && ub_ctx_add_ta_file(r->ctx, file) == 0;
-	if (r->validates || (ours && file == NULL))
-		return true;
-	snprintf(why, why_size, "the trust anchor %s cannot be read; name another with --trust-anchor", file);
-	return false;
-}
-
-static bool set_up(struct resolver *r, const struct resolver_options *o, char *why, size_t why_size)
+static bool make_ctx(struct resolver *r, const struct resolver_options *o, char *why, size_t why_size)
 {
 	static const char *const settings[][2] = {
 		{"do-not-query-localhost:", "no"},   /* systemd-resolved, dnsmasq and docker live there */
@@ -201,6 +221,7 @@ static bool set_up(struct resolver *r, const struct resolver_options *o, char *w
 	};
 
 	snprintf(why, why_size, "the DNS library cannot be set up");
+	r->nr_servers = 0;
 	r->ctx = ub_ctx_create_event(loop_base(r->loop));
 	if (r->ctx == NULL)
 		return false;
@@ -215,7 +236,40 @@ static bool set_up(struct resolver *r, const struct resolver_options *o, char *w
 		snprintf(why, why_size, "%s is no DNS server's address; --resolver takes ADDR:PORT", o->server);
 		return false;
 	}
-	return use_anchor(r, o->trust_anchor, why, why_size);
+	return true;
+}
+
+static const char *find_system_anchor(const struct resolver_options *o)
+{
+	static const char *const usual[] = {"/usr/share/dns/root.key", "/var/lib/unbound/root.key"};
+
+	if (o->trust_anchor != NULL || o->system_anchor != NULL)
+		return o->trust_anchor != NULL ? NULL : o->system_anchor;
+	for (size_t i = 0; i < ARRAY_LEN(usual); i++) {
+		if (access(usual[i], R_OK) == 0)
+			return usual[i];
+	}
+	return NULL;
+}
+
+/* Without an anchor nothing is secure and nothing bogus. */
+static bool set_up(struct resolver *r, const struct resolver_options *o, char *why, size_t why_size)
+{
+	const char *system = find_system_anchor(o), *file = system ? system : o->trust_anchor;
+
+	if (system != NULL) {
+		if (!make_ctx(r, o, why, why_size))
+			return false;
+		r->spare = r->ctx;
+	}
+	if (!make_ctx(r, o, why, why_size))
+		return false;
+	r->validates = file != NULL && access(file, R_OK) == 0 && ub_ctx_add_ta_file(r->ctx, file) == 0;
+	r->undecided = r->validates && system != NULL;
+	if (file == NULL || r->validates)
+		return true;
+	snprintf(why, why_size, "the trust anchor %s cannot be read; name another with --trust-anchor", file);
+	return false;
 }
 
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size)
@@ -224,8 +278,10 @@ struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, 
 
 	r->loop = l;
 	r->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
-	if (set_up(r, o, why, why_size))
+	if (set_up(r, o, why, why_size)) {
+		resolver_probe(r);
 		return r;
+	}
 	resolver_free(r);
 	return NULL;
 }
@@ -235,6 +291,8 @@ void resolver_free(struct resolver *r)
 	if (r == NULL)
 		return;
 	resolve_drop_all(r);
+	if (r->spare && r->spare != r->ctx)
+		ub_ctx_delete(r->spare);
 	if (r->ctx)
 		ub_ctx_delete(r->ctx);
 	while (r->queries)

@@ -23,6 +23,9 @@ MUST_CHECK bool resolver_ask(struct resolver *r, const char *name, unsigned type
 /* Nobody waits for what was asked with this arg any more. */
 void resolver_forget(struct resolver *r, const void *arg);
 
+/* Finds out, unless it is known, whether the system's anchor is of any use with these servers. */
+void resolver_probe(struct resolver *r);
+
 struct loop *resolver_loop(const struct resolver *r);
 unsigned resolver_timeout_ms(const struct resolver *r);
 /* NULL, or why nothing can be asked at all. */

@@ -300,6 +300,31 @@ static void test_many_addresses(void)
 	end();
 }
 
+/* The root's key, and a server that knows nothing of DNSSEC, as home routers don't. */
+static void test_dnssec_stripped(void)
+{
+	const char *path = ca_path(ca_folder(), "root.key");
+
+	ca_write_text(path, ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n");
+	begin(&(struct resolver_options){.system_anchor = path});
+	CHECK(resolver_validates(resolver));
+	for (int i = 0; i < 10 && resolver_validates(resolver); i++)
+		run_for(200);
+	CHECK(!resolver_validates(resolver));
+	resolve("two.example");
+	CHECK_EQ(status, RESOLVE_OK);
+	CHECK(!targets[0].secure);
+	end();
+	/* who asked for the anchor means it */
+	begin(&(struct resolver_options){.trust_anchor = path});
+	resolve("two.example");
+	CHECK_EQ(status, RESOLVE_BOGUS);
+	resolve("two.example");
+	CHECK_EQ(status, RESOLVE_BOGUS);
+	CHECK(resolver_validates(resolver));
+	end();
+}
+
 static void test_literals(void)
 {
 	begin(&(struct resolver_options){0});
@@ -405,6 +430,7 @@ int main(void)
 	RUN(test_grace);
 	RUN(test_cname);
 	RUN(test_many_addresses);
+	RUN(test_dnssec_stripped);
 	RUN(test_literals);
 	RUN(test_impossible_names);
 	RUN(test_cancel);
