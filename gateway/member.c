@@ -112,7 +112,7 @@ static void on_refused(void *arg, const char *what)
 {
 	const struct member *m = arg;
 
-	log_error("registry", 0, "refused", "why=%s authorised_keys_line=\"%s gateway\"", log_escape(slice_str(what)), m->key.public_z85);
+	log_error("registry", 0, "refused", "why=%s authorized_keys_line=\"%s gateway\"", log_escape(slice_str(what)), m->key.public_z85);
 }
 
 static void on_synced(void *arg)

@@ -100,11 +100,15 @@ static void reload_keys(struct registry_server *s)
 static void on_changed(void *arg, const struct entry *e)
 {
 	struct registry_server *s = arg;
+	/* A gateway has one entry, and what changes in it, all the time, is its load. */
+	enum log_level level = e->kind == DIR_GATEWAY && !e->gone && e->version > 1 ? LOG_DEBUG : LOG_INFO;
 
 	publish_entry(&s->publisher, e);
 	stat_add(STAT_registry_updates, 1);
-	log_info("registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
-		 e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)), (unsigned long long)e->version);
+	if (log_on(level))
+		log_event(level, "registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
+			  e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)),
+			  (unsigned long long)e->version);
 }
 
 static const struct registry_table_ops table_ops = { .changed = on_changed };
