@@ -40,9 +40,9 @@ const char *attach_take_position(struct svc_stream *s, const struct message_posi
 		return "handled what was not sent";
 	*news = rc > 0;
 	s->link->unsent -= s->out.unsent;
-	window_out_rewind(&s->out, p->received);
+	window_out_rewind(&s->out, MUTATED(REATTACH_DROPS) ? sent : MUTATED(REATTACH_REPEATS) ? s->out.acked : p->received);
 	s->link->unsent += s->out.unsent;
-	s->out.credit = p->credit;
+	s->out.credit = p->credit + (MUTATED(CREDIT_TWICE) ? s->self->stream_window_bytes : 0);
 	return NULL;
 }
 
@@ -60,6 +60,8 @@ void attach_go_on(struct svc_stream *s)
 	s->resumed = false;
 	stream_wake(s);
 	stream_give_credit(s); /* what its owner took meanwhile */
+	if (s->ack_due)
+		stream_want_control(s);
 }
 
 void attach_close_if_wanted(struct svc_stream *s)

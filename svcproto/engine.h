@@ -11,6 +11,7 @@
 #include "svcproto/hub.h"
 #include "svcproto/ids.h"
 #include "svcproto/message.h"
+#include "svcproto/mutate.h"
 #include "svcproto/table.h"
 
 #define LINK_JOIN_MIN (UINT64_C(32) << 20)     /* soft limit of what a link puts together, unless two stanzas need more */
@@ -42,7 +43,7 @@ enum stream_state {
 enum stream_sm {
 	SM_OFF,
 	SM_ASKED,   /* gateway: ENABLE was sent, or is due when there is a link */
-	SM_PENDING, /* gateway: granted, and stanzas before <enabled/> are still to come */
+	SM_PENDING, /* gateway: granted, and stanzas before <enabled/> are still to come; service: likewise before <enable/> */
 	SM_ON,
 };
 
@@ -269,7 +270,7 @@ void resume_expired(struct svc_stream *s);           /* ATTACHING: it takes too 
 
 /* sm.c */
 const char *sm_input(struct svc_stream *s, const struct wire_frame *f);       /* ENABLE, ENABLED, DETACH */
-void sm_received(struct svc_stream *s);       /* gateway: after a stanza was delivered, and after ENABLED */
+void sm_received(struct svc_stream *s);       /* after a stanza was delivered, and after ENABLE or ENABLED */
 void sm_ask_again(struct svc_stream *s);      /* gateway, just attached */
 void sm_start_detach(struct svc_stream *s);   /* gateway, open */
 

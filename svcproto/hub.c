@@ -212,6 +212,8 @@ void hub_wait(struct svc_stream *s)
 
 	s->close_wanted = s->close_wanted || s->state == STREAM_DRAINING || s->state == STREAM_CLOSING;
 	stream_leave_link(s);
+	if (h->side == SVC_SERVICE && s->sm == SM_PENDING)
+		s->sm = SM_OFF; /* the gateway asks again */
 	s->state = STREAM_WAITING;
 	s->place = PLACE_FRESH;
 	s->peer = p;
@@ -304,6 +306,9 @@ static void lapse(struct svc_stream *s)
 	if (!detached && h->side == SVC_SERVICE && can_resume(s) && s->expires_ms > h->now_ms) {
 		hub_unwait(s);
 		hub_detach(s);
+	} else if (MUTATED(UNDELIVERED_LOST) && detached) {
+		window_out_clear(&s->out);
+		svc_stream_finish(s, NULL, NULL);
 	} else if (s->close_wanted) {
 		svc_stream_finish(s, s->condition, s->text);
 	} else if (detached || (h->side == SVC_SERVICE && can_resume(s))) {

@@ -204,7 +204,7 @@ void link_begin_epoch(struct svc_link *l)
 	if (!props_text_fits(PROP_REASON, m.reason))
 		m.reason[0] = '\0'; /* cut in the middle of a character */
 	message_put_hello(&w, &m);
-	l->epoch++;
+	l->epoch += MUTATED(EPOCH_REUSED) && l->why[0] != '\0' ? 0 : 1;
 	l->version = WIRE_VERSION_MIN;
 	l->out_number = l->in_number = l->out_matter = l->peer_received = 0;
 	l->state = LINK_HELLO;
@@ -280,7 +280,7 @@ static uint64_t tick_up(struct svc_link *l)
 		link_fail(l, "the peer is silent");
 		return l->now_ms;
 	}
-	if (l->now_ms >= next_ping(l)) {
+	if (l->now_ms >= next_ping(l) && !MUTATED(TAIL_UNNOTICED)) {
 		l->ping_due = true;
 		l->ping_at_ms = l->now_ms;
 		l->unheard_pings++;

@@ -123,6 +123,11 @@ static void deliver(struct svc_link *l, struct svc_stream *s, uint8_t flags, con
 	    message_get_reject((const uint8_t *)p, n, &t, &l->reject_type, &l->reject_condition, &prefix) != 0)
 		return;
 	s->in.received++;
+	if (MUTATED(ACK_EARLY) && l->side == SVC_SERVICE) {
+		s->in.row = s->in.received;
+		s->ack_due = true;
+		stream_want_control(s);
+	}
 	l->ops->stanza(l->arg, s, s->in.received, stanza_flags(flags), p + prefix, n - prefix);
 	l->reject_type = l->reject_condition = NULL;
 	sm_received(s);

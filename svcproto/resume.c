@@ -33,7 +33,9 @@ static const char *on_reattach(struct svc_link *l, const struct wire_frame *f)
 		refuse(l, f->stream, SVC_LINK_LOST, "the stream has ended");
 		return NULL;
 	}
-	if (s->state != STREAM_WAITING || s->peer != l->hub_peer || s->generation != at.generation) {
+	if (MUTATED(NO_FENCE) && s->state == STREAM_OPEN)
+		stream_leave_link(s);
+	else if (s->state != STREAM_WAITING || (!MUTATED(NO_FENCE) && (s->peer != l->hub_peer || s->generation != at.generation))) {
 		refuse(l, f->stream, "conflict", "the client went on elsewhere");
 		return NULL;
 	}
@@ -176,7 +178,7 @@ static void resume(struct svc_link *l, struct svc_stream *s, uint32_t handle, ui
 	stream_go_aside(s, &l->draining);
 	rc = window_out_ack(&s->out, acked);
 	l->unsent -= s->out.unsent;
-	window_out_rewind(&s->out, s->out.acked);
+	window_out_rewind(&s->out, MUTATED(RESUME_SKIPS) ? window_out_sent(&s->out) : s->out.acked);
 	l->unsent += s->out.unsent;
 	if (h->ops->attached != NULL)
 		h->ops->attached(h->arg, s, r);
@@ -188,6 +190,8 @@ static void resume(struct svc_link *l, struct svc_stream *s, uint32_t handle, ui
 
 void resume_handled(struct svc_stream *s)
 {
+	if (MUTATED(RESUME_UNHANDLED) && s->in.row != s->in.received)
+		s->in.received = s->in.row;
 	if (s->in.row != s->in.received)
 		return;
 	stream_leave_aside(s);

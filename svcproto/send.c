@@ -82,6 +82,8 @@ static int acked(struct svc_stream *s, int rc)
 		stream_want_control(s);
 	} else if (s->state == STREAM_ATTACHING && s->link->side == SVC_SERVICE) {
 		resume_handled(s);
+	} else if (s->state == STREAM_ATTACHING) {
+		s->ack_due = true; /* the position may have left already */
 	}
 	return 0; /* without a link: the position says it when there is one */
 }

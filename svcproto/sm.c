@@ -37,14 +37,18 @@ void sm_ask_again(struct svc_stream *s)
 		put_enable(s);
 }
 
+static void enable(struct svc_stream *s);
+
 void sm_received(struct svc_stream *s)
 {
-	struct svc_link *l = s->link;
-
-	if (s->sm != SM_PENDING || l == NULL || s->state != STREAM_OPEN || seq_after(s->in_base, s->in.received))
+	if (s->sm != SM_PENDING || s->link == NULL || s->state != STREAM_OPEN ||
+	    (seq_after(s->in_base, s->in.received) && !MUTATED(BASE_EARLY)))
 		return;
 	s->sm = SM_ON;
-	l->ops->enabled(l->arg, s, s->resume_s);
+	if (stream_side(s) == SVC_SERVICE)
+		enable(s);
+	else
+		s->link->ops->enabled(s->link->arg, s, s->resume_s);
 }
 
 static const char *on_enabled(struct svc_stream *s, const struct wire_frame *f)
@@ -71,7 +75,7 @@ static const char *on_enabled(struct svc_stream *s, const struct wire_frame *f)
 
 uint32_t svc_stream_h(const struct svc_stream *s)
 {
-	return seq_count_from(s->out_base, s->out.acked);
+	return seq_count_from(s->out_base, s->out.acked) + (MUTATED(H_ONE_MORE) ? 1 : 0);
 }
 
 uint32_t svc_stream_sent_h(const struct svc_stream *s)
@@ -135,11 +139,21 @@ int svc_stream_detach(struct svc_stream *s)
 
 /* ---- the service ---- */
 
+/* All that the client sent before has come, so that its count and ours stay together whatever happens to the gateway. */
+static void enable(struct svc_stream *s)
+{
+	uint8_t body[128];
+	struct props_writer w = { .p = body, .max = sizeof(body) };
+
+	s->out_base = MUTATED(BASE_QUEUED) ? s->out.seq : window_out_begun(&s->out);
+	message_put_enabled(&w, s->out_base, s->resume_s);
+	if (link_put(s->link, WIRE_ENABLED, s->handle, body, (uint32_t)w.n) != 0)
+		link_doom(s->link, "the peer does not read");
+}
+
 static const char *on_enable(struct svc_stream *s, const struct wire_frame *f)
 {
 	uint32_t base, resume_s;
-	uint8_t body[128];
-	struct props_writer w = { .p = body, .max = sizeof(body) };
 	int rc = message_get_enable(f, &base, &resume_s);
 
 	if (rc != 0)
@@ -150,13 +164,10 @@ static const char *on_enable(struct svc_stream *s, const struct wire_frame *f)
 		stream_violation(s, "policy-violation", "ENABLE out of place");
 		return NULL;
 	}
-	s->sm = SM_ON;
+	s->sm = SM_PENDING;
 	s->in_base = base;
-	s->out_base = window_out_begun(&s->out);
 	s->resume_s = s->hub == NULL ? 0 : resume_s < s->hub->limits.resume_s_max ? resume_s : s->hub->limits.resume_s_max;
-	message_put_enabled(&w, s->out_base, s->resume_s);
-	if (link_put(s->link, WIRE_ENABLED, s->handle, body, (uint32_t)w.n) != 0)
-		link_doom(s->link, "the peer does not read");
+	sm_received(s);
 	return NULL;
 }
 

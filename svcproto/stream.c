@@ -35,7 +35,8 @@ void stream_leave_link(struct svc_stream *s)
 	stream_leave_control(s);
 	stream_leave_aside(s);
 	s->in.due -= s->in.due < s->join.n ? s->in.due : s->join.n; /* half a stanza is dropped: its bytes come again */
-	stream_join_end(s);
+	if (!MUTATED(HALF_KEPT))
+		stream_join_end(s);
 	table_remove(&l->table, s->handle);
 	TAILQ_REMOVE(&l->all, s, all);
 	l->unsent -= s->out.unsent;

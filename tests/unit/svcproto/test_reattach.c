@@ -49,6 +49,27 @@ static void what_arrived_is_not_repeated(void)
 	take_down();
 }
 
+/* Between REATTACH, which says a position, and ATTACHED. */
+static void acknowledged_meanwhile(void)
+{
+	set_up();
+	open_client();
+	a.keep = true;
+	send(&service, "1");
+	pump();
+	cut(&a_tip, &service_a);
+	now += 10000;
+	CHECK_EQ(svc_link_start(service_a.l, now), 0);
+	flush_all();
+	deliver_one(&service_a); /* HELLO */
+	flush_all();             /* WELCOME and REATTACH */
+	heard(&service);
+	CHECK_EQ(svc_stream_ack(a.s, 1), 0);
+	pump();
+	CHECK_STR(heard(&service), "attached acked:1");
+	take_down();
+}
+
 static void a_large_stanza_begins_again(void)
 {
 	size_t n = 300000;
@@ -193,6 +214,7 @@ int main(void)
 {
 	RUN(what_was_on_the_way_is_repeated);
 	RUN(what_arrived_is_not_repeated);
+	RUN(acknowledged_meanwhile);
 	RUN(a_large_stanza_begins_again);
 	RUN(a_paused_stream_stays_paused);
 	RUN(a_lost_link_has_its_time);

@@ -57,6 +57,30 @@ static void enabled_keeps_its_place(void)
 	free(xml);
 }
 
+/* ENABLE overtakes what waits for credit: the service answers when all that the client sent before is there, so that none of it can be lost
+ * with the gateway while its count goes on. */
+static void what_came_before_is_there_first(void)
+{
+	size_t n = 200000;
+	char *xml = malloc(n);
+
+	memset(xml, 'l', n);
+	set_up();
+	open_client();
+	CHECK_EQ(svc_stream_send(a.s, xml, n, 0, NULL), 0);
+	CHECK_EQ(svc_stream_enable(a.s, 60), 0);
+	flush_all();
+	deliver_one(&a_tip);
+	CHECK_EQ(service.s->sm, SM_PENDING);
+	cut(&a_tip, &service_a); /* and is asked again */
+	reconnect(&service_a);
+	CHECK_STR(heard(&service), "detached attached 1:llllllll");
+	CHECK_STR(heard(&a), "detached attached enabled:60 acked:1");
+	CHECK_EQ(svc_stream_h(a.s), 0);
+	take_down();
+	free(xml);
+}
+
 static void a_lost_enable_is_asked_again(void)
 {
 	set_up();
@@ -374,6 +398,7 @@ int main(void)
 {
 	RUN(counts_begin_at_enable);
 	RUN(enabled_keeps_its_place);
+	RUN(what_came_before_is_there_first);
 	RUN(a_lost_enable_is_asked_again);
 	RUN(a_lost_enabled_comes_with_attached);
 	RUN(detached_and_resumed_elsewhere);
