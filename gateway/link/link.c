@@ -42,7 +42,7 @@ static void on_down(void *arg, const char *why)
 	OBJ_CHECK(k, LINK_MAGIC);
 	k->up = false;
 	admin_link_down(links_admin(k->set), k);
-	log_warn("link", k->id, "down", "why=%s", log_escape(slice_str(why)));
+	log_event(k->administers ? LOG_INFO : LOG_WARN, "link", k->id, "down", "why=%s", log_escape(slice_str(why)));
 	links_link_down(k->set, k, why);
 }
 

@@ -17,6 +17,7 @@ struct link {
 	uint64_t id;                         /* for logs */
 	uint64_t tick_at_ms;
 	char key[41];                        /* what ZAP authenticated */
+	bool administers;                    /* came with a key for administration: comes and goes as it likes */
 	bool up, dead;                       /* dead: the transport no longer knows the peer; reaped by the set */
 	uint8_t routing_id_n;
 	unsigned char routing_id[ROUTING_ID_MAX];

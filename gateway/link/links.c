@@ -139,6 +139,7 @@ static struct link *link_of(struct links *ls, struct slice routing_id, const cha
 		ls->v = mem_resize(ls->v, ls->cap * sizeof(struct link *));
 	}
 	k = link_new(ls, ls->hub, routing_id, key);
+	k->administers = directory_role(ls->directory, key) == DIR_ROLE_ADMIN;
 	ls->v[ls->nr++] = k;
 	hash_put(ls->by_routing_id, routing_id, k);
 	return k;
