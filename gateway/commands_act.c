@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/option.h"
 #include "role/blocks.h"
+#include "route/backoff.h"
 #include "stream/close.h"
 
 /* The commands that change something, but for drains (commands_drain.c). Each says in the log what was done. */
@@ -206,6 +207,8 @@ void command_unblock(struct commands *c, struct admin_request *q, const struct a
 		admin_fail(q, "target is no address, no range and no domain");
 	} else {
 		log_info("admin", 0, "unblock", "target=%s", log_escape(slice_str(target)));
+		/* That its streams broke off was our doing: it may be dialled at once. */
+		backoff_hint(c->o.env->backoff, target, now_of(c));
 		admin_done(q, NULL, 0);
 	}
 }

@@ -3,10 +3,11 @@
 directions, against a small server of the test's own."""
 import asyncio
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import Test, accounts, arrives, login, run  # noqa: E402
+from stack import BUILD, Test, accounts, arrives, login, run  # noqa: E402
 import fake  # noqa: E402
 import namespace  # noqa: E402
 import peers  # noqa: E402
@@ -245,6 +246,35 @@ async def unanswered(test, pki):
     caller.close()
 
 
+def ctl(test, *args):
+    return subprocess.run([f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", f"{test.folder}/state", *args], capture_output=True, timeout=60).returncode == 0
+
+
+async def blocked(test, juliet, pki, servers):
+    """An operator blocks a domain while its server's stream stands: nothing passes either way until the block is taken back."""
+    domain = "external.example"
+    standing = await fake.Dialler(domain, OURS).open(GATEWAY, pki.context(False, domain))
+    await standing.external()
+    test.check("an operator blocks a domain", ctl(test, "block", domain))
+    event = await standing.wire.expect("element")
+    test.check("blocked, inbound: the stream that stands ends with policy-violation", fake.condition(event) == "policy-violation")
+    standing.close()
+    caller = await fake.Dialler(domain, OURS).open(GATEWAY, pki.context(False, domain))
+    test.check("blocked, inbound: its right certificate is no good", (caller.mechanisms(), await caller.external()) == ([], "not-authorized"))
+    caller.close()
+    caller = await fake.Dialler(domain, OURS).open(GATEWAY, pki.context(False, None))
+    answer = await caller.ask(f"<db:result from='{domain}' to='{OURS}'>any</db:result>")
+    test.check("blocked, inbound: dialback is refused with policy-violation, nobody being asked",
+               (answer.get("type"), fake.condition(answer[0])) == ("error", "policy-violation"))
+    caller.close()
+    juliet.send_message(f"romeo@{domain}", "Not now")
+    test.check("blocked, outbound: the sender is told", await arrives(juliet, (f"romeo@{domain}", "remote-server-timeout")))
+    test.check("the block is taken back", ctl(test, "unblock", domain))
+    juliet.send_message(f"romeo@{domain}", "Now")
+    stanza = await asyncio.wait_for(servers[domain].stanzas.get(), 30)
+    test.check("unblocked, outbound: the next message arrives, the one before never did", stanza[0].text == "Now")
+
+
 async def story(test, env, passwords, pki):
     servers, closed = await start_servers(pki), await closed_port()
     peers.start_dns(test, dns_records(servers, closed))
@@ -257,6 +287,7 @@ async def story(test, env, passwords, pki):
     await our_keys(test, juliet, pki, "keys.example", servers)
     await held_back(test, juliet, pki, servers["lately.example"])
     await outbound_taken(test, juliet, servers)
+    await blocked(test, juliet, pki, servers)
     juliet.disconnect()
     closed.close()
 
