@@ -216,7 +216,7 @@ void stream_queue_close(struct svc_stream *s)
 	struct props_writer w = { .p = body, .max = sizeof(body) };
 	int rc = 0;
 
-	if (s->ack_due)
+	if (s->ack_due && !s->attach_due) /* ATTACHED would have said it, and has not left */
 		rc = link_put_ack(l, s->handle, s->in.row);
 	message_put_close(&w, s->condition, s->text);
 	if (rc == 0)

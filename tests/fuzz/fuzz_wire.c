@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "svcproto/link.h"
+#include "svcproto/hub.h"
 #include "svcproto/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct side {
+	struct svc_hub *hub;
 	struct svc_link *link;
 	struct side *peer;           /* NULL: its batches go nowhere */
 	struct svc_stream *streams[8];
@@ -161,10 +162,55 @@ static void on_admin_reply(void *arg, uint32_t request, bool more, const char *e
 		abort();
 }
 
+static void on_enabled(void *arg, struct svc_stream *st, uint32_t resume_s)
+{
+	(void)arg;
+	if (svc_stream_resume_s(st) != resume_s || svc_stream_sent_h(st) != 0)
+		abort();
+	(void)svc_stream_client_h(st, 0);
+}
+
+static void on_resumed(void *arg, struct svc_stream *st, const char *full_jid)
+{
+	(void)arg;
+	if (full_jid == NULL || svc_stream_h(st) > UINT32_MAX / 2)
+		abort();
+	(void)svc_stream_send(st, "<presence/>", 11, 0, NULL);
+}
+
+static void on_detached(void *arg, struct svc_stream *st)
+{
+	(void)arg;
+	if (svc_stream_link(st) != NULL)
+		abort();
+	(void)svc_stream_send(st, "<message/>", 10, 0, NULL);
+}
+
+static void on_attached(void *arg, struct svc_stream *st, const struct svc_resume *r)
+{
+	struct side *s = arg;
+
+	if (svc_stream_link(st) != s->link || (r != NULL && r->bare_jid == NULL))
+		abort();
+	if (s->answers & 8)
+		(void)svc_stream_ack_through(st, s->nr);
+}
+
+static const char *on_full_jid(void *arg, const struct svc_stream *st)
+{
+	(void)arg;
+	(void)st;
+	return "juliet@example.org/balcony";
+}
+
+static const struct svc_hub_ops hub_ops = {
+	.detached = on_detached, .attached = on_attached, .closed = on_closed, .full_jid = on_full_jid,
+};
+
 static const struct svc_link_ops ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
-	.admin = on_admin, .admin_reply = on_admin_reply,
+	.enabled = on_enabled, .resumed = on_resumed, .admin = on_admin, .admin_reply = on_admin_reply,
 };
 
 static void begin(struct side *s, enum svc_side which)
@@ -175,7 +221,8 @@ static void begin(struct side *s, enum svc_side which)
 	};
 
 	hello.instance.b[0] = (uint8_t)which + 1;
-	s->link = svc_link_new(which, &hello, &ops, s);
+	s->hub = svc_hub_new(which, &hello, NULL, &hub_ops, s);
+	s->link = s->hub != NULL ? svc_hub_link(s->hub, "peer", &ops, s) : NULL;
 	if (s->link == NULL)
 		abort();
 }
@@ -188,18 +235,31 @@ static void flush_both(struct side *a, struct side *b)
 	}
 }
 
-/* Streams of both openers stand before the hostile part begins. */
+/* Streams of both openers stand before the hostile part begins, and one that its client may resume. */
 static void shake_hands(struct side *gateway, struct side *service)
 {
 	struct svc_open client = {.kind = SVC_KIND_CLIENT, .bare_jid = "a@b", .mechanism = "PLAIN", .address = "192.0.2.1"};
+	struct svc_open away = {.kind = SVC_KIND_CLIENT, .bare_jid = "juliet@example.org"};
 	struct svc_open out = {.kind = SVC_KIND_SERVER_OUT, .from_domain = "b", .to_domain = "c"};
 
+	struct svc_stream *st;
+
+	for (uint8_t i = 0; i < sizeof(away.stream_id.b); i++) /* as tests/unit/svcproto/golden has it */
+		away.stream_id.b[i] = (uint8_t)(0xa0 + i);
+	client.stream_id.b[0] = 1;
 	gateway->peer = service;
 	service->peer = gateway;
 	(void)svc_link_start(service->link, now_ms);
 	flush_both(gateway, service);
 	(void)svc_stream_open(gateway->link, &client, NULL);
 	(void)svc_stream_open(service->link, &out, NULL);
+	st = svc_stream_open(gateway->link, &away, NULL);
+	flush_both(gateway, service);
+	if (st == NULL || svc_stream_enable(st, 60) != 0)
+		abort();
+	flush_both(gateway, service);
+	if (svc_stream_detach(st) != 0)
+		abort();
 	flush_both(gateway, service);
 }
 
@@ -245,10 +305,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= n;
 		now_ms += 200;
 		(void)svc_link_tick(under->link, now_ms);
+		(void)svc_hub_tick(under->hub, now_ms);
 		svc_link_flush(under->link, now_ms);
 	}
 	svc_link_break(under->link, "the end");
+	(void)svc_hub_tick(under->hub, now_ms + 1000000);
 	svc_link_free(gateway.link);
 	svc_link_free(service.link);
+	svc_hub_free(gateway.hub);
+	svc_hub_free(service.hub);
 	return 0;
 }

@@ -173,6 +173,29 @@ static void a_close_waits_for_the_link(void)
 	take_down();
 }
 
+/* The service handles and closes before its ATTACHED has left. */
+static void closed_instead_of_attached(void)
+{
+	set_up();
+	open_client();
+	service.keep = true;
+	send(&a, "1");
+	pump();
+	cut(&a_tip, &service_a);
+	now += 10000;
+	CHECK_EQ(svc_link_start(service_a.l, now), 0);
+	flush_all();
+	deliver_one(&service_a); /* HELLO */
+	flush_all();
+	while (svc_stream_link(service.s) == NULL)
+		deliver_one(&a_tip); /* RESET for the epoch before; WELCOME and REATTACH */
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0);
+	CHECK_EQ(svc_stream_close(service.s, "reset", NULL), 0);
+	pump();
+	CHECK_STR(heard(&a), "detached closed:reset,1");
+	take_down();
+}
+
 static void a_close_that_crossed_the_end(void)
 {
 	set_up();
@@ -220,6 +243,7 @@ int main(void)
 	RUN(a_lost_link_has_its_time);
 	RUN(an_unclaimed_stream_ends);
 	RUN(a_close_waits_for_the_link);
+	RUN(closed_instead_of_attached);
 	RUN(a_close_that_crossed_the_end);
 	RUN(nobody_else_takes_it_up);
 	return check_done("svcproto/reattach");
