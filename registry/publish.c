@@ -7,6 +7,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "registry/redirecting.h"
+
 static void send_update(struct publisher *p)
 {
 	(void)zmq_send(p->pub, p->message.b, p->message.n, ZMQ_DONTWAIT); /* PUB never refuses */
@@ -45,6 +47,7 @@ void publish_beat(struct publisher *p, uint64_t now_ms)
 
 struct snapshot {
 	struct publisher *p;
+	uint64_t now_ms;
 	uint64_t request;
 	bool (*send)(void *arg, const struct reg_message *m);
 	void *arg;
@@ -63,10 +66,18 @@ static bool add_frame(void *arg, const struct reg_frame *f)
 	return reg_put(&s->p->message, f);
 }
 
+static int add_redirect(void *arg, const struct redirect *r)
+{
+	struct snapshot *s = arg;
+
+	s->p->frame.e = redirecting_entry(r, s->now_ms);
+	return add_frame(s, &s->p->frame) ? 0 : 1;
+}
+
 void publish_snapshot(struct publisher *p, const struct registry_table *t, const char *keys, size_t keys_n, uint64_t request,
 		      uint64_t now_ms, bool (*send)(void *arg, const struct reg_message *m), void *arg)
 {
-	struct snapshot s = { .p = p, .request = request, .send = send, .arg = arg };
+	struct snapshot s = { .p = p, .now_ms = now_ms, .request = request, .send = send, .arg = arg };
 	const struct entry *e = NULL;
 
 	reg_begin(&p->message, p->epoch, request);
@@ -79,6 +90,8 @@ void publish_snapshot(struct publisher *p, const struct registry_table *t, const
 		if (!add_frame(&s, &p->frame))
 			return;
 	}
+	if (redirects_each(registry_table_redirects(t), now_ms, add_redirect, &s) != 0)
+		return;
 	p->frame.type = REG_SNAPSHOT_END;
 	p->frame.number = p->number;
 	p->frame.up_ms = now_ms - p->started_ms;

@@ -105,6 +105,12 @@ static void on_changed(void *arg, const struct entry *e)
 
 	publish_entry(&s->publisher, e);
 	stat_add(STAT_registry_updates, 1);
+	if (e->kind == DIR_REDIRECT) { /* as many as users */
+		log_debug("registry", 0, e->gone ? "redirect-removed" : "redirect", "name=%s host=%s version=%llu",
+			  log_escape(slice_str(e->name)), e->host != NULL ? log_escape(slice_str(e->host)) : "-",
+			  (unsigned long long)e->version);
+		return;
+	}
 	if (log_on(level))
 		log_event(level, "registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
 			  e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)),

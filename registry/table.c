@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "registry/quota.h"
+#include "registry/redirecting.h"
 #include "svcproto/regmsg.h"
 
 struct registry_table {
@@ -17,6 +18,7 @@ struct registry_table {
 	void *arg;
 	struct entries entries;
 	struct quota quota;  /* entries by key */
+	struct redirects *redirects;
 	struct keyset *keys;
 	uint64_t next_ms;    /* nothing ends before */
 };
@@ -27,6 +29,11 @@ struct registry_table *registry_table_new(const struct registry_table_ops *ops, 
 
 	if (t == NULL)
 		return NULL;
+	t->redirects = redirects_new();
+	if (t->redirects == NULL) {
+		free(t);
+		return NULL;
+	}
 	t->ops = ops;
 	t->arg = arg;
 	t->next_ms = UINT64_MAX;
@@ -40,6 +47,7 @@ void registry_table_free(struct registry_table *t)
 		return;
 	entries_clear(&t->entries);
 	quota_clear(&t->quota);
+	redirects_free(t->redirects);
 	keyset_free(t->keys);
 	free(t);
 }
@@ -129,6 +137,21 @@ static const char *keep(struct registry_table *t, const struct entry *e, const s
 	return NULL;
 }
 
+static const char *announce_redirect(struct registry_table *t, const char *user, const struct entry *e, uint64_t now_ms, struct entry *seen,
+				     char *why, size_t why_size)
+{
+	struct redirect r;
+	struct entry now;
+	bool changed;
+	const char *no = redirecting_announce(t->redirects, t->keys, user, e, now_ms, seen, &changed, why, why_size);
+
+	if (changed && redirects_get(t->redirects, e->name, now_ms, &r)) {
+		now = redirecting_entry(&r, now_ms);
+		t->ops->changed(t->arg, &now);
+	}
+	return no;
+}
+
 const char *registry_table_announce(struct registry_table *t, const char *user, const struct entry *e, uint64_t now_ms, struct entry *seen,
 				    char *why, size_t why_size)
 {
@@ -137,6 +160,8 @@ const char *registry_table_announce(struct registry_table *t, const char *user, 
 	int order;
 
 	*seen = *e;
+	if (e->kind == DIR_REDIRECT)
+		return announce_redirect(t, user, e, now_ms, seen, why, why_size);
 	if (no != NULL || (no = denied(t, e, why, why_size)) != NULL)
 		return no;
 	old = entries_find(&t->entries, e);
@@ -185,6 +210,7 @@ uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms)
 {
 	struct entry *e, *next;
 
+	redirects_tick(t->redirects, now_ms);
 	if (now_ms < t->next_ms)
 		return t->next_ms;
 	t->next_ms = UINT64_MAX;
@@ -220,4 +246,9 @@ const struct entry *registry_table_next(const struct registry_table *t, const st
 	while (e != NULL && e->gone)
 		e = TAILQ_NEXT(e, all);
 	return e;
+}
+
+const struct redirects *registry_table_redirects(const struct registry_table *t)
+{
+	return t->redirects;
 }

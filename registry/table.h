@@ -8,6 +8,7 @@
 
 #include "svcproto/entry.h"
 #include "svcproto/keyset.h"
+#include "svcproto/redirects.h"
 
 #define TABLE_ENTRIES_MAX 300000u
 #define TABLE_ENTRIES_PER_KEY 200000u /* so that one key cannot keep all others out */
@@ -36,5 +37,7 @@ size_t registry_table_renew(struct registry_table *t, const char *user, const st
 uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms);
 /* All living entries in turn: start with NULL. */
 const struct entry *registry_table_next(const struct registry_table *t, const struct entry *last);
+/* Borrowed, until the next change. */
+const struct redirects *registry_table_redirects(const struct registry_table *t);
 
 #endif

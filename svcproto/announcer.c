@@ -10,6 +10,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "svcproto/announcer_redirects.h"
 #include "svcproto/keys.h"
 #include "svcproto/keyset.h"
 
@@ -155,6 +156,7 @@ void announcer_free(struct announcer *a)
 		send_withdrawal(a, &own->e);
 		own_free(own);
 	}
+	redirects_out_free(a);
 	for (unsigned i = 0; i < a->nr; i++)
 		registry_close(&a->registries[i]);
 	free(a);
@@ -253,7 +255,8 @@ static int own_set(struct announcer *a, const struct entry *e)
 int announcer_set_gateway(struct announcer *a, const struct directory_gateway *g)
 {
 	struct entry e = {
-		.kind = DIR_GATEWAY, .name = g->endpoint, .public_host = g->public_host, .load = g->load, .draining = g->draining};
+		.kind = DIR_GATEWAY, .name = g->endpoint, .public_host = g->public_host, .client_port = g->client_port,
+		.load = g->load, .draining = g->draining};
 
 	if (g->endpoint == NULL || strlen(g->endpoint) > ENTRY_TEXT_MAX ||
 	    (g->public_host != NULL && strlen(g->public_host) > ENTRY_TEXT_MAX))

@@ -46,6 +46,12 @@ uint64_t announcer_tick(struct announcer *a, uint64_t now_ms);  /* next time to 
 /* Our own entries: set replaces by name (endpoint or domain); announced at the next tick or at once when connected. */
 int announcer_set_gateway(struct announcer *a, const struct directory_gateway *g);
 int announcer_set_registration(struct announcer *a, const struct directory_registration *r);
+/* Sends who is called `name` (a bare JID, or a domain for all of it) to `host` for lease_ms, whatever becomes of us. wall_ms, the time
+ * since 1970, is the version. Refusals come through refused(). */
+int announcer_set_redirect(struct announcer *a, const char *name, const char *host, uint32_t lease_ms, uint64_t wall_ms, uint64_t now_ms);
+int announcer_remove_redirect(struct announcer *a, const char *name, uint64_t wall_ms, uint64_t now_ms);
+/* Those that not every registry has answered yet. */
+size_t announcer_nr_redirects(const struct announcer *a);
 int announcer_remove_registration(struct announcer *a, const char *domain);
 
 #endif

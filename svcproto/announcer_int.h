@@ -14,6 +14,8 @@ struct own {
 	bool said;                /* the refusal was reported */
 };
 
+struct redirects_out;
+
 struct registry {
 	struct announcer *a;
 	unsigned source;
@@ -40,6 +42,7 @@ struct announcer {
 	uint64_t incarnation, version, requests;
 	char key[41];
 	struct own *own;
+	struct redirects_out *redirects; /* NULL: none yet */
 	struct registry registries[REG_SOURCES];
 	unsigned nr;
 	bool synced_said;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "svcproto/announcer_redirects.h"
 #include "svcproto/keyset.h"
 
 #define BUDGET 200u
@@ -161,6 +162,10 @@ static void on_noted(struct registry *r, const struct reg_frame *f)
 {
 	struct own *own = r->a->own;
 
+	if (f->e.kind == DIR_REDIRECT) {
+		redirects_out_noted(r, f);
+		return;
+	}
 	while (own != NULL && (own->e.kind != f->e.kind || strcmp(own->e.name, f->e.name) != 0))
 		own = own->next;
 	if (own == NULL || memcmp(&f->e.owner, &r->a->owner, sizeof(r->a->owner)) != 0)
@@ -242,6 +247,7 @@ static void feed_keys(struct registry *r, const struct reg_frame *f)
 		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s has authorised keys of serial %llu; in force are those of serial %llu",
 			      r->dealer.endpoint, (unsigned long long)f->serial, (unsigned long long)in_force);
 	try_refused_again(r->a);
+	redirects_out_again(r);
 }
 
 static void snapshot_done(struct registry *r, const struct reg_frame *f, uint32_t epoch, uint64_t now_ms)
@@ -343,6 +349,7 @@ static void came_up(struct registry *r, uint64_t now_ms)
 	r->secrets_due_ms = r->a->ops->secrets != NULL ? now_ms : NEVER;
 	for (struct own *own = r->a->own; own != NULL; own = own->next)
 		own->asked &= ~bit(r);
+	redirects_out_again(r);
 	if (!r->synced)
 		r->snapshot_due_ms = now_ms;
 }
@@ -446,5 +453,6 @@ uint64_t registry_tick(struct registry *r, uint64_t now_ms)
 	if (r->secrets_due_ms <= now_ms)
 		ask_secrets(r, now_ms);
 	announce(r);
+	(void)redirects_out_announce(r, now_ms, send_message); /* not now: at the next tick */
 	return earlier(earlier(r->renew_at_ms, r->secrets_due_ms), r->synced ? NEVER : r->snapshot_due_ms);
 }

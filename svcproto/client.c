@@ -221,6 +221,7 @@ struct svcproto *svcproto_new(const struct svcproto_options *o, const struct svc
 		TAILQ_INIT(&sp->links);
 		TAILQ_INIT(&sp->requests);
 		TAILQ_INIT(&sp->all_pairs);
+		TAILQ_INIT(&sp->peers);
 		TAILQ_INIT(&sp->work_pairs);
 		rc = load_identity(sp, o, registry, sizeof(registry));
 	}
@@ -310,6 +311,7 @@ int svcproto_dispatch(struct svcproto *sp)
 	more = client_links_read(sp) || more;
 	at = svc_hub_tick(sp->hub, sp->now_ms);
 	client_pairs_run(sp);
+	client_peers_run(sp);
 	next = announcer_tick(sp->announcer, sp->now_ms);
 	next = at < next ? at : next;
 	at = client_links_tick(sp, &more);

@@ -2,9 +2,9 @@
 #define SVCPROTO_CLIENT_H
 
 /*
- * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what peers
- * open, tickets; client_admin.c: questions to gateways; client_locate.c: theirs to us; client_pair.c: streams to other domains;
- * client_reject.c: answers to refused stanzas; run.c: a loop for programs without one.
+ * Private to the service library. client.c: the object, its descriptor and its turn; client_link.c: gateways; client_session.c: what
+ * peers open, tickets; client_admin.c: questions to gateways; client_locate.c: theirs to us, and redirects; client_pair.c: streams to other
+ * domains; client_answer.c: answers to stanzas; run.c: a loop for programs without one.
  */
 
 #include <stdatomic.h>
@@ -13,6 +13,7 @@
 #include "svcproto/announcer.h"
 #include "svcproto/hub.h"
 #include "svcproto/keys.h"
+#include "svcproto/window.h"
 #include "svcproto/zmon.h"
 
 #define CLIENT_NEVER UINT64_MAX
@@ -36,7 +37,7 @@ struct client_link {
 	uint64_t tick_at_ms;
 };
 
-enum inbound_kind { INBOUND_SESSION = 1, INBOUND_SERVER };
+enum inbound_kind { INBOUND_SESSION = 1, INBOUND_SERVER, INBOUND_PEER };
 
 /* A stream that a gateway opened: what a ticket leads to. */
 struct inbound {
@@ -67,6 +68,18 @@ struct server_in {
 	char *remote, *local;
 };
 
+/* From another instance of our domain. It outlives its stream, so that what comes again over the next one is known. */
+struct peer_in {
+	struct inbound in;       /* first; stream NULL: none now */
+	TAILQ_ENTRY(peer_in) all;
+	struct svc_id id;
+	char *domain;
+	struct window_in taken;  /* by position: what came on all streams of this origin */
+	uint32_t base;           /* position before the stream's first stanza */
+	uint32_t seq;            /* the stream's last stanza */
+	uint64_t gone_at_ms;
+};
+
 struct queued {
 	STAILQ_ENTRY(queued) all;
 	uint64_t cookie, since_ms;
@@ -76,13 +89,16 @@ struct queued {
 	char xml[];
 };
 
-/* All stanzas from one domain of ours to another domain. */
+/* All stanzas from one domain of ours to another domain, or to one user of it whom another instance has (then `to` is a bare JID). */
 struct pair {
 	struct pair *chain;
 	TAILQ_ENTRY(pair) all, work;
 	bool in_work, closing;
 	char *from, *to;
 	struct svc_stream *stream;       /* NULL: none now */
+	struct svc_id id;                /* to a user: the origin of all its streams, while has_id */
+	bool has_id;
+	uint32_t acked;                  /* of that id */
 	STAILQ_HEAD(, queued) queue;     /* in order, first those that the engine has */
 	size_t nr, bytes;
 	uint64_t used_at_ms, retry_at_ms, retry_delay_ms;
@@ -121,6 +137,9 @@ struct svcproto {
 	uint32_t link_serials;
 	struct pair *pairs[CLIENT_PAIR_BUCKETS];
 	TAILQ_HEAD(, pair) all_pairs, work_pairs;
+	TAILQ_HEAD(, peer_in) peers;     /* the newest first */
+	size_t nr_peers;
+	uint64_t peers_at_ms;
 	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */
 	uint8_t batch[SVC_BATCH_MAX];
 };
@@ -161,6 +180,19 @@ void client_admin_reply(struct client_link *cl, uint32_t number, bool more, cons
 			size_t nr);
 void client_admin_lost(struct client_link *cl, const char *why); /* the link went down */
 void client_admin_free(struct svcproto *sp);                     /* all requests, no callbacks */
+/* client_session.c, for client_peer.c */
+bool client_inbound_add(struct svcproto *sp, struct inbound *in);
+void client_inbound_remove(struct svcproto *sp, struct inbound *in);
+uint64_t client_ticket(const struct inbound *in, uint32_t seq);
+
+/* client_peer.c */
+void client_peer_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o);
+void client_peer_stanza(struct svcproto *sp, struct peer_in *p, uint32_t seq, const char *xml, size_t n);
+void client_peer_ack(struct peer_in *p, uint32_t position);
+void client_peer_closed(struct svcproto *sp, struct peer_in *p);
+void client_peer_free(struct svcproto *sp, struct peer_in *p);  /* not from the table */
+void client_peers_run(struct svcproto *sp);                    /* those that were left alone too long */
+
 /* client_locate.c */
 void client_locate(struct client_link *cl, uint32_t request, const char *bare_jid);
 

@@ -50,7 +50,8 @@ struct each_gateway {
 static int one_gateway(void *arg, const struct directory_gateway *g)
 {
 	struct each_gateway *e = arg;
-	struct svcproto_gateway out = { .endpoint = g->endpoint, .public_host = g->public_host, .load = g->load, .draining = g->draining };
+	struct svcproto_gateway out = { .endpoint = g->endpoint, .public_host = g->public_host,
+					.client_port = g->client_port, .load = g->load, .draining = g->draining };
 	char id[33];
 
 	id_text(&g->owner, id);

@@ -112,7 +112,7 @@ static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
 
 static bool is_ours(const struct svc_stream *s)
 {
-	return svc_stream_kind(s) == SVC_KIND_SERVER_OUT;
+	return svc_stream_is_ours(s);
 }
 
 static void on_stream_refused(void *arg, struct svc_stream *s, const struct svc_refusal *r)
@@ -421,7 +421,8 @@ void client_links_free(struct svcproto *sp)
 
 	for (size_t i = 0; i < sp->cap_inbound; i++)
 		for (struct inbound *in = sp->inbound[i]; in != NULL; in = in->chain)
-			(void)svc_stream_close(in->stream, in->kind == INBOUND_SESSION ? "system-shutdown" : NULL, NULL);
+			if (in->stream != NULL)
+				(void)svc_stream_close(in->stream, in->kind == INBOUND_SESSION ? "system-shutdown" : NULL, NULL);
 	say_goodbye(sp);
 	while ((cl = TAILQ_FIRST(&sp->links)) != NULL) {
 		TAILQ_REMOVE(&sp->links, cl, all);

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "svcproto/keyset.h"
+#include "svcproto/redirects.h"
 
 #define PAIRS_MAX 50000u
 #define QUEUED_BYTES_MAX (64u << 20)   /* of all pairs: domains that are slow or away may not fill the memory together */
@@ -118,6 +119,9 @@ static void bounce_first(struct svcproto *sp, struct pair *p, const char *condit
 {
 	struct queued *q = take_first(sp, p);
 
+	if (q->repeated || q->seq != 0)
+		p->has_id = false; /* positions would count it, and nobody may have taken it */
+
 	if (q->cookie != 0 && sp->cb->undeliverable != NULL)
 		sp->cb->undeliverable(sp->arg, q->cookie, condition, q->xml, q->n);
 	free(q);
@@ -139,6 +143,7 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 
 	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->seq != 0 && (int32_t)(q->seq - seq) <= 0) {
 		(void)take_first(sp, p);
+		p->acked++;
 		p->retry_delay_ms = RETRY_MIN_MS;
 		if (q->cookie != 0 && sp->cb->delivered != NULL)
 			sp->cb->delivered(sp->arg, q->cookie);
@@ -202,13 +207,38 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 
 /* ---- the turn's work ---- */
 
+static bool to_user(const struct pair *p)
+{
+	return strchr(p->to, '@') != NULL;
+}
+
+static bool make_id(struct svc_id *id)
+{
+	return getrandom(id, sizeof(*id), 0) == (ssize_t)sizeof(*id);
+}
+
+/* From here on the far end knows what comes again. */
+static bool begin_row(struct pair *p)
+{
+	p->acked = 0;
+	p->has_id = make_id(&p->id);
+	return p->has_id;
+}
+
 static void open_stream(struct svcproto *sp, struct pair *p)
 {
 	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .from_domain = p->from, .to_domain = p->to };
 	struct client_link *cl;
 
-	if (p->retry_at_ms > sp->now_ms || getrandom(&o.stream_id, sizeof(o.stream_id), 0) != (ssize_t)sizeof(o.stream_id))
+	if (p->retry_at_ms > sp->now_ms || !make_id(&o.stream_id) || (to_user(p) && !p->has_id && !begin_row(p)))
 		return;
+	if (to_user(p)) {
+		o.kind = SVC_KIND_PEER;
+		o.bare_jid = p->to;
+		o.to_domain = p->from;
+		o.origin = p->id;
+		o.last_acked = p->acked;
+	}
 	cl = client_link_for(sp, p->from, p->to);
 	if (cl != NULL)
 		p->stream = svc_stream_open(cl->engine, &o, p);
@@ -309,20 +339,15 @@ static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
 	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
 }
 
-int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
-			 uint64_t cookie)
+static int enqueue(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie)
 {
 	struct queued *q;
 	struct pair *p;
 
-	if (!client_has_domain(sp, from_domain, SVCPROTO_SERVER))
-		return SVCPROTO_E_DENIED;
-	if (length == 0 || length > SVC_STANZA_BYTES * 4u || !keyset_domain_ok(to_domain, strlen(to_domain)))
+	if (length == 0 || length > SVC_STANZA_BYTES * 4u)
 		return SVCPROTO_E_INVALID;
-	p = pair_get(sp, from_domain, to_domain);
-	if (p == NULL)
-		return SVCPROTO_E_FULL;
-	if (!has_room(sp, p, length))
+	p = pair_get(sp, from, to);
+	if (p == NULL || !has_room(sp, p, length))
 		return SVCPROTO_E_FULL;
 	q = malloc(sizeof(*q) + length);
 	if (q == NULL)
@@ -336,4 +361,23 @@ int svcproto_send_server(struct svcproto *sp, const char *from_domain, const cha
 	want_work(sp, p);
 	client_kick(sp);
 	return 0;
+}
+
+int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
+			 uint64_t cookie)
+{
+	if (!client_has_domain(sp, from_domain, SVCPROTO_SERVER))
+		return SVCPROTO_E_DENIED;
+	if (!keyset_domain_ok(to_domain, strlen(to_domain)))
+		return SVCPROTO_E_INVALID;
+	return enqueue(sp, from_domain, to_domain, xml, length, cookie);
+}
+
+int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie)
+{
+	const char *at = strchr(bare_jid, '@');
+
+	if (at == NULL || at == bare_jid || strlen(bare_jid) > REDIRECT_NAME_MAX || !redirect_name_ok(bare_jid))
+		return SVCPROTO_E_INVALID;
+	return client_has_domain(sp, at + 1, SVCPROTO_CLIENT) ? enqueue(sp, at + 1, bare_jid, xml, length, cookie) : SVCPROTO_E_DENIED;
 }

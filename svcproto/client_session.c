@@ -37,7 +37,7 @@ static bool grow(struct svcproto *sp)
 	return true;
 }
 
-static bool inbound_add(struct svcproto *sp, struct inbound *in)
+bool client_inbound_add(struct svcproto *sp, struct inbound *in)
 {
 	struct inbound **bucket;
 
@@ -60,7 +60,7 @@ static struct inbound *inbound_find(const struct svcproto *sp, uint64_t serial)
 	return in;
 }
 
-static void inbound_remove(struct svcproto *sp, struct inbound *in)
+void client_inbound_remove(struct svcproto *sp, struct inbound *in)
 {
 	struct inbound **p = &sp->inbound[in->serial & (sp->cap_inbound - 1)];
 
@@ -89,9 +89,11 @@ static void server_in_free(struct server_in *in)
 	free(in);
 }
 
-static void inbound_free(struct inbound *in)
+static void inbound_free(struct svcproto *sp, struct inbound *in)
 {
-	if (in->kind == INBOUND_SESSION)
+	if (in->kind == INBOUND_PEER)
+		client_peer_free(sp, (struct peer_in *)in);
+	else if (in->kind == INBOUND_SESSION)
 		session_free((struct svcproto_session *)in);
 	else
 		server_in_free((struct server_in *)in);
@@ -104,7 +106,7 @@ void client_inbound_free(struct svcproto *sp)
 	for (size_t i = 0; i < sp->cap_inbound; i++) {
 		while ((in = sp->inbound[i]) != NULL) {
 			sp->inbound[i] = in->chain;
-			inbound_free(in);
+			inbound_free(sp, in);
 		}
 	}
 	free(sp->inbound);
@@ -136,7 +138,7 @@ static void open_session(struct client_link *cl, struct svc_stream *stream, cons
 	s = calloc(1, sizeof(*s));
 	if (s != NULL)
 		s->jid = strdup(o->bare_jid);
-	if (s == NULL || s->jid == NULL || !inbound_add(sp, &s->in)) {
+	if (s == NULL || s->jid == NULL || !client_inbound_add(sp, &s->in)) {
 		if (s != NULL)
 			free(s->jid);
 		free(s);
@@ -168,7 +170,8 @@ static void open_server(struct client_link *cl, struct svc_stream *stream, const
 		in->remote = strdup(o->from_domain);
 		in->local = strdup(o->to_domain);
 	}
-	if (in == NULL || in->remote == NULL || in->local == NULL || svc_stream_accept(stream, NULL) != 0 || !inbound_add(sp, &in->in)) {
+	if (in == NULL || in->remote == NULL || in->local == NULL || svc_stream_accept(stream, NULL) != 0 ||
+	    !client_inbound_add(sp, &in->in)) {
 		if (in != NULL)
 			server_in_free(in);
 		if (svc_stream_can_send(stream))
@@ -189,11 +192,18 @@ void client_inbound_open(struct client_link *cl, struct svc_stream *s, const str
 		open_session(cl, s, o);
 	else if (o->kind == SVC_KIND_SERVER_IN && o->from_domain != NULL && o->to_domain != NULL)
 		open_server(cl, s, o);
+	else if (o->kind == SVC_KIND_PEER)
+		client_peer_open(cl, s, o);
 	else
 		refuse(s, "cancel", "feature-not-implemented");
 }
 
 /* ---- stanzas ---- */
+
+uint64_t client_ticket(const struct inbound *in, uint32_t seq)
+{
+	return in->serial << TICKET_SEQ_BITS | (seq & TICKET_SEQ_MASK);
+}
 
 /* The gateway refused it: it keeps its place in the count, and we answer. */
 static void answer_rejected(struct svcproto *sp, struct svcproto_session *s, uint32_t seq, const char *xml, size_t n)
@@ -218,6 +228,10 @@ void client_inbound_stanza(struct svcproto *sp, struct svc_stream *stream, uint3
 
 	if (in == NULL)
 		return;
+	if (in->kind == INBOUND_PEER) {
+		client_peer_stanza(sp, (struct peer_in *)in, seq, xml, n);
+		return;
+	}
 	in->last_seq = seq;
 	if ((flags & SVC_REJECT) != 0) {
 		if (s != NULL)
@@ -226,7 +240,7 @@ void client_inbound_stanza(struct svcproto *sp, struct svc_stream *stream, uint3
 			(void)svc_stream_ack(stream, seq);
 		return;
 	}
-	st.ticket = in->serial << TICKET_SEQ_BITS | (seq & TICKET_SEQ_MASK);
+	st.ticket = client_ticket(in, seq);
 	if (s == NULL) {
 		st.remote_domain = ((struct server_in *)in)->remote;
 		st.local_domain = ((struct server_in *)in)->local;
@@ -242,10 +256,14 @@ int svcproto_ack(struct svcproto *sp, uint64_t ticket)
 	struct inbound *in = inbound_find(sp, ticket >> TICKET_SEQ_BITS);
 	uint32_t back;
 
-	if (in == NULL || in->stream == NULL)
+	if (in == NULL || (in->stream == NULL && in->kind != INBOUND_PEER))
 		return 0; /* the stream has ended: nothing can be acknowledged on it any more */
 	back = (in->last_seq - (uint32_t)ticket) & (uint32_t)TICKET_SEQ_MASK;
 	client_kick(sp);
+	if (in->kind == INBOUND_PEER) {
+		client_peer_ack((struct peer_in *)in, in->last_seq - back);
+		return 0;
+	}
 	(void)svc_stream_ack(in->stream, in->last_seq - back); /* E_CLOSED: as above */
 	return 0;
 }
@@ -301,7 +319,11 @@ void client_inbound_closed(struct svcproto *sp, struct svc_stream *stream, const
 	if (in == NULL)
 		return;
 	svc_stream_set_data(stream, NULL);
-	inbound_remove(sp, in);
+	if (in->kind == INBOUND_PEER) {
+		client_peer_closed(sp, (struct peer_in *)in);
+		return;
+	}
+	client_inbound_remove(sp, in);
 	in->stream = NULL;
 	if (in->kind == INBOUND_SESSION) {
 		s = (struct svcproto_session *)in;
@@ -309,7 +331,7 @@ void client_inbound_closed(struct svcproto *sp, struct svc_stream *stream, const
 		if (sp->cb->session_closed != NULL)
 			sp->cb->session_closed(sp->arg, s, condition, text);
 	}
-	inbound_free(in);
+	inbound_free(sp, in);
 }
 
 /* ---- without a client ---- */
@@ -385,7 +407,7 @@ static int refuse_session(struct svcproto_session *s, const struct svc_refusal *
 	rc = svc_stream_refuse(s->in.stream, r);
 	if (rc != 0)
 		return rc;
-	inbound_remove(sp, &s->in);
+	client_inbound_remove(sp, &s->in);
 	session_free(s);
 	client_kick(sp);
 	return 0;

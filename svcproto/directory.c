@@ -6,6 +6,8 @@
 #include "svcproto/directory.h"
 
 #include "svcproto/directory_feed.h"
+#include "svcproto/directory_redirects.h"
+#include "svcproto/ever.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,25 +34,16 @@ struct linked {
 	struct linked *next;
 };
 
-/* Domains that were ever registered, under a bare `*`. */
-struct ever {
-	struct ever *next;
-	char domain[];
-};
-
-#define EVER_BUCKETS 256u
-#define EVER_MAX 100000u
-
 struct directory {
 	const struct directory_ops *ops;
 	void *arg;
 	struct entries entries;
+	struct redirects *redirects;
 	struct source sources[REG_SOURCES + 1]; /* the last: what was kept on disk, DIRECTORY_KEPT */
 	const struct source *in_force;          /* whose keys are */
 	const struct keyset *keys;              /* these */
 	struct linked *linked;
-	struct ever *ever[EVER_BUCKETS];
-	size_t nr_ever;
+	struct ever ever;
 	uint64_t look_at_ms;         /* no entry ends before */
 };
 
@@ -58,8 +51,10 @@ struct directory *directory_new(const struct directory_ops *ops, void *arg)
 {
 	struct directory *d = calloc(1, sizeof(*d));
 
-	if (d == NULL)
+	if (d == NULL || (d->redirects = redirects_new()) == NULL) {
+		free(d);
 		return NULL;
+	}
 	d->ops = ops;
 	d->arg = arg;
 	entries_init(&d->entries);
@@ -71,17 +66,13 @@ void directory_free(struct directory *d)
 	if (d == NULL)
 		return;
 	entries_clear(&d->entries);
+	redirects_free(d->redirects);
 	for (unsigned i = 0; i <= DIRECTORY_KEPT; i++) {
 		keyset_free(d->sources[i].keys);
 		free(d->sources[i].text);
 		free(d->sources[i].parts);
 	}
-	for (unsigned i = 0; i < EVER_BUCKETS; i++) {
-		for (struct ever *e = d->ever[i], *next; e != NULL; e = next) {
-			next = e->next;
-			free(e);
-		}
-	}
+	ever_clear(&d->ever);
 	for (struct linked *l = d->linked, *next; l != NULL; l = next) {
 		next = l->next;
 		free(l);
@@ -94,7 +85,8 @@ void directory_free(struct directory *d)
 static struct directory_gateway as_gateway(const struct entry *e)
 {
 	return (struct directory_gateway){ .owner = e->owner, .incarnation = e->incarnation, .endpoint = e->name, .key = e->key,
-					   .public_host = e->public_host, .load = e->load, .draining = e->draining };
+					   .public_host = e->public_host, .client_port = (uint16_t)e->client_port, .load = e->load,
+					   .draining = e->draining };
 }
 
 static struct directory_registration as_registration(const struct entry *e)
@@ -127,38 +119,6 @@ static bool permitted(const struct directory *d, const struct entry *e)
 								    keyset_may(d->keys, e->key, e->name, e->types & SVCPROTO_SERVER));
 }
 
-static unsigned ever_bucket(const char *domain)
-{
-	unsigned h = 5381;
-
-	for (; *domain != '\0'; domain++)
-		h = h * 33 + (uint8_t)*domain;
-	return h % EVER_BUCKETS;
-}
-
-static bool ever_seen(const struct directory *d, const char *domain)
-{
-	const struct ever *e = d->ever[ever_bucket(domain)];
-
-	while (e != NULL && strcmp(e->domain, domain) != 0)
-		e = e->next;
-	return e != NULL;
-}
-
-static void remember(struct directory *d, const char *domain)
-{
-	size_t n = strlen(domain) + 1;
-	unsigned b = ever_bucket(domain);
-	struct ever *e;
-
-	if (d->nr_ever >= EVER_MAX || ever_seen(d, domain) || (e = malloc(sizeof(*e) + n)) == NULL)
-		return;
-	memcpy(e->domain, domain, n);
-	e->next = d->ever[b];
-	d->ever[b] = e;
-	d->nr_ever++;
-}
-
 /* Brings what the events said in line with what is so. */
 static void show(struct directory *d, struct entry *e, bool changed)
 {
@@ -166,7 +126,7 @@ static void show(struct directory *d, struct entry *e, bool changed)
 
 	e->shown = now;
 	if (now && e->kind == DIR_REGISTRATION)
-		remember(d, e->name);
+		ever_add(&d->ever, e->name);
 	if (now && (!before || changed))
 		tell(d, e, false);
 	else if (!now && before)
@@ -235,6 +195,7 @@ uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 	uint64_t known_at = somebody_knows_at(d), next = NEVER;
 	struct entry *e, *after;
 
+	redirects_tick(d->redirects, now_ms);
 	if (now_ms < d->look_at_ms)
 		return d->look_at_ms;
 	for (e = TAILQ_FIRST(&d->entries.all); e != NULL; e = after) {
@@ -287,7 +248,8 @@ void directory_feed_lost(struct directory *d, unsigned source)
 static bool same_content(const struct entry *a, const struct entry *b)
 {
 	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight &&
-	       a->locate_open == b->locate_open && a->load == b->load && a->draining == b->draining && a->gone == b->gone &&
+	       a->locate_open == b->locate_open && a->client_port == b->client_port && a->load == b->load && a->draining == b->draining &&
+	       a->gone == b->gone &&
 	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
 }
 
@@ -300,7 +262,7 @@ static void expire(struct directory *d, struct entry *old, uint32_t bit)
 		drop(d, old);
 }
 
-int directory_feed_entry(struct directory *d, unsigned source, const struct entry *e, uint64_t now_ms)
+static int feed_owned(struct directory *d, unsigned source, const struct entry *e, uint64_t now_ms)
 {
 	struct entry *old = entries_find(&d->entries, e), *kept;
 	uint32_t bit = 1u << source;
@@ -340,6 +302,11 @@ int directory_feed_entry(struct directory *d, unsigned source, const struct entr
 	}
 	show(d, kept, changed);
 	return 0;
+}
+
+int directory_feed_entry(struct directory *d, unsigned source, const struct entry *e, uint64_t now_ms)
+{
+	return e->kind == DIR_REDIRECT ? directory_redirects_feed(d->redirects, e, now_ms) : feed_owned(d, source, e, now_ms);
 }
 
 /* The highest serial wins whole; of equals a registry's before what was kept. */
@@ -437,6 +404,16 @@ int directory_every_registration(struct directory *d, int (*fn)(void *arg, const
 	return rc;
 }
 
+const char *directory_redirect(const struct directory *d, const char *bare_jid, uint64_t now_ms)
+{
+	return directory_redirects_find(d->redirects, d->keys, bare_jid, now_ms);
+}
+
+int directory_each_redirect(const struct directory *d, uint64_t now_ms, int (*fn)(void *arg, const struct directory_redirect *r), void *arg)
+{
+	return directory_redirects_each(d->redirects, d->keys, now_ms, fn, arg);
+}
+
 int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg)
 {
 	struct entry *e;
@@ -455,7 +432,7 @@ int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struc
 
 bool directory_is_local(const struct directory *d, const char *domain)
 {
-	return keyset_names(d->keys, domain) || ever_seen(d, domain);
+	return keyset_names(d->keys, domain) || ever_has(&d->ever, domain);
 }
 
 enum directory_role directory_role(const struct directory *d, const char *key_z85)

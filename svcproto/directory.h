@@ -16,6 +16,7 @@ struct directory_gateway {
 	const char *endpoint;         /* svcproto ROUTER */
 	const char *key;              /* Z85 of its CURVE public key */
 	const char *public_host;
+	uint16_t client_port;         /* where clients reach it by STARTTLS; 0: it takes none */
 	uint32_t load;
 	bool draining;
 };
@@ -50,6 +51,16 @@ int directory_each_registration(struct directory *d, const char *domain, unsigne
 				int (*fn)(void *arg, const struct directory_registration *r), void *arg);
 /* Registrations of all domains, whether their keys may or not. */
 int directory_every_registration(struct directory *d, int (*fn)(void *arg, const struct directory_registration *r), void *arg);
+/* Where this user (prepared bare JID) is to be sent, by a redirect of its own or of its whole domain. NULL: nowhere. Borrowed until the
+ * directory is fed. */
+const char *directory_redirect(const struct directory *d, const char *bare_jid, uint64_t now_ms);
+struct directory_redirect {
+	const char *name, *host;      /* "user@domain" or "domain"; as other_host_ok() wants it */
+	const char *key;              /* who set it */
+	uint64_t left_ms;
+};
+int directory_each_redirect(const struct directory *d, uint64_t now_ms, int (*fn)(void *arg, const struct directory_redirect *r),
+			    void *arg);
 int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg);
 /* Local: written in authorized_keys, or ever registered (DESIGN.md 3.1). Never looked up in DNS, never believed from outside. */
 bool directory_is_local(const struct directory *d, const char *domain);

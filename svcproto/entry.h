@@ -14,15 +14,17 @@
 
 /* Texts are borrowed in messages and owned in a store. */
 struct entry {
-	enum directory_kind kind;        /* DIR_GATEWAY or DIR_REGISTRATION */
+	enum directory_kind kind;        /* a store holds DIR_GATEWAY and DIR_REGISTRATION; redirects have their own (redirects.h) */
 	struct svc_id owner;
 	uint64_t incarnation, version;
 	char key[41];
-	const char *name;                /* endpoint or domain */
+	const char *name;                /* endpoint or domain; redirect: a bare JID or domain */
+	const char *host;                /* redirect: where to */
 	bool gone;                       /* a tombstone: the owner withdrew it */
 	bool expired;                    /* with gone: the lease ran out; not the owner's word */
 	uint32_t lease_ms;
 	const char *public_host;         /* gateway; NULL: none */
+	uint32_t client_port;            /* gateway; 0: none */
 	uint32_t load;
 	unsigned types;                  /* registration */
 	const char *policy;              /* static: entry_policy() */

@@ -58,7 +58,9 @@ struct svc_open {
 	struct svc_id stream_id;                 /* random, from the opener */
 	const char *bare_jid, *resource, *mechanism, *address; /* CLIENT */
 	bool secure;
-	const char *from_domain, *to_domain;     /* SERVER_IN: remote, local; SERVER_OUT: local, remote */
+	const char *from_domain, *to_domain;     /* SERVER_IN: remote, local; SERVER_OUT: local, remote; PEER: both the same */
+	struct svc_id origin;                    /* PEER, whose bare_jid is addressed: one row of stanzas over all its streams */
+	uint32_t last_acked;                     /* PEER: acknowledged on earlier streams of this row */
 };
 
 struct svc_refusal {
@@ -192,6 +194,7 @@ bool svc_stream_can_send(const struct svc_stream *s);
 void svc_stream_set_data(struct svc_stream *s, void *data);
 void *svc_stream_data(const struct svc_stream *s);
 enum svc_kind svc_stream_kind(const struct svc_stream *s);
+bool svc_stream_is_ours(const struct svc_stream *s); /* this side opened it */
 struct svc_link *svc_stream_link(const struct svc_stream *s); /* NULL: it waits for one (hub.h) */
 const struct svc_id *svc_stream_id(const struct svc_stream *s);
 

@@ -189,6 +189,10 @@ void message_put_open(struct props_writer *w, const struct svc_open *o)
 	props_put_bool(w, PROP_SECURE, o->secure);
 	props_put_text(w, PROP_FROM_DOMAIN, o->from_domain);
 	props_put_text(w, PROP_TO_DOMAIN, o->to_domain);
+	if (o->kind == SVC_KIND_PEER)
+		props_put_id(w, PROP_ORIGIN, &o->origin);
+	if (o->last_acked != 0)
+		props_put_u32(w, PROP_LAST_ACKED, o->last_acked);
 }
 
 /* What each kind of stream must say. */
@@ -197,9 +201,12 @@ static int open_complete(const struct svc_open *o)
 	switch (o->kind) {
 	case SVC_KIND_CLIENT:
 		return o->bare_jid != NULL ? WIRE_OK : WIRE_E_MISSING;
+	case SVC_KIND_PEER:
+		if (o->bare_jid == NULL)
+			return WIRE_E_MISSING;
+		__attribute__((fallthrough));
 	case SVC_KIND_SERVER_IN:
 	case SVC_KIND_SERVER_OUT:
-	case SVC_KIND_PEER:
 		return o->from_domain != NULL && o->to_domain != NULL ? WIRE_OK : WIRE_E_MISSING;
 	}
 	return 1;
@@ -222,6 +229,12 @@ int message_get_open(const struct wire_frame *f, struct message_text *t, struct 
 	o->secure = message_flag(&v[PROP_SECURE]);
 	o->from_domain = message_text(t, &v[PROP_FROM_DOMAIN]);
 	o->to_domain = message_text(t, &v[PROP_TO_DOMAIN]);
+	memset(&o->origin, 0, sizeof(o->origin));
+	if (v[PROP_ORIGIN].p != NULL)
+		memcpy(o->origin.b, v[PROP_ORIGIN].p, sizeof(o->origin.b));
+	else if (o->kind == SVC_KIND_PEER)
+		return WIRE_E_MISSING;
+	o->last_acked = v[PROP_LAST_ACKED].p != NULL ? props_u32(&v[PROP_LAST_ACKED]) : 0;
 	return open_complete(o);
 }
 

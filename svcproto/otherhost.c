@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "svcproto/props.h"
 
@@ -74,6 +75,22 @@ bool other_host_ok(const char *text)
 	end = strchr(text, ':');
 	end = end != NULL ? end : text + strlen(text);
 	return is_name(text, (size_t)(end - text)) && is_port(end);
+}
+
+/* Without a port that needs not be written. */
+static size_t core_length(const char *text)
+{
+	static const char suffix[] = ":5222";
+	size_t n = strlen(text);
+
+	return n > sizeof(suffix) - 1 && strcmp(text + n - (sizeof(suffix) - 1), suffix) == 0 ? n - (sizeof(suffix) - 1) : n;
+}
+
+bool other_host_same(const char *a, const char *b)
+{
+	size_t n = core_length(a);
+
+	return n == core_length(b) && strncasecmp(a, b, n) == 0;
 }
 
 bool other_host_make(char *out, size_t size, const char *host, unsigned port)

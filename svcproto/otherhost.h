@@ -11,6 +11,8 @@
 #define OTHER_HOST_PORT 5222u /* what is meant when none is written */
 
 bool other_host_ok(const char *text);
+/* Do both name the same? The default port may be written or not; letters of ASCII count without case. */
+bool other_host_same(const char *a, const char *b);
 /* host: any of the three, an IPv6 address with or without brackets. port: 0 for none. False: not a host, or no room in out. */
 bool other_host_make(char *out, size_t size, const char *host, unsigned port);
 

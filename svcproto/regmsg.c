@@ -6,9 +6,13 @@
 
 #include <string.h>
 
+#include "svcproto/otherhost.h"
+#include "svcproto/redirects.h"
 
-enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, PUBLIC_HOST, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN, DRAINING, REFUSED,
-       COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
+
+enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, HOST, PUBLIC_HOST, CLIENT_PORT, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN,
+       DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS,
+       NR_FIELDS };
 
 /* size: exact for numbers, greatest for texts. */
 static const struct field {
@@ -21,9 +25,11 @@ static const struct field {
 	[INCARNATION] = { "incarnation", 8, false },
 	[VERSION] = { "version", 8, false },
 	[KEY] = { "key", 40, true },
-	[NAME] = { "name", ENTRY_TEXT_MAX, true },
+	[NAME] = { "name", REDIRECT_NAME_MAX, true },
 	[LEASE] = { "lease-ms", 4, false },
+	[HOST] = { "see-other-host", OTHER_HOST_MAX, true },
 	[PUBLIC_HOST] = { "public-host", ENTRY_TEXT_MAX, true },
+	[CLIENT_PORT] = { "client-port", 4, false },
 	[LOAD] = { "load", 4, false },
 	[TYPES] = { "types", 4, false },
 	[POLICY] = { "policy", 31, true },
@@ -52,8 +58,8 @@ static const struct {
 	uint8_t flags;
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
-				   F(LEASE) | F(PUBLIC_HOST) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) | F(LOCATE_OPEN) |
-					   F(DRAINING),
+				   F(LEASE) | F(HOST) | F(PUBLIC_HOST) | F(CLIENT_PORT) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) |
+					   F(LOCATE_OPEN) | F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
 	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
@@ -109,7 +115,11 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		put_number(w, DRAINING, 1);
 	if (e->kind == DIR_GATEWAY) {
 		put_text(w, PUBLIC_HOST, e->public_host);
+		if (e->client_port != 0)
+			put_number(w, CLIENT_PORT, e->client_port);
 		put_number(w, LOAD, e->load);
+	} else if (e->kind == DIR_REDIRECT) {
+		put_text(w, HOST, e->host);
 	} else {
 		put_number(w, TYPES, e->types);
 		put_text(w, POLICY, e->policy);
@@ -288,9 +298,13 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	if (v[KEY].p != NULL)
 		memcpy(e->key, v[KEY].p, v[KEY].n);
 	e->name = text(f, &used, &v[NAME]);
+	e->host = text(f, &used, &v[HOST]);
 	e->public_host = text(f, &used, &v[PUBLIC_HOST]);
 	f->refused = text(f, &used, &v[REFUSED]);
 	e->lease_ms = (uint32_t)number(&v[LEASE]);
+	e->client_port = (uint32_t)number(&v[CLIENT_PORT]);
+	if (e->client_port > UINT16_MAX)
+		return WIRE_E_VALUE;
 	e->load = (uint32_t)number(&v[LOAD]);
 	e->types = (unsigned)number(&v[TYPES]);
 	e->weight = (uint32_t)number(&v[WEIGHT]);

@@ -58,7 +58,7 @@ struct reg_frame {
 	const char *keys;          /* not NUL-terminated; borrowed from the message */
 	size_t keys_n;
 	struct reg_slot slot;      /* SECRETS_SLOT */
-	char text[3 * 1024 + 512];
+	char text[4608];
 };
 
 /* A message being written. */

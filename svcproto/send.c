@@ -144,6 +144,11 @@ void *svc_stream_data(const struct svc_stream *s)
 	return s->data;
 }
 
+bool svc_stream_is_ours(const struct svc_stream *s)
+{
+	return s->ours;
+}
+
 enum svc_kind svc_stream_kind(const struct svc_stream *s)
 {
 	return (enum svc_kind)s->kind;

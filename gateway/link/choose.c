@@ -1,29 +1,13 @@
 #include "link/choose.h"
 
-#include <math.h>
 #include <string.h>
+
+#include "svcproto/choose.h"
 
 /*
  * Rendezvous hashing: every candidate gets a score from a fixed, unkeyed hash of (instance, key), so that all gateways agree; the highest
  * wins. Round robin: the counter runs over the sum of weights. Never looks at load: that is the policy's business elsewhere.
  */
-
-/* FNV-1a and a strong finisher: stable across processes and machines, which SipHash under a process's key is not. An attacker who picks
- * JIDs can only choose his own instance. */
-static uint64_t hash_pair(const unsigned char *instance, struct slice key)
-{
-	uint64_t h = 0xcbf29ce484222325u;
-
-	for (size_t i = 0; i < 16; i++)
-		h = (h ^ instance[i]) * 0x100000001b3u;
-	for (size_t i = 0; i < key.n; i++)
-		h = (h ^ (unsigned char)key.p[i]) * 0x100000001b3u;
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdu;
-	h ^= h >> 33;
-	h *= 0xc4ceb9fe1a85ec53u;
-	return h ^ (h >> 33);
-}
 
 size_t choose_hash(const struct choose_candidate *v, size_t nr, struct slice key)
 {
@@ -31,9 +15,7 @@ size_t choose_hash(const struct choose_candidate *v, size_t nr, struct slice key
 	double best_score = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		/* (0, 1): 53 bits, never exactly 0 or 1 */
-		double u = ((double)(hash_pair(v[i].instance, key) >> 11) + 0.5) / 9007199254740992.0;
-		double score = -(double)v[i].weight / log(u);
+		double score = choose_score(v[i].instance, v[i].weight, key.p, key.n);
 
 		if (best == nr || score > best_score ||
 		    (!(score < best_score) && memcmp(v[i].instance, v[best].instance, 16) > 0)) {

@@ -58,6 +58,7 @@ struct svcproto_stanza {
 	size_t length;
 	const char *remote_domain; /* a server stream: who sends; NULL for a client's */
 	const char *local_domain;  /* a server stream: the domain of ours that is addressed; NULL for a client's */
+	bool peer;                 /* from another instance of local_domain (svcproto_send_peer), to a user whom it takes for ours */
 	bool repeated;             /* may have been delivered before (PROTOCOL.md, REPEATED) */
 	uint64_t ticket;           /* for svcproto_ack() */
 };
@@ -151,6 +152,21 @@ SVCPROTO_API int svcproto_redirect(struct svcproto_session *s, const char *host)
 /* Answers locate(), once: see_other_host as above, or NULL when the user is nowhere else; here: it is a user of ours. The gateway waits for
  * less than a second; what comes later, or twice, is passed over. */
 SVCPROTO_API int svcproto_located(struct svcproto *sp, uint64_t request, const char *see_other_host, bool here);
+/* From now on, at every gateway, whoever is called `who` is sent to host: a user's bare JID, prepared, or a domain for all of it that has
+ * no redirect of its own. It ends after so many seconds (at most 30 days) or by its removal, not with this process; a later one for the
+ * same name takes its place. It takes effect when a client has authenticated; before that only where a registration allows it
+ * (locate_open) and the login database does not know the user. The key must be authorised for the domain's clients, or have the role
+ * admin: what a registry refuses comes through refused(). */
+SVCPROTO_API int svcproto_set_redirect(struct svcproto *sp, const char *who, const char *host, uint32_t seconds);
+SVCPROTO_API int svcproto_remove_redirect(struct svcproto *sp, const char *who);
+/* How many of these calls some registry has not answered yet: who ends before it is 0 may not have been heard. */
+SVCPROTO_API size_t svcproto_nr_redirects_pending(const struct svcproto *sp);
+struct svcproto_redirect {
+	const char *who, *host;
+	uint64_t seconds;         /* that are left */
+};
+/* All redirects that count; fn may be NULL. Their number, or SVCPROTO_E_NOREGISTRY as long as no registry has told of any. */
+SVCPROTO_API int svcproto_each_redirect(struct svcproto *sp, void (*fn)(void *arg, const struct svcproto_redirect *r), void *arg);
 /* Ends the session with a stream error condition (RFC 6120 section 4.9.3), NULL for a plain close; session_closed() follows. */
 SVCPROTO_API int svcproto_close(struct svcproto_session *s, const char *condition, const char *text);
 SVCPROTO_API void svcproto_set_data(struct svcproto_session *s, void *data);
@@ -174,6 +190,13 @@ SVCPROTO_API int svcproto_send_error(struct svcproto *sp, struct svcproto_sessio
 				     const char *condition, uint64_t cookie);
 /* Whether the stanza is a "message", "presence" or "iq". */
 SVCPROTO_API bool svcproto_stanza_is(const struct svcproto_stanza *st, const char *name);
+/* Several instances may hold one domain (registered with the policy "hash": every session of a user is at one instance). Does the policy
+ * pick this one for the user? True too where there is no other, or no such policy. */
+SVCPROTO_API bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid);
+/* A stanza of our own domain to a user of it whom another instance has: a gateway hands it to the one that the policy picks, in order for
+ * each user, once. `from` and `to` are of that domain. undeliverable() with "recipient-unavailable" when the policy picks ourselves, or the
+ * other has gone. */
+SVCPROTO_API int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie);
 /* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
 SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);
 /* The same for everything that this client has sent so far; later acknowledgements of those stanzas say nothing new. */
@@ -186,6 +209,7 @@ struct svcproto_gateway {
 	const char *id;           /* 32 hexadecimal digits, for the life of its process */
 	const char *endpoint;     /* where services link to it */
 	const char *public_host;  /* where clients find it */
+	uint16_t client_port;     /* and at which port; 0: it takes none */
 	uint32_t load;            /* its clients */
 	bool draining;            /* takes no new ones */
 	bool linked;              /* svcproto_admin() may ask it now */

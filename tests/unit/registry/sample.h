@@ -33,6 +33,14 @@ static inline struct entry sample_registration(const char *key, uint8_t owner, c
 	return e;
 }
 
+static inline struct entry sample_redirect(const char *key, const char *name, const char *host, uint64_t version)
+{
+	struct entry e = { .kind = DIR_REDIRECT, .version = version, .name = name, .host = host, .gone = host == NULL, .lease_ms = 60000 };
+
+	memcpy(e.key, key, sizeof(e.key));
+	return e;
+}
+
 static inline struct entry sample_gateway(const char *key, uint8_t owner, const char *endpoint, uint64_t version)
 {
 	struct entry e = {.kind = DIR_GATEWAY,
@@ -40,6 +48,7 @@ static inline struct entry sample_gateway(const char *key, uint8_t owner, const 
 			  .version = version,
 			  .name = endpoint,
 			  .public_host = "gw.example",
+			  .client_port = 15222,
 			  .load = 3,
 			  .lease_ms = REG_LEASE_MS};
 

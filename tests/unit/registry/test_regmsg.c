@@ -22,7 +22,7 @@ static void test_entry(void)
 	struct entry e = sample_registration(KEY_A, 1, "example.org", SVCPROTO_SERVER, 5),
 		     g = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
 
-	e.draining = true;
+	e.draining = e.locate_open = true;
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &e));
 	CHECK_EQ(parse(m.b, m.n), 1);
@@ -34,13 +34,19 @@ static void test_entry(void)
 	CHECK_EQ(f.e.incarnation, 7);
 	CHECK_EQ(f.e.version, 5);
 	CHECK_EQ(f.e.lease_ms, REG_LEASE_MS);
-	CHECK(f.e.draining && !f.e.gone);
+	CHECK(f.e.draining && f.e.locate_open && !f.e.gone);
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &g));
 	CHECK_EQ(parse(m.b, m.n), 1);
 	CHECK_STR(f.e.name, "tcp://127.0.0.1:5320");
 	CHECK_STR(f.e.public_host, "gw.example");
+	CHECK_EQ(f.e.client_port, 15222);
 	CHECK_EQ(f.e.load, 3);
+	g.client_port = 65536;
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &g));
+	CHECK_EQ(parse(m.b, m.n), WIRE_E_VALUE);
+	g.client_port = 0;
 	g.gone = g.expired = true;
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &g));
@@ -125,7 +131,8 @@ static const char *sample(unsigned i, struct reg_frame *g)
 	static const struct {
 		const char *name;
 		uint8_t type;
-	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-registration", REG_ENTRY },
+	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-redirect", REG_ENTRY },
+		    { "entry-registration", REG_ENTRY },
 		    { "keys", REG_KEYS }, { "noted", REG_NOTED }, { "noted-refused", REG_NOTED }, { "renew", REG_RENEW },
 		    { "renewed", REG_RENEWED }, { "secrets", REG_SECRETS }, { "secrets-slot", REG_SECRETS_SLOT },
 		    { "snapshot", REG_SNAPSHOT }, { "snapshot-end", REG_SNAPSHOT_END } };
@@ -135,6 +142,8 @@ static const char *sample(unsigned i, struct reg_frame *g)
 	*g = frame_of(all[i].type);
 	if (strcmp(all[i].name, "entry-gateway") == 0)
 		g->e = sample_gateway(KEY_G, 0x22, "tcp://gw.example:5320", 9);
+	if (strcmp(all[i].name, "entry-redirect") == 0)
+		g->e = sample_redirect(KEY_A, "juliet@example.org", "[2001:db8::1]:5222", 1764153600000);
 	g->e.gone = strcmp(all[i].name, "entry-gone") == 0;
 	if (strcmp(all[i].name, "noted-refused") == 0)
 		g->refused = "domain example.org is not authorised for this key";

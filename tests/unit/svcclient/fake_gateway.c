@@ -49,6 +49,9 @@ static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 	g->outs++;
 	copy(g->out_from, sizeof(g->out_from), o->from_domain, 120);
 	copy(g->out_to, sizeof(g->out_to), o->to_domain, 120);
+	copy(g->out_jid, sizeof(g->out_jid), o->bare_jid != NULL ? o->bare_jid : "", 120);
+	g->out_id = o->origin;
+	g->out_last_acked = o->last_acked;
 	if (g->refuse_out != NULL) {
 		(void)svc_stream_refuse(s, &r);
 		return;
@@ -324,5 +327,13 @@ struct svc_stream *fake_gateway_open_server(struct fake_gateway *g, const char *
 {
 	struct svc_open o = { .kind = SVC_KIND_SERVER_IN, .from_domain = from, .to_domain = to, .secure = true };
 
+	return open_stream(g, &o);
+}
+
+struct svc_stream *fake_gateway_open_peer(struct fake_gateway *g, const struct svc_id *id, const char *bare_jid, uint32_t last_acked)
+{
+	const char *domain = strchr(bare_jid, '@') + 1;
+	struct svc_open o = { .kind = SVC_KIND_PEER, .origin = *id, .bare_jid = bare_jid, .from_domain = domain, .to_domain = domain,
+			      .last_acked = last_acked };
 	return open_stream(g, &o);
 }

@@ -34,7 +34,10 @@ struct fake_gateway {
 	char xml[NOTES][256];
 	unsigned flags[NOTES];
 	uint32_t acked_seq;
-	struct svc_stream *out;           /* the last SERVER_OUT that was opened to us */
+	struct svc_stream *out;           /* the last SERVER_OUT or PEER that was opened to us */
+	struct svc_id out_id;             /* origin */
+	char out_jid[128];
+	uint32_t out_last_acked;
 	char out_from[128], out_to[128], registry_refused[256];
 	bool ack;                         /* acknowledge what comes */
 	unsigned asked, admin_rows;       /* ADMIN */
@@ -51,6 +54,8 @@ void fake_gateway_turn(void *g);       /* for struct turn */
 /* Through the link that is up; NULL if none is. */
 struct svc_stream *fake_gateway_open_client(struct fake_gateway *g, const char *bare_jid, const char *resource);
 struct svc_stream *fake_gateway_open_server(struct fake_gateway *g, const char *from, const char *to);
+/* As a gateway that passes on what another instance of the domain opened, with its origin and what it says is acknowledged. */
+struct svc_stream *fake_gateway_open_peer(struct fake_gateway *g, const struct svc_id *id, const char *bare_jid, uint32_t last_acked);
 struct fake_peer *fake_gateway_peer(struct fake_gateway *g);
 unsigned fake_gateway_nr_up(const struct fake_gateway *g);
 

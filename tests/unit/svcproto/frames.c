@@ -31,6 +31,16 @@ const struct svc_open sample_open_server = {
 	.to_domain = "example.net",
 };
 
+const struct svc_open sample_open_peer = {
+	.kind = SVC_KIND_PEER,
+	.stream_id = { { 0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf } },
+	.bare_jid = "romeo@example.org",
+	.from_domain = "example.org",
+	.to_domain = "example.org",
+	.origin = { { 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xde, 0xdf } },
+	.last_acked = 12,
+};
+
 const struct svc_refusal sample_refusal = {
 	.type = "cancel",
 	.condition = "conflict",
@@ -146,6 +156,9 @@ static size_t open_samples(struct sample *v, size_t nr)
 	w.n = 0;
 	message_put_open(&w, &sample_open_server);
 	frame(add(v, &nr, "open-server-out", SVC_SERVICE, 2), WIRE_OPEN, 0, 1, 0, b, w.n);
+	w.n = 0;
+	message_put_open(&w, &sample_open_peer);
+	frame(add(v, &nr, "open-peer", SVC_SERVICE, 2), WIRE_OPEN, 0, 3, 0, b, w.n);
 	w.n = 0;
 	message_put_accept(&w, "juliet@example.org/balcony");
 	frame(add(v, &nr, "accept", SVC_SERVICE, 3), WIRE_ACCEPT, 0, 2, 0, b, w.n);

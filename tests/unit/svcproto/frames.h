@@ -17,7 +17,7 @@ size_t samples_build(struct sample v[SAMPLES_MAX]);
 
 /* What the samples are built from. */
 extern const struct svc_hello sample_hello;
-extern const struct svc_open sample_open_client, sample_open_server;
+extern const struct svc_open sample_open_client, sample_open_server, sample_open_peer;
 extern const struct svc_refusal sample_refusal, sample_too_high;
 extern const struct svc_resume sample_resume;
 extern const struct message_position sample_position;

@@ -59,9 +59,19 @@ static void making(void)
 	CHECK(!other_host_make(out, 8, "gw2.example.org", 0));
 }
 
+static void sameness(void)
+{
+	CHECK(other_host_same("gw.example", "GW.example:5222"));
+	CHECK(other_host_same("[2001:db8::1]:5222", "[2001:db8::1]"));
+	CHECK(!other_host_same("[2001:db8::5222]", "[2001:db8]"));
+	CHECK(!other_host_same("gw.example:15222", "gw.example"));
+	CHECK(!other_host_same("gw.example", "gw.exampl"));
+}
+
 int main(void)
 {
 	RUN(values);
 	RUN(making);
+	RUN(sameness);
 	return check_done("svcproto/otherhost");
 }

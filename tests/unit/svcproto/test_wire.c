@@ -102,6 +102,18 @@ static void same_hello(const struct svc_hello *a)
 	      a->streams_max == b->streams_max);
 }
 
+static void peer_and_back(void)
+{
+	struct wire_frame f = body_of("open-peer");
+	struct message_text t;
+	struct svc_open o;
+
+	CHECK_EQ(message_get_open(&f, &t, &o), 0);
+	CHECK(o.kind == SVC_KIND_PEER && o.last_acked == 12 && memcmp(&o.origin, &sample_open_peer.origin, 16) == 0);
+	CHECK_STR(o.bare_jid, "romeo@example.org");
+	CHECK_STR(o.from_domain, "example.org");
+}
+
 static void located_and_back(void)
 {
 	struct wire_frame f = body_of("locate");
@@ -500,6 +512,7 @@ int main(int argc, char **argv)
 	RUN(there_and_back);
 	RUN(administration_there_and_back);
 	RUN(located_and_back);
+	RUN(peer_and_back);
 	RUN(cut_anywhere);
 	RUN(lists_cut_anywhere);
 	RUN(header_rules);

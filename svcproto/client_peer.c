@@ -1,0 +1,195 @@
+/*
+ * Between instances of one domain: which of them has a user, and what comes from the others. What an instance sends to another is
+ * numbered over all streams of one origin, by position; a stream says how many positions are acknowledged, and goes on from there. So a
+ * repetition is known by its position, and is acknowledged when the application has handled it, on whatever stream is there then.
+ */
+#include "svcproto/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "svcproto/choose.h"
+
+#define PEERS_MAX 50000u
+#define KEEP_MS 90000u   /* longer than anybody waits to send again */
+
+/* ---- who has a user ---- */
+
+struct search {
+	const struct svcproto *sp;
+	const char *key;
+	size_t n;
+	double best;
+	struct svc_id best_id;
+	bool any, by_hash, ours;
+};
+
+static int consider(void *arg, const struct directory_registration *r)
+{
+	struct search *q = arg;
+	double score;
+	int order;
+
+	q->by_hash = strcmp(r->policy, "hash") == 0;
+	if (r->draining || !q->by_hash)
+		return !q->by_hash;
+	q->ours = q->ours || memcmp(&r->instance, &q->sp->hello.instance, sizeof(r->instance)) == 0;
+	score = choose_score(r->instance.b, r->weight != 0 ? r->weight : 1, q->key, q->n);
+	order = score > q->best ? 1 : score < q->best ? -1 : memcmp(&r->instance, &q->best_id, sizeof(r->instance));
+	if (!q->any || order > 0) {
+		q->best = score;
+		q->best_id = r->instance;
+	}
+	q->any = true;
+	return 0;
+}
+
+bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid)
+{
+	struct search q = { .sp = sp, .key = bare_jid, .n = strlen(bare_jid) };
+	const char *at = strchr(bare_jid, '@');
+
+	(void)directory_each_registration(sp->directory, at != NULL ? at + 1 : bare_jid, SVCPROTO_CLIENT, consider, &q);
+	/* Before our own registration is known there, gateways don't choose us for anything that we would miss. */
+	return !q.any || !q.by_hash || !q.ours || memcmp(&q.best_id, &sp->hello.instance, sizeof(q.best_id)) == 0;
+}
+
+/* ---- what comes ---- */
+
+static struct peer_in *find(struct svcproto *sp, const struct svc_id *id)
+{
+	struct peer_in *p;
+
+	TAILQ_FOREACH(p, &sp->peers, all)
+	if (memcmp(&p->id, id, sizeof(*id)) == 0)
+		return p;
+	return NULL;
+}
+
+void client_peer_free(struct svcproto *sp, struct peer_in *p)
+{
+	TAILQ_REMOVE(&sp->peers, p, all);
+	sp->nr_peers--;
+	window_in_clear(&p->taken);
+	free(p->domain);
+	free(p);
+}
+
+static void drop(struct svcproto *sp, struct peer_in *p)
+{
+	if (p->in.stream != NULL) {
+		svc_stream_set_data(p->in.stream, NULL);
+		(void)svc_stream_close(p->in.stream, "conflict", NULL);
+	}
+	client_inbound_remove(sp, &p->in);
+	client_peer_free(sp, p);
+}
+
+static struct peer_in *peer_new(struct svcproto *sp, const struct svc_open *o)
+{
+	struct peer_in *p = sp->nr_peers < PEERS_MAX ? calloc(1, sizeof(*p)) : NULL;
+
+	if (p == NULL)
+		return NULL;
+	p->in.kind = INBOUND_PEER;
+	p->id = o->origin;
+	p->domain = strdup(o->to_domain);
+	if (p->domain == NULL || !client_inbound_add(sp, &p->in)) {
+		free(p->domain);
+		free(p);
+		return NULL;
+	}
+	TAILQ_INSERT_HEAD(&sp->peers, p, all);
+	sp->nr_peers++;
+	return p;
+}
+
+/* What was begun on an earlier stream of this id goes on; where we know nothing of it, or something else, it begins where the sender is. */
+static void go_on(struct peer_in *p, uint32_t last_acked)
+{
+	p->base = last_acked;
+	p->seq = 0;
+	if (!seq_after(last_acked, p->taken.received) && !seq_after(last_acked, p->taken.row))
+		return;
+	window_in_clear(&p->taken);
+	p->taken = (struct window_in){ .received = last_acked, .row = last_acked };
+	p->in.last_seq = last_acked;
+}
+
+void client_peer_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o)
+{
+	struct svc_refusal no = { .type = "cancel", .condition = "service-unavailable" };
+	struct svcproto *sp = cl->sp;
+	struct peer_in *p = NULL;
+
+	if (client_has_domain(sp, o->to_domain, SVCPROTO_CLIENT)) {
+		no.type = "wait";
+		no.condition = "resource-constraint";
+		p = find(sp, &o->origin);
+		p = p != NULL ? p : peer_new(sp, o);
+	}
+	if (p == NULL || svc_stream_accept(s, NULL) != 0) {
+		(void)svc_stream_refuse(s, &no); /* fails only if the stream has gone */
+		return;
+	}
+	if (p->in.stream != NULL) {
+		svc_stream_set_data(p->in.stream, NULL);
+		(void)svc_stream_close(p->in.stream, "conflict", NULL);
+	}
+	p->in.stream = s;
+	go_on(p, o->last_acked);
+	svc_stream_set_data(s, &p->in);
+}
+
+/* The row, as far as this stream has come. */
+static void tell_row(struct peer_in *p)
+{
+	uint32_t n = seq_count_from(p->base, p->taken.row);
+
+	if (p->in.stream != NULL && n > 0)
+		(void)svc_stream_ack_through(p->in.stream, n < p->seq ? n : p->seq);
+}
+
+void client_peer_stanza(struct svcproto *sp, struct peer_in *p, uint32_t seq, const char *xml, size_t n)
+{
+	struct svcproto_stanza st = { .xml = xml, .length = n, .remote_domain = p->domain, .local_domain = p->domain, .peer = true };
+	uint32_t position = p->base + seq;
+
+	p->seq = seq;
+	if (!seq_after(position, p->taken.received)) {
+		tell_row(p); /* it came before */
+		return;
+	}
+	p->taken.received = p->in.last_seq = position;
+	st.ticket = client_ticket(&p->in, position);
+	if (sp->cb->stanza != NULL)
+		sp->cb->stanza(sp->arg, NULL, &st);
+	else
+		client_peer_ack(p, position);
+}
+
+void client_peer_ack(struct peer_in *p, uint32_t position)
+{
+	if (window_in_ack(&p->taken, position) > 0)
+		tell_row(p);
+}
+
+void client_peer_closed(struct svcproto *sp, struct peer_in *p)
+{
+	p->in.stream = NULL;
+	p->gone_at_ms = sp->now_ms;
+}
+
+void client_peers_run(struct svcproto *sp)
+{
+	struct peer_in *p, *next;
+
+	if (sp->now_ms < sp->peers_at_ms + 1000)
+		return;
+	sp->peers_at_ms = sp->now_ms;
+	for (p = TAILQ_FIRST(&sp->peers); p != NULL; p = next) {
+		next = TAILQ_NEXT(p, all);
+		if (p->in.stream == NULL && p->gone_at_ms + KEEP_MS <= sp->now_ms)
+			drop(sp, p);
+	}
+}
