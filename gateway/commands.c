@@ -113,6 +113,7 @@ static int tell_gateway(void *arg, const struct directory_gateway *g)
 	row_add_id(&r, "id", &g->owner);
 	row_add(&r, "public-host", g->public_host);
 	row_add(&r, "endpoint", g->endpoint);
+	row_add_number(&r, "client-port", g->client_port);
 	row_add_number(&r, "load", g->load);
 	row_add_bool(&r, "draining", g->draining);
 	row_add(&r, "key", g->key);

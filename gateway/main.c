@@ -20,7 +20,8 @@
 /* Options, the order of the start (sockets and certificates as root, the rest as the user), the workers, and the wait for signals. */
 
 #define WORKERS_MAX 256
-#define DRAIN_MS 8000
+#define DRAIN_MS 5000      /* in which clients are sent to other gateways */
+#define PATIENCE_MS 9000   /* then what is left is cut */
 #define JOBS_STOP_MS 1000
 #define JOB_THREADS 16   /* they wait for databases, they do not compute */
 
@@ -28,7 +29,7 @@ struct options {
 	char *trust_anchor, *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
-	uint64_t workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
+	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
 	enum log_level log_level;
 };
 
@@ -57,6 +58,8 @@ static const struct option_def defs[] = {
 	{"--http", "ADDR:PORT", OPTION_LISTEN, AT(http), "127.0.0.1:5288", NULL, "/metrics for Prometheus and /healthz", 0, 0},
 	{"--public-host", "HOST", OPTION_STRING, AT(public_host), NULL, "the fully qualified host name", "the name of this host for others",
 	 0, 0},
+	{"--public-port", "PORT", OPTION_NUMBER, AT(public_port), "0", "the port of --c2s", "where clients reach --c2s from outside",
+	 0, 65535},
 	{"--certs", "DIR", OPTION_LIST, AT(certs), NULL, "/etc/ambrosia/certs, /etc/letsencrypt/live, /etc/ssl/private",
 	 "certificates: any PEM chain in it, chosen by the names it holds", 0, 0},
 	{"--resolver", "ADDR:PORT", OPTION_STRING, AT(resolver), NULL, "/etc/resolv.conf", "DNS server", 0, 0},
@@ -269,6 +272,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.svc_bind = bind,
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
+		.client_port = g->o.public_port ? (uint16_t)g->o.public_port : g->port_c2s,
 		.registries = g->cluster.registries,
 		.secrets = secrets->known ? secrets : NULL,
 		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
@@ -344,7 +348,7 @@ static void on_terminate(void *arg)
 	g->draining = true;
 	log_info("gateway", 0, "stop", "workers=%u", g->nr_workers);
 	for (unsigned i = 0; i < g->nr_workers; i++)
-		worker_drain(g->workers[i], DRAIN_MS);
+		worker_leave(g->workers[i], DRAIN_MS, PATIENCE_MS);
 }
 
 static int again(void *arg, char *why, size_t why_size)

@@ -31,6 +31,7 @@ struct member {
 	struct kept *kept;          /* NULL: not kept */
 	struct secrets secrets;
 	uint64_t warned_ms;
+	uint16_t client_port;
 	struct zev *zevs[SOCKETS_MAX];
 	size_t nr_zevs;
 	struct loop_timer timer;
@@ -49,6 +50,7 @@ static void announce(struct member *m)
 		.endpoint = m->endpoint,
 		.key = m->key.public_z85,
 		.public_host = m->public_host,
+		.client_port = m->client_port,
 		.draining = m->draining,
 	};
 
@@ -208,6 +210,7 @@ struct member *member_new(const struct member_options *o, const struct member_op
 	m->zmq_context = o->zmq_context;
 	m->registries = mem_strdup(o->registries);
 	m->public_host = mem_strdup(o->public_host);
+	m->client_port = o->client_port;
 	m->key = *o->key;
 	m->id = o->id;
 	m->incarnation = o->incarnation;

@@ -33,6 +33,7 @@ struct member_options {
 	const struct secrets *secrets;   /* to begin with; NULL: none, a registry gives them. Copied */
 	const char *keep_path;           /* where the directory is kept for the next start; NULL: nowhere */
 	struct jobs *jobs;               /* that write it; NULL: it is only read */
+	uint16_t client_port;            /* 0: takes no clients */
 	struct zap *zap;                 /* given the keys that may link; NULL: an embedded registry does that */
 };
 

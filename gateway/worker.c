@@ -14,6 +14,7 @@
 #include "net/proxy.h"
 #include "role/blocks.h"
 #include "role/c2s.h"
+#include "role/drain.h"
 #include "role/edge.h"
 #include "role/relay.h"
 #include "role/s2s_in.h"
@@ -65,14 +66,20 @@ static void on_s2s(void *arg, int fd, const struct sockaddr *peer, socklen_t len
 {
 	struct worker *w = arg;
 
-	s2s_in_accept(&w->env, fd, peer, len, false);
+	if (w->env.draining)
+		close(fd); /* the remote server tries the next of our hosts */
+	else
+		s2s_in_accept(&w->env, fd, peer, len, false);
 }
 
 static void on_s2s_direct(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
 {
 	struct worker *w = arg;
 
-	s2s_in_accept(&w->env, fd, peer, len, true);
+	if (w->env.draining)
+		close(fd);
+	else
+		s2s_in_accept(&w->env, fd, peer, len, true);
 }
 
 static struct listener *listen_on(struct worker *w, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len))
@@ -95,7 +102,7 @@ static void on_open_out(void *arg, struct svc_stream *s, const struct svc_open *
 {
 	struct worker *w = arg;
 
-	if (directory_is_local(w->env.directory, o->to_domain))
+	if (o->kind == SVC_KIND_PEER || directory_is_local(w->env.directory, o->to_domain))
 		relay_open(&w->env, s, o);
 	else
 		s2s_pair_open(&w->env, s, o);
@@ -211,6 +218,7 @@ static struct member *make_member(struct worker *w)
 		.secrets = w->o.secrets,
 		.keep_path = w->o.keep_path,
 		.jobs = w->o.number == 0 ? w->o.jobs : NULL,
+		.client_port = w->o.client_port,
 		.zap = w->o.zap,
 	};
 
@@ -270,6 +278,14 @@ static uint32_t draw_random(void *arg, uint32_t below)
 	return (uint32_t)((uint64_t)v * below >> 32);
 }
 
+static void on_draining(void *arg, bool draining)
+{
+	struct worker *w = arg;
+
+	member_set_draining(w->member, draining);
+	atomic_store_explicit(&w->is_draining, draining, memory_order_relaxed);
+}
+
 struct worker *worker_new(const struct worker_options *o, char *why, size_t why_size)
 {
 	struct worker *w = NEW(struct worker);
@@ -290,6 +306,8 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.blocks = blocks_new();
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
+	w->env.drain = drain_new(&(struct drain_options){
+		.env = &w->env, .public_host = o->public_host, .client_port = o->client_port, .changed = on_draining, .arg = w});
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
 	if (start_links(w, why, why_size) != 0)
 		goto fail;
@@ -414,44 +432,31 @@ static void close_listeners(struct worker *w)
 		proxy_door_free(w->doors[--w->nr_doors]);
 }
 
-static void on_drain(void *arg)
-{
-	struct worker *w = arg;
-
-	log_info("worker", 0, "drain", "connections=%zu", w->env.nr_edges);
-	w->env.draining = true;
-	member_set_draining(w->member, true);
-	atomic_store_explicit(&w->is_draining, true, memory_order_relaxed);
-	close_listeners(w);
-	for (struct edge *e = w->env.edges, *next; e != NULL; e = next) {
-		next = e->next;
-		edge_close(e, CLOSE_SHUTDOWN);
-	}
-	if (w->env.nr_edges == 0)
-		loop_stop(w->env.loop);
-}
-
-struct drain_message {
+struct leave_message {
 	struct worker *w;
-	unsigned patience_ms;
+	unsigned window_ms, patience_ms;
 };
 
-static void on_drain_message(void *arg)
+static void on_leave(void *arg)
 {
-	struct drain_message *m = arg;
+	struct leave_message *m = arg;
+	struct worker *w = m->w;
 
-	loop_timer_set(&m->w->patience, m->patience_ms);
-	on_drain(m->w);
+	loop_timer_set(&w->patience, m->patience_ms);
+	w->env.leaving = true;
+	close_listeners(w);
+	drain_begin(w->env.drain, m->window_ms);
+	if (w->env.nr_edges == 0)
+		loop_stop(w->env.loop);
 	free(m);
 }
 
-void worker_drain(struct worker *w, unsigned patience_ms)
+void worker_leave(struct worker *w, unsigned window_ms, unsigned patience_ms)
 {
-	struct drain_message *m = NEW(struct drain_message);
+	struct leave_message *m = NEW(struct leave_message);
 
-	m->w = w;
-	m->patience_ms = patience_ms;
-	if (loop_post(w->env.loop, on_drain_message, m) != 0)
+	*m = (struct leave_message){w, window_ms, patience_ms};
+	if (loop_post(w->env.loop, on_leave, m) != 0)
 		free(m);
 }
 
@@ -476,6 +481,7 @@ void worker_free(struct worker *w)
 	loop_timer_cancel(&w->patience);
 	if (w->env.loop != NULL && w->env.edges != NULL)
 		loop_turn(w->env.loop);
+	drain_free(w->env.drain);
 	links_free(w->env.links);
 	commands_free(w->commands);
 	resolver_free(w->env.resolver);

@@ -26,6 +26,7 @@ struct worker_options {
 	const char *svc_bind;               /* endpoint of this worker */
 	const char *svc_advertise;          /* host announced instead of the bound one, or NULL */
 	const char *public_host;
+	uint16_t client_port;               /* where clients from outside reach c2s; 0: none do */
 	const char *registries;             /* "ENDPOINT=KEY[,…]" */
 	struct zap *zap;                    /* of the context, to be given who may link; NULL: an embedded registry does that */
 	const char *keep_path;              /* of the directory on disk, or NULL; the first worker writes it */
@@ -60,9 +61,9 @@ void worker_hint(struct worker *w, const char *domain);         /* backoff_hint 
 /* fn(arg) runs on the worker's thread. -ERR_CLOSED: it does not, the worker is leaving. */
 MUST_CHECK int worker_post(struct worker *w, void (*fn)(void *arg), void *arg);
 struct commands *worker_commands(struct worker *w);             /* on its thread */
-/* Closes the listeners, ends every stream with system-shutdown, and leaves the loop when the last connection is gone or patience_ms passed.
- */
-void worker_drain(struct worker *w, unsigned patience_ms);
+/* Closes the listeners, drains within window_ms (role/drain.h), and leaves the loop when the last connection is gone or patience_ms
+ * passed. */
+void worker_leave(struct worker *w, unsigned window_ms, unsigned patience_ms);
 void worker_join(struct worker *w);
 void worker_free(struct worker *w);                             /* after join, or if never started */
 

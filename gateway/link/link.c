@@ -53,14 +53,15 @@ static void refuse(struct svc_stream *s, const char *condition, const char *text
 	(void)svc_stream_refuse(s, &r);
 }
 
-/* The only stream that a service may open today is a server pair outwards, from a domain that its key owns. */
+/* A service opens server pairs outwards, and streams to other instances of its domains, from domains that its key owns. */
 static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 {
 	struct link *k = arg;
+	bool known = o->kind == SVC_KIND_SERVER_OUT || (o->kind == SVC_KIND_PEER && o->bare_jid != NULL);
 
 	OBJ_CHECK(k, LINK_MAGIC);
-	if (o->kind != SVC_KIND_SERVER_OUT || o->from_domain == NULL || o->to_domain == NULL) {
-		refuse(s, "bad-request", "a service opens server pairs outwards only");
+	if (!known || o->from_domain == NULL || o->to_domain == NULL) {
+		refuse(s, "bad-request", "a service opens server pairs outwards and streams to its peers only");
 		return;
 	}
 	links_opened(k->set, k, s, o);

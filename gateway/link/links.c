@@ -263,7 +263,10 @@ void links_link_down(struct links *ls, struct link *k, const char *why)
 
 void links_opened(struct links *ls, struct link *k, struct svc_stream *s, const struct svc_open *o)
 {
-	if (!directory_may(ls->directory, k->key, o->from_domain, SVCPROTO_SERVER)) {
+	unsigned type = o->kind == SVC_KIND_PEER ? SVCPROTO_CLIENT : SVCPROTO_SERVER;
+
+	if (!directory_may(ls->directory, k->key, o->from_domain, type) ||
+	    (o->kind == SVC_KIND_PEER && strcmp(o->from_domain, o->to_domain) != 0)) {
 		struct svc_refusal r = {
 			.type = "auth", .condition = "forbidden", .text = "the key is not authorised for the domain that sends"};
 

@@ -36,7 +36,7 @@ struct link_end_ops {
 };
 
 struct links_ops {
-	/* A service asks for a stream outwards (SERVER_OUT; from_domain is authorised for its key). Attach an end with links_attach and
+	/* A service asks for a stream outwards (SERVER_OUT, PEER; its key may have from_domain). Attach an end with links_attach and
 	 * accept or refuse. */
 	void (*open_out)(void *arg, struct svc_stream *s, const struct svc_open *o);
 	void (*changed)(void *arg);    /* a link came up or went down */
@@ -60,6 +60,8 @@ const char *links_endpoint(const struct links *ls); /* as bound */
  * registered it; -ERR_AGAIN: registered, but no link is up now; -ERR_LIMIT. */
 MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o,
 			  struct link_end *e);
+/* Was any of the domain registered with locate_open? */
+bool links_locate_open(struct links *ls, const char *domain);
 /* Asks an instance of the domain where this user is; only one that was registered with locate_open. False: there is none to ask. */
 MUST_CHECK bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a);
 void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is wanted any more; also when none was asked for */
@@ -73,6 +75,9 @@ bool links_knows(struct links *ls, const struct svc_id *instance);
 void links_detach(struct link_end *e);
 /* The process of this instance is known dead: what waits for its link ends. */
 void links_forget(struct links *ls, const struct svc_id *instance);
+/* As links_open, for a stream that instance `near` of the domain opened to the user `key`. -ERR_EXISTS: the policy picks itself. */
+MUST_CHECK int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key,
+			       const struct svc_open *o, struct link_end *e);
 void links_attach(struct svc_stream *s, struct link_end *e);
 /* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);

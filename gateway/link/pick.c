@@ -70,6 +70,17 @@ bool links_locate(struct links *ls, const char *domain, const char *bare_jid, st
 	return true;
 }
 
+static int is_open(void *arg, const struct directory_registration *r)
+{
+	(void)arg;
+	return r->locate_open;
+}
+
+bool links_locate_open(struct links *ls, const char *domain)
+{
+	return directory_each_registration(ls->directory, domain, SVCPROTO_CLIENT, is_open, NULL) != 0;
+}
+
 void links_locate_drop(struct links *ls, struct locate_ask *a)
 {
 	locates_drop(ls->locates, a);
@@ -80,6 +91,14 @@ void links_located(struct links *ls, struct link *k, const struct svc_located *m
 	locates_answer(ls->locates, k->id, m);
 }
 
+static int open_at(struct link *k, const struct svc_open *o, struct link_end *e)
+{
+	e->sample_at_ms_ = 0;
+	e->stream = svc_stream_open(k->engine, o, e);
+	links_touch(k->set);
+	return e->stream != NULL ? 0 : -ERR_LIMIT;
+}
+
 int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e)
 {
 	struct search q = {.ls = ls};
@@ -87,10 +106,18 @@ int links_open(struct links *ls, const char *domain, unsigned type, const char *
 
 	if (k == NULL)
 		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
-	e->sample_at_ms_ = 0;
-	e->stream = svc_stream_open(k->engine, o, e);
-	links_touch(ls);
-	return e->stream != NULL ? 0 : -ERR_LIMIT;
+	return open_at(k, o, e);
+}
+
+int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key, const struct svc_open *o,
+		    struct link_end *e)
+{
+	struct search q = {.ls = ls};
+	struct link *k = pick(&q, domain, SVCPROTO_CLIENT, key);
+
+	if (k == NULL)
+		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
+	return k->engine == svc_stream_link(near) ? -ERR_EXISTS : open_at(k, o, e);
 }
 
 static int found(void *arg, const struct directory_registration *r)

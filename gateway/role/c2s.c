@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/c2s_int.h"
+#include "role/drain.h"
 #include "route/policy.h"
 #include "svcproto/otherhost.h"
 #include "xml/ns.h"
@@ -35,9 +36,18 @@ static void op_bind(void *arg, struct slice resource)
 	struct c2s *c = c2s_of(arg);
 	char *wanted = slice_empty(resource) ? NULL : mem_slicedup(resource);
 	struct svc_open o;
+	const char *host;
 	int err;
 
 	fill_open(c, &o, wanted);
+	host = c2s_known_redirect(c, o.bare_jid);
+	if (host != NULL) {
+		free((char *)o.bare_jid);
+		free(wanted);
+		c2s_redirect(c, host);
+		edge_kick(&c->e);
+		return;
+	}
 	err = links_open(c->e.env->links, stream_local_domain(c->e.stream), SVCPROTO_CLIENT, o.bare_jid, &o, &c->end);
 	free((char *)o.bare_jid);
 	free(wanted);
@@ -287,11 +297,18 @@ static void edge_gone(struct edge *e)
 	edge_free_later(e);
 }
 
+static void edge_move(struct edge *e, const char *host)
+{
+	c2s_redirect(c2s_of(e), host);
+	edge_kick(e);
+}
+
 static const struct edge_ops edge_ops = {
 	.drained = edge_drained,
 	.acked = edge_acked,
 	.ended = edge_ended,
 	.gone = edge_gone,
+	.move = edge_move,
 	.make_ssl = make_ssl,
 };
 
@@ -300,8 +317,12 @@ void c2s_accept(struct role_env *env, int fd, const struct sockaddr *peer, sockl
 	struct stream_params p = {.role = STREAM_C2S, .limits = &env->limits.c2s, .direct_tls = direct_tls};
 	struct c2s *c = NEW(struct c2s);
 
+	if (env->draining)
+		p.see_other_host = drain_elsewhere(env->drain);
 	edge_init(&c->e, env, "c2s", &edge_ops);
 	c->end.ops = &end_ops;
 	if (!edge_accept(&c->e, fd, peer, len, &p, &stream_ops))
 		free(c);
+	else if (env->draining && p.see_other_host == NULL)
+		edge_close(&c->e, CLOSE_SHUTDOWN);
 }

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/counts.h"
+#include "role/drain.h"
 
 /*
  * A client's authentication: what is offered, the exchange between the stream machine and auth, and what becomes of a user whom SASL does
@@ -111,17 +112,27 @@ static void on_located(struct locate_ask *a, const char *see_other_host)
 	c->elsewhere = mem_strdup(see_other_host);
 }
 
+const char *c2s_known_redirect(struct c2s *c, const char *bare_jid)
+{
+	const char *host = directory_redirect(c->e.env->directory, bare_jid, loop_now_ms(c->e.env->loop));
+
+	return host != NULL && !drain_is_here(c->e.env->drain, host) ? host : NULL;
+}
+
 /* Asked while the failure waits for its time, so that the answer shows by nothing but itself. */
 static void on_unknown(void *arg, const char *user)
 {
 	struct c2s *c = c2s_of(arg);
-	const char *domain = stream_local_domain(c->e.stream);
+	const char *domain = stream_local_domain(c->e.stream), *host;
 	struct jid jid;
 
-	if (jid_make(&jid, slice_str(user), slice_str(domain), SLICE_NONE) != 0)
+	if (!links_locate_open(c->e.env->links, domain) || jid_make(&jid, slice_str(user), slice_str(domain), SLICE_NONE) != 0)
 		return;
 	c->ask.answered = on_located;
-	if (links_locate(c->e.env->links, domain, jid.bare.p, &c->ask))
+	host = c2s_known_redirect(c, jid.bare.p);
+	if (host != NULL)
+		on_located(&c->ask, host);
+	else if (links_locate(c->e.env->links, domain, jid.bare.p, &c->ask))
 		log_debug("c2s", c->e.id, "locate", "jid=%s", log_escape(jid.bare));
 	jid_clear(&jid);
 }

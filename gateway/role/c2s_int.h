@@ -1,7 +1,7 @@
 #ifndef GATEWAY_ROLE_C2S_INT_H
 #define GATEWAY_ROLE_C2S_INT_H
 
-/* Private to the client's role: c2s.c (session, stanzas, life), c2s_auth.c (who it is), c2s_sm.c
+/* Private to the client's role: c2s.c (session, stanzas, life), c2s_auth.c (who it is, and where it may be sent before and after), c2s_sm.c
  * (stream management). */
 
 #include "role/acks.h"
@@ -40,6 +40,8 @@ void c2s_op_auth_start(void *arg, struct slice mech, struct slice initial);
 void c2s_op_auth_step(void *arg, struct slice response);
 void c2s_op_auth_abort(void *arg);
 void c2s_auth_end(struct c2s *c);            /* whatever goes on is forgotten; idempotent */
+/* A redirect that every gateway knows, but not one to this gateway itself; NULL: none. Borrowed until the directory is fed. */
+const char *c2s_known_redirect(struct c2s *c, const char *bare_jid);
 /* Ends the stream with see-other-host. The caller kicks the edge. */
 void c2s_redirect(struct c2s *c, const char *host);
 

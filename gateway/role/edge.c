@@ -381,7 +381,7 @@ void edge_free_later(struct edge *e)
 	unlink_edge(e);
 	admit_leave(env, e->address, e->negotiating);
 	loop_reap(env->loop, free_edge, e);
-	if (env->nr_edges == 0 && env->draining && env->drained != NULL)
+	if (env->nr_edges == 0 && env->leaving && env->drained != NULL)
 		env->drained(env->drained_arg);
 }
 

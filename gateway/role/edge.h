@@ -20,6 +20,8 @@ struct edge_ops {
 	void (*ended)(struct edge *e, enum close_reason r, const char *detail);
 	/* The connection is gone as well. */
 	void (*gone)(struct edge *e);
+	/* Sends the client to another host; only when TLS is in place and the stream not closing. NULL: nobody to send. */
+	void (*move)(struct edge *e, const char *host);
 	/* A TLS object for this side, or NULL. */
 	SSL *(*make_ssl)(struct edge *e);
 };

@@ -16,6 +16,7 @@
 #include "stream/stream.h"
 
 struct blocks;
+struct drain;
 struct edge;
 struct edge_walk;
 
@@ -49,8 +50,10 @@ struct role_env {
 	uint64_t next_id;
 	void (*heard_from)(void *arg, const char *domain);   /* a remote domain authenticated itself */
 	void *heard_from_arg;
-	bool draining;
-	void (*drained)(void *arg);          /* the last edge went while draining */
+	struct drain *drain;                 /* see role/drain.h */
+	bool draining;                       /* clients are sent elsewhere */
+	bool leaving;                        /* the worker ends when its last connection has gone */
+	void (*drained)(void *arg);          /* the last edge went while leaving */
 	void *drained_arg;
 };
 

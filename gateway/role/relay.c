@@ -164,11 +164,42 @@ static const struct link_end_ops far_ops = {
 	.closed = far_closed,
 };
 
+static void refuse_for(struct relay *r, int err)
+{
+	if (err == -ERR_EXISTS)
+		refuse_near(r, "recipient-unavailable", "the policy picks the instance that asks");
+	else
+		refuse_near(r, err == -ERR_NOTFOUND ? "remote-server-not-found" : "remote-server-timeout",
+			    "no service of that domain is linked");
+}
+
+static void open_pair(struct relay *r)
+{
+	struct svc_open far = {.kind = SVC_KIND_SERVER_IN, .from_domain = r->from, .to_domain = r->to, .secure = true};
+	int err;
+
+	mem_random(&far.stream_id, sizeof far.stream_id);
+	err = links_open(r->env->links, r->to, SVCPROTO_SERVER, r->from, &far, &r->far);
+	if (err != 0)
+		refuse_for(r, err);
+}
+
+/* What the near end said of it goes on: the far end knows by its origin what comes again. */
+static void open_peer(struct relay *r, const struct svc_open *o)
+{
+	struct svc_open far = *o;
+	int err;
+
+	far.secure = true;
+	mem_random(&far.stream_id, sizeof far.stream_id);
+	err = links_open_peer(r->env->links, r->near.stream, r->to, o->bare_jid, &far, &r->far);
+	if (err != 0)
+		refuse_for(r, err);
+}
+
 void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
 {
-	struct svc_open far = {.kind = SVC_KIND_SERVER_IN, .from_domain = o->from_domain, .to_domain = o->to_domain, .secure = true};
 	struct relay *r = NEW(struct relay);
-	int err;
 
 	r->magic = RELAY_MAGIC;
 	r->env = env;
@@ -176,10 +207,9 @@ void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_ope
 	r->to = mem_strdup(o->to_domain);
 	r->near.ops = &near_ops;
 	r->far.ops = &far_ops;
-	mem_random(&far.stream_id, sizeof far.stream_id);
 	links_attach(s, &r->near);
-	err = links_open(env->links, r->to, SVCPROTO_SERVER, r->from, &far, &r->far);
-	if (err != 0)
-		refuse_near(r, err == -ERR_NOTFOUND ? "remote-server-not-found" : "remote-server-timeout",
-			    "no service of that domain is linked");
+	if (o->kind == SVC_KIND_PEER)
+		open_peer(r, o);
+	else
+		open_pair(r);
 }

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import types
+from datetime import datetime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
 from peer import Peer  # noqa: E402
-from stack import BUILD, Client, Test, accounts, authority, certificate, ready, run  # noqa: E402
+from stack import BUILD, Client, Test, accounts, authority, certificate, curve_key, ready, replace_file, run, word_in  # noqa: E402
 
 DOMAIN = "moved.example"
 
@@ -90,18 +91,120 @@ async def story(test, a, b, passwords_a, passwords_b):
     test.check("gateway A sent three clients away", lines_of(test, "a", "c2s", "redirect", "host=") == 3)
 
 
+def told(mover, line):
+    """Gives the mover a line; what it printed until it was done with it."""
+    mover.stdin.write(line.encode() + b"\n")
+    mover.stdin.flush()
+    said = []
+    while not said or said[-1] != "done":
+        said.append(mover.stdout.readline().decode().rstrip("\n"))
+    return said[:-1]
+
+
+async def listed(mover, *wanted):
+    """Waits until these redirects and no others are known to the mover: what a registry has taken comes back a moment later."""
+    for _ in range(100):
+        if told(mover, "list") == list(wanted):
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def set_by_a_service(test, mover, a, b, passwords_a):
+    """Redirects that every gateway knows: nobody is asked; they are replaced and removed, and end."""
+    carol = passwords_a["carol"]
+
+    async def ends_at(user, password):
+        event = await arrives(test, user, password, a)
+        return "b" if event[0] == "online" and lines_of(test, "im", f" jid={event[1]} ") == 1 else "a" if event[0] == "online" else event[1]
+
+    told(mover, "list")  # and what it was asked before
+    test.check("carol's session is behind gateway A", await ends_at("carol", carol) == "a")
+    test.check("a redirect for her is taken", told(mover, f"redirect carol@{DOMAIN} {b} 60") == [])
+    test.check("carol ends behind gateway B", await ends_at("carol", carol) == "b")
+    test.check("... but not before her password is proven", "not-authorized" in await ends_at("carol", "not " + carol))
+    test.check("it is listed", await listed(mover, f"carol@{DOMAIN} {b}"))
+    test.check("it is removed", told(mover, f"remove carol@{DOMAIN}") == [] and await listed(mover))
+    test.check("carol's session is behind gateway A again", await ends_at("carol", carol) == "a")
+    told(mover, f"redirect {DOMAIN} {b} 60")
+    await listed(mover, f"{DOMAIN} {b}")
+    test.check("one for the whole domain takes her along", await ends_at("carol", carol) == "b")
+    told(mover, f"remove {DOMAIN}")
+    told(mover, f"redirect dave@{DOMAIN} {b} 60")
+    await listed(mover, f"dave@{DOMAIN} {b}")
+    how, jid, host = await follows(test, "dave", passwords_a["dave"], a, "PLAIN")
+    test.check("a user whom SASL does not know is sent without a question", how == "in" and host == b and told(mover, "list") == [f"dave@{DOMAIN} {b}"])
+    told(mover, f"remove dave@{DOMAIN}")
+    told(mover, f"redirect carol@{DOMAIN} {b} 2")
+    await asyncio.sleep(2.5)
+    test.check("a redirect ends by itself", await ends_at("carol", carol) == "a")
+    test.check("a host that is none is refused", told(mover, f"redirect carol@{DOMAIN} 2001:db8::1 60") == ["refused invalid argument"])
+
+
+class Cluster:
+    """A registry, two gateways that share a key and an instance of the service."""
+
+    def __init__(self, test):
+        self.test, self.folder = test, f"{test.folder}/cluster"
+        os.mkdir(self.folder)
+        self.env, self.passwords = accounts(types.SimpleNamespace(folder=self.folder), DOMAIN, [f"user{i}" for i in range(6)])
+        lines = [f"{curve_key(f'{self.folder}/gateway.key')} gateway", f"{curve_key(f'{self.folder}/im.key')} service {DOMAIN}:client,server"]
+        replace_file(f"{self.folder}/authorized_keys", "# serial 1\n" + "\n".join(lines) + "\n")
+        words = ready(test.start("registry", [f"{BUILD}/registry/ambrosia-registry", "--state-dir", f"{self.folder}/registry", "--bind",
+                                              "tcp://127.0.0.1:0", "--authorized-keys", f"{self.folder}/authorized_keys"]))
+        self.registry = f"{words['registry']}={words['key']}"
+        self.address = {name: self.start_gateway(name) for name in ("c1", "c2")}
+        ready(test.start("cluster-im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--registry", self.registry, "--key",
+                                        f"{self.folder}/im.key", "--database", f"{self.folder}/im.sqlite"]))
+
+    def start_gateway(self, name):
+        words = ready(self.test.start(name, [
+            f"{BUILD}/gateway/ambrosia-gateway", "--registry", self.registry, "--key", f"{self.folder}/gateway.key", "--state-dir",
+            f"{self.folder}/{name}", "--workers", "2", "--c2s", "127.0.0.1:0", "--c2s-direct", "none", "--s2s", "none", "--s2s-direct", "none",
+            "--svc", "tcp://127.0.0.1:0", "--public-host", "127.0.0.1", "--certs", f"{self.test.folder}/certs"], self.env))
+        return "127.0.0.1:" + words["c2s"].rpartition(":")[2]
+
+    async def client(self, user, gateway):
+        peer = Peer(user)
+        await peer.start(["node", f"{HERE}/drivers/xmppjs.mjs"], f"{self.test.folder}/ca.pem", f"{self.test.folder}/client.log")
+        host, _, port = self.address[gateway].rpartition(":")
+        peer.tell("login", f"{user}@{DOMAIN}", self.passwords[user], host, port, "SCRAM-SHA-1")
+        return peer, await peer.expect("online")
+
+
+async def drains(c):
+    """SIGTERM at one gateway: its clients end at the other, one after the other."""
+    test = c.test
+    test.check("the service is linked to all four workers", await word_in(f"{test.folder}/cluster-im.log", "gateways=4"))
+    peers = [await c.client(f"user{i}", "c1") for i in range(6)]
+    test.check("six clients log in at the first gateway", all(online for _, online in peers) and lines_of(test, "c2", "c2s", "bind") == 0)
+    status = asyncio.get_event_loop().run_in_executor(None, test.stop, "c1")
+    again = [await peer.expect("online") for peer, _ in peers]
+    test.check("the first gateway drains: all six are online again", all(again))
+    test.check("... behind the second", lines_of(test, "c2", "c2s", "bind", "jid=") == 6)
+    times = [datetime.fromisoformat(line.split()[0].rstrip("Z")) for line in open(f"{test.folder}/c1.log") if " redirect " in line]
+    spread = (max(times) - min(times)).total_seconds()
+    test.check(f"... sent by ones and twos, one for each worker and tenth of a second ({spread:.1f} s)", len(times) == 6 and spread >= 0.15)
+    test.check("the first gateway ends with status 0", await status == 0)
+    for peer, _ in peers:
+        await peer.stop()
+
+
 def main():
     test = Test("interop.redirect")
     authority(test.folder, "ca")
     certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
     with open(f"{test.folder}/prepare.log", "ab") as log:
         subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, stdout=log, stderr=log)
-    b, state_b, passwords_b = gateway(test, "b", ("alice", "bob"))
-    a, state_a, passwords_a = gateway(test, "a", ("alice",), {"alice": passwords_b["alice"]})
+    b, state_b, passwords_b = gateway(test, "b", ("alice", "bob", "carol", "dave"))
+    a, state_a, passwords_a = gateway(test, "a", ("alice", "carol"), {user: passwords_b[user] for user in ("alice", "carol")})
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state_b]))
-    ready(test.start("mover", [f"{BUILD}/tests/live/mover", state_a, DOMAIN, "open", f"alice={b}", f"bob={b}"]))
+    mover = test.start("mover", [f"{BUILD}/tests/live/mover", state_a, DOMAIN, "open", f"alice={b}", f"bob={b}"], stdin=subprocess.PIPE)
+    ready(mover)
     run(test, story(test, a, b, passwords_a, passwords_b))
-    for name in ("mover", "im", "a", "b"):
+    run(test, set_by_a_service(test, mover, a, b, passwords_b))
+    run(test, drains(Cluster(test)))
+    for name in ("mover", "im", "a", "b", "cluster-im", "c2", "registry"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()
 

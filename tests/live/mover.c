@@ -3,9 +3,16 @@
  * else gets a session in which nothing is answered.
  *
  *     mover STATE-DIR DOMAIN open|closed [USER=HOST]...
+ *
+ * Lines on its standard input set and remove redirects; each is answered once every registry has:
+ *
+ *     redirect WHO HOST SECONDS       -> done
+ *     remove WHO                      -> done
+ *     list                            -> WHO HOST for each, then done
  */
 #include <ambrosia/svcproto.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +21,8 @@ struct mover {
 	struct svcproto *sp;
 	char **moved;            /* "USER=HOST", ending in NULL */
 	bool ready;
+	bool busy;               /* the last line is not answered yet */
+	volatile sig_atomic_t stopping;
 };
 
 static struct mover mover;
@@ -72,16 +81,70 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 	fprintf(stderr, "%s\n", line);
 }
 
+static void on_refused(void *arg, const char *what)
+{
+	(void)arg;
+	printf("refused %s\n", what);
+	fflush(stdout);
+}
+
+static void print_redirect(void *arg, const struct svcproto_redirect *r)
+{
+	(void)arg;
+	printf("%s %s\n", r->who, r->host);
+}
+
+static void obey(const char *line)
+{
+	char who[256], host[256];
+	unsigned seconds;
+	int rc = 0;
+
+	if (sscanf(line, "redirect %255s %255s %u", who, host, &seconds) == 3)
+		rc = svcproto_set_redirect(mover.sp, who, host, seconds);
+	else if (sscanf(line, "remove %255s", who) == 1)
+		rc = svcproto_remove_redirect(mover.sp, who);
+	else
+		(void)svcproto_each_redirect(mover.sp, print_redirect, NULL);
+	if (rc != 0)
+		printf("refused %s\n", svcproto_strerror(rc));
+	mover.busy = true;
+}
+
+static int run(void)
+{
+	struct pollfd p[2] = { { .fd = svcproto_fd(mover.sp), .events = POLLIN }, { .fd = 0, .events = POLLIN } };
+	char line[600];
+	int rc = 0;
+
+	while (rc == 0 && !mover.stopping) {
+		if (poll(p, 2, -1) < 0)
+			continue; /* a signal */
+		if (p[1].revents != 0 && fgets(line, sizeof(line), stdin) != NULL)
+			obey(line);
+		else if (p[1].revents != 0)
+			p[1].fd = -1;
+		rc = svcproto_dispatch(mover.sp);
+		if (mover.busy && svcproto_nr_redirects_pending(mover.sp) == 0) {
+			mover.busy = false;
+			puts("done");
+			fflush(stdout);
+		}
+	}
+	return rc;
+}
+
 static void on_term(int signal)
 {
 	(void)signal;
-	svcproto_stop(mover.sp);
+	mover.stopping = 1;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct svcproto_callbacks cb = { .session_open = on_open, .stanza = on_stanza, .locate = on_locate,
-						      .linked = on_linked, .log = on_log };
+						      .linked = on_linked, .refused = on_refused,
+						      .log = on_log };
 	struct svcproto_options o = { .name = "mover" };
 	struct svcproto_registration r = { .types = SVCPROTO_CLIENT };
 	int error = 0;
@@ -100,7 +163,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	signal(SIGTERM, on_term);
-	error = svcproto_run(mover.sp);
+	setvbuf(stdin, NULL, _IONBF, 0);
+	error = run();
 	svcproto_free(mover.sp);
 	return error != 0;
 }

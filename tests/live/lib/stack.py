@@ -40,9 +40,9 @@ class Test:
         self.passed, self.failed = self.passed + bool(ok), self.failed + (not ok)
         print(("ok " if ok else "FAIL ") + what, flush=True)
 
-    def start(self, name, args, env=None):
+    def start(self, name, args, env=None, stdin=None):
         with open(f"{self.folder}/{name}.log", "ab") as log:
-            process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=log, env=env or os.environ)
+            process = subprocess.Popen(args, stdin=stdin, stdout=subprocess.PIPE, stderr=log, env=env or os.environ)
         self.programs[name] = process
         return process
 

@@ -1,0 +1,178 @@
+#include "role/drain.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "role/edge.h"
+#include "svcproto/otherhost.h"
+
+/*
+ * Paced, since every client that is sent away logs in elsewhere: what left at once would arrive at once. The rate follows from what is
+ * left and the time that is left, so that late joiners and slow ticks even out. Clients that have no TLS yet can be sent nowhere; they and
+ * server streams are among those who stay to the end.
+ */
+
+#define TICK_MS 100
+
+struct drain {
+	struct role_env *env;
+	void (*changed)(void *arg, bool draining);
+	void *arg;
+	struct loop_timer timer;
+	uint64_t until_ms;
+	size_t turn;                         /* counts those that were sent */
+	char own[OTHER_HOST_MAX + 1];
+	char host[OTHER_HOST_MAX + 1];
+};
+
+/* --- where to ------------------------------------------------------------ */
+
+struct search {
+	const struct drain *d;
+	size_t nr, wanted;
+	char *out;                           /* takes the wanted one; NULL: they are only counted */
+};
+
+bool drain_is_here(const struct drain *d, const char *host)
+{
+	return other_host_same(d->own, host);
+}
+
+static int consider(void *arg, const struct directory_gateway *g)
+{
+	struct search *q = arg;
+	char host[OTHER_HOST_MAX + 1];
+
+	if (g->draining || g->client_port == 0 || !other_host_make(host, sizeof host, g->public_host, g->client_port) ||
+	    drain_is_here(q->d, host))
+		return 0;
+	if (q->out == NULL || q->nr != q->wanted) {
+		q->nr++;
+		return 0;
+	}
+	memcpy(q->out, host, strlen(host) + 1);
+	return 1;
+}
+
+static size_t count_others(const struct drain *d)
+{
+	struct search q = {.d = d};
+
+	(void)directory_each_gateway(d->env->directory, consider, &q);
+	return q.nr;
+}
+
+const char *drain_elsewhere(struct drain *d)
+{
+	size_t nr = count_others(d);
+	struct search q = {.d = d, .wanted = nr > 0 ? d->turn++ % nr : 0, .out = d->host};
+
+	return directory_each_gateway(d->env->directory, consider, &q) != 0 ? d->host : NULL;
+}
+
+/* --- the drain ------------------------------------------------------------ */
+
+static void close_all(struct drain *d)
+{
+	struct edge_walk walk;
+	struct edge *e;
+
+	edge_walk_begin(d->env, &walk);
+	while ((e = edge_walk_next(&walk)) != NULL)
+		edge_close(e, CLOSE_SHUTDOWN);
+	edge_walk_end(&walk);
+}
+
+static bool can_move(const struct edge *e)
+{
+	return e->ops->move != NULL && !e->ended && e->stream != NULL && stream_secure(e->stream) &&
+	       stream_state(e->stream) < STREAM_CLOSING;
+}
+
+static size_t count_movable(const struct role_env *env)
+{
+	size_t n = 0;
+
+	for (const struct edge *e = env->edges; e != NULL; e = e->next)
+		n += can_move(e);
+	return n;
+}
+
+/* Sends some away; those that could be sent nowhere stay. */
+static void move_some(struct drain *d, size_t some)
+{
+	struct edge_walk walk;
+	const char *host;
+	struct edge *e;
+
+	edge_walk_begin(d->env, &walk);
+	while (some > 0 && (e = edge_walk_next(&walk)) != NULL) {
+		if (!can_move(e))
+			continue;
+		host = drain_elsewhere(d);
+		if (host == NULL)
+			break;
+		e->ops->move(e, host);
+		some--;
+	}
+	edge_walk_end(&walk);
+}
+
+static void on_tick(void *arg)
+{
+	struct drain *d = arg;
+	uint64_t now = loop_now_ms(d->env->loop), ticks;
+	size_t left = count_movable(d->env);
+
+	if (left == 0 || now >= d->until_ms || count_others(d) == 0) {
+		log_info("worker", 0, "drain-closes", "left=%zu", d->env->nr_edges);
+		close_all(d);
+		return;
+	}
+	ticks = (d->until_ms - now + TICK_MS - 1) / TICK_MS;
+	move_some(d, (left + ticks - 1) / ticks);
+	loop_timer_set(&d->timer, TICK_MS);
+}
+
+void drain_begin(struct drain *d, unsigned window_ms)
+{
+	log_info("worker", 0, "drain", "connections=%zu seconds=%u", d->env->nr_edges, window_ms / 1000);
+	d->until_ms = loop_now_ms(d->env->loop) + window_ms;
+	if (!d->env->draining) {
+		d->env->draining = true;
+		d->changed(d->arg, true);
+	}
+	on_tick(d);
+}
+
+void drain_end(struct drain *d)
+{
+	if (!d->env->draining || d->env->leaving)
+		return;
+	loop_timer_cancel(&d->timer);
+	log_info("worker", 0, "undrain", "connections=%zu", d->env->nr_edges);
+	d->env->draining = false;
+	d->changed(d->arg, false);
+}
+
+struct drain *drain_new(const struct drain_options *o)
+{
+	struct drain *d = NEW(struct drain);
+
+	d->env = o->env;
+	d->changed = o->changed;
+	d->arg = o->arg;
+	if (!other_host_make(d->own, sizeof d->own, o->public_host, o->client_port))
+		d->own[0] = '\0';
+	mem_random(&d->turn, sizeof d->turn);
+	loop_timer_init(d->env->loop, &d->timer, on_tick, d);
+	return d;
+}
+
+void drain_free(struct drain *d)
+{
+	if (d == NULL)
+		return;
+	loop_timer_cancel(&d->timer);
+	free(d);
+}
