@@ -104,6 +104,24 @@ bool im_is_local(const struct im *im, struct slice domain)
 	return hash_get(im->domains, domain) != NULL;
 }
 
+bool im_is_here(const struct im *im, const struct jid *jid)
+{
+	struct im_user *u;
+	char *bare;
+	bool here;
+	if (!im_is_local(im, jid->domain))
+		return false;
+	if (!im->ops->is_here || slice_empty(jid->local) || slice_eq(jid->bare, im->taken))
+		return true;
+	u = im_user_find(im, jid->bare);
+	if (u && u->nr_sessions)
+		return true;
+	bare = mem_slicedup(jid->bare);
+	here = im->ops->is_here(im->arg, bare);
+	free(bare);
+	return here;
+}
+
 struct im_user *im_user_find(const struct im *im, struct slice bare)
 {
 	return hash_get(im->users, bare);

@@ -90,7 +90,8 @@ struct im_work {
 struct im_send {
 	uint64_t cookie;
 	struct im_work *work;            /* NULL: nothing waits for it */
-	struct im_session *session;      /* NULL: to another server */
+	struct im_session *session;      /* NULL: to another server or instance */
+	bool peer;                       /* to another instance */
 };
 
 struct im {
@@ -116,6 +117,7 @@ struct im {
 	int64_t resume_row, resume_last; /* rows of `passing` that another process left */
 	uint64_t adopt_at_ms;            /* when to look for more of them in a shared database */
 	bool linked;
+	struct slice taken;              /* bare JID that another instance took for ours, while its stanza is handled */
 	uint64_t now_ms;
 	int64_t wall_s;
 };
@@ -137,6 +139,8 @@ struct xml_node *stanza_root(struct stanza *st);   /* NULL when it can't be read
 
 /* core.c */
 bool im_is_local(const struct im *im, struct slice domain);
+/* Of our domains, and no other instance has this user: a server's address, somebody with a session here, or whom the policy gives us. */
+bool im_is_here(const struct im *im, const struct jid *jid);
 /* The user who has this bare JID, in memory: with a session or something in flight; NULL else. */
 struct im_user *im_user_find(const struct im *im, struct slice bare);
 struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id); /* makes it when absent */
@@ -150,6 +154,7 @@ void im_user_mark(struct im *im, struct im_user *u);      /* looked at when the 
 struct im_work *work_new(struct im *im, const uint64_t *ticket); /* ticket NULL: nothing to acknowledge. Held once by the caller. */
 /* What to do when no next hop takes it. xml is copied; user for IM_OFFLINE. */
 void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml);
+void work_unkeep(struct im_work *w);   /* somebody else sees to it from here on */
 void work_hold(struct im_work *w);
 void work_release(struct im_work *w);  /* w may be gone afterwards */
 void work_abandon(struct im_work *w);  /* the same without any consequence: when the core is freed */
@@ -162,7 +167,8 @@ MUST_CHECK int send_session(struct im_session *s, struct slice xml, struct im_wo
 /* State that a session must not miss (presence, pushes, answers): waits for room in order; a session that has too much waiting is closed.
  */
 void send_state(struct im_session *s, struct slice xml, struct im_work *w);
-MUST_CHECK int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w);
+/* To another server, or to a user of ours at another instance. */
+MUST_CHECK int send_remote(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w);
 bool send_drain(struct im_session *s);  /* true when nothing waits any more */
 void send_queue_clear(struct im_session *s);
 /* Something that we wrote, to wherever it is addressed: a full JID's session, all available sessions of a bare one, another server. */
@@ -186,6 +192,8 @@ void session_kill(struct im_session *s, const char *condition, const char *text)
 /* route.c */
 void route_handle(struct stanza *st);
 void route_remote(struct stanza *st);   /* passes it on unchanged, kept until the next hop answers */
+/* A stanza to a user of ours that no other instance takes: it is ours to handle. */
+void route_taken(struct im *im, struct slice xml, struct im_work *w);
 void route_session(struct stanza *st, struct im_session *s); /* to one client, likewise */
 
 /* message.c, offline.c, passing.c */

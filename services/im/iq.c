@@ -86,7 +86,7 @@ static void answer(struct stanza *st)
 void iq_handle(struct stanza *st)
 {
 	struct im_session *s;
-	if (!jid_empty(&st->to) && !im_is_local(st->im, st->to.domain))
+	if (!jid_empty(&st->to) && !im_is_here(st->im, &st->to))
 		route_remote(st);
 	else if ((s = im_session_find(st->im, &st->to)))
 		route_session(st, s);

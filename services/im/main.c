@@ -144,6 +144,18 @@ static void op_ack(void *arg, uint64_t ticket)
 		log_debug("im", 0, "ack", "error=%d", err);
 }
 
+static bool op_is_here(void *arg, const char *bare_jid)
+{
+	struct app *a = arg;
+	return svcproto_is_here(a->sp, bare_jid);
+}
+
+static int op_send_peer(void *arg, const char *bare_jid, const char *xml, size_t n, uint64_t cookie)
+{
+	struct app *a = arg;
+	return svcproto_send_peer(a->sp, bare_jid, xml, n, cookie);
+}
+
 static const struct im_ops core_ops = {
 	.accept = op_accept,
 	.refuse = op_refuse,
@@ -151,6 +163,8 @@ static const struct im_ops core_ops = {
 	.send = op_send,
 	.send_server = op_send_server,
 	.ack = op_ack,
+	.is_here = op_is_here,
+	.send_peer = op_send_peer,
 };
 
 /* Commits the turn, then acknowledges; when the next one is due without input. */

@@ -79,7 +79,7 @@ void message_handle(struct stanza *st)
 {
 	const struct jid *to = jid_empty(&st->to) ? &st->session->user->jid : &st->to;
 	struct im_session *s;
-	if (!im_is_local(st->im, to->domain))
+	if (!im_is_here(st->im, to))
 		route_remote(st);
 	else if (slice_empty(to->local))
 		error_reply(st, "service-unavailable"); /* nobody reads the server's mail */

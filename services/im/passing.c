@@ -16,7 +16,7 @@ static int send_row(struct im *im, int64_t row, const struct jid *from, const st
 	struct im_work *w = work_new(im, NULL);
 	w->row = row;
 	work_keep(w, IM_PASSING, NULL, xml);
-	int err = send_remote(im, from->domain, to->domain, xml, w);
+	int err = send_remote(im, from, to, xml, w);
 	if (err == SVCPROTO_E_FULL)
 		w->fallback = IM_DROP;
 	else if (err < 0)
@@ -50,7 +50,7 @@ struct resume {
 
 static void resume_to(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
 {
-	if (!im_is_local(r->im, to->domain) && !is_stale(e)) {
+	if (!im_is_here(r->im, to) && !is_stale(e)) {
 		r->err = send_row(r->im, r->row, from, to, r->xml);
 		return;
 	}

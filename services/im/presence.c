@@ -174,7 +174,7 @@ static void probe(struct im_session *s, const struct jid *contact, struct im_wor
 	struct im_user *u = im_user_find(im, contact->bare);
 	struct im_session *other;
 	struct contact c;
-	if (!im_is_local(im, contact->domain)) {
+	if (!im_is_here(im, contact)) {
 		send_plain(im, "probe", &s->user->jid, contact, w);
 		return;
 	}
@@ -319,7 +319,7 @@ static void directed(struct stanza *st)
 		error_reply(st, "resource-constraint");
 		return;
 	}
-	if (im_is_local(st->im, st->to.domain))
+	if (im_is_here(st->im, &st->to))
 		presence_inbound(st->im, &st->to, st->xml, st->work);
 	else
 		route_remote(st);
@@ -335,7 +335,7 @@ static void from_client(struct stanza *st)
 {
 	if (!jid_empty(&st->to) && presence_is_subscription(st->type))
 		subscription_outbound(st);
-	else if (!jid_empty(&st->to) && slice_is(st->type, "probe") && im_is_local(st->im, st->to.domain))
+	else if (!jid_empty(&st->to) && slice_is(st->type, "probe") && im_is_here(st->im, &st->to))
 		probed(st);
 	else if (!jid_empty(&st->to))
 		directed(st);

@@ -36,9 +36,9 @@ static const char *send_condition(int err, const char *gone)
 
 void route_remote(struct stanza *st)
 {
-	if (!st->session) /* we are no relay between other domains */
+	if (!st->session) /* we are no relay between others */
 		return;
-	int err = send_remote(st->im, st->from->domain, st->to.domain, st->xml, st->work);
+	int err = send_remote(st->im, st->from, &st->to, st->xml, st->work);
 	if (err < 0)
 		error_reply(st, send_condition(err, "remote-server-not-found"));
 	else
@@ -61,6 +61,7 @@ struct arrival {
 	struct im_session *session;
 	struct im_work *work;
 	struct slice xml;
+	bool taken;
 };
 
 static void handle_from(struct arrival *a, const struct xml_element *e, const struct jid *from)
@@ -74,8 +75,11 @@ static void handle_from(struct arrival *a, const struct xml_element *e, const st
 		error_reply(&st, "jid-malformed");
 		return;
 	}
+	if (a->taken)
+		a->im->taken = st.to.bare;
 	if (st.session || im_is_local(st.im, st.to.domain))
 		route_handle(&st);
+	a->im->taken = SLICE_NONE;
 	xml_tree_free(st.tree_);
 	jid_clear(&st.to);
 }
@@ -96,8 +100,19 @@ void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza
 {
 	if (s && !s->user) /* being closed: what is not handled is not acknowledged */
 		return;
-	struct arrival a = {im, s, work_new(im, &stanza->ticket), {stanza->xml, stanza->length}};
+	struct arrival a = {im, s, work_new(im, &stanza->ticket), {stanza->xml, stanza->length}, stanza->peer};
 	if (stanza_parse(a.xml, &im_xml_limits, arrived, &a) < 0)
 		log_warn("im", 0, "bad-stanza", "bytes=%zu", stanza->length);
 	work_release(a.work);
+}
+
+void route_taken(struct im *im, struct slice xml, struct im_work *w)
+{
+	struct arrival a = {.im = im, .work = w ? w : work_new(im, NULL), .xml = xml, .taken = true};
+	if (w)
+		work_unkeep(w); /* it was kept for the other instance; the handler keeps it for the next hop here */
+	if (stanza_parse(xml, &im_xml_limits, arrived, &a) < 0)
+		log_warn("im", 0, "bad-stanza", "bytes=%zu", xml.n);
+	if (!w)
+		work_release(a.work);
 }

@@ -50,15 +50,24 @@ int send_session(struct im_session *s, struct slice xml, struct im_work *w)
 	return err == SVCPROTO_E_NOMEM ? SVCPROTO_E_FULL : err;
 }
 
-int send_remote(struct im *im, struct slice from_domain, struct slice to_domain, struct slice xml, struct im_work *w)
+static int hand_over(struct im *im, struct im_send *snd, const struct jid *from, const struct jid *to, struct slice xml)
+{
+	struct slice to_whom = snd->peer ? to->bare : to->domain;
+	char *target = mem_slicedup(to_whom), *source = mem_slicedup(from->domain);
+	int err = snd->peer ? im->ops->send_peer(im->arg, target, xml.p, xml.n, snd->cookie)
+			    : im->ops->send_server(im->arg, source, target, xml.p, xml.n, snd->cookie);
+	free(source);
+	free(target);
+	return err;
+}
+
+int send_remote(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
 	struct im_send *snd = send_new(im, NULL, w);
 	if (!snd)
 		return SVCPROTO_E_FULL;
-	char *from = mem_slicedup(from_domain), *to = mem_slicedup(to_domain);
-	int err = im->ops->send_server(im->arg, from, to, xml.p, xml.n, snd->cookie);
-	free(from);
-	free(to);
+	snd->peer = im_is_local(im, to->domain);
+	int err = hand_over(im, snd, from, to, xml);
 	if (err < 0) {
 		send_end(im, snd);
 		if (w)
@@ -117,8 +126,8 @@ void send_queue_clear(struct im_session *s)
 void send_reply(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
 	struct im_session *s;
-	if (!im_is_local(im, to->domain)) {
-		if (send_remote(im, from->domain, to->domain, xml, w) < 0)
+	if (!im_is_here(im, to)) {
+		if (send_remote(im, from, to, xml, w) < 0)
 			log_info("im", 0, "reply-lost", "to=%s", log_escape(to->domain));
 	} else if (slice_empty(to->resource)) {
 		presence_inbound(im, to, xml, w);
@@ -129,7 +138,7 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 
 void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
-	if (w && !im_is_local(im, to->domain))
+	if (w && !im_is_here(im, to))
 		work_keep(w, IM_PASSING, NULL, xml);
 	send_reply(im, from, to, xml, w);
 }
@@ -166,7 +175,15 @@ void im_undeliverable(struct im *im, uint64_t cookie, const char *condition, con
 		return;
 	struct im_work *w = snd->work;
 	struct im_session *s = snd->session;
+	bool peer = snd->peer;
 	send_end(im, snd);
+	if (peer) {
+		/* The other instance has gone, or the policy gives the user to us by now. */
+		route_taken(im, (struct slice){xml, n}, w);
+		if (w)
+			work_release(w);
+		return;
+	}
 	if (w) {
 		if (w->fallback == IM_PASSING)
 			error_bounce(im, (struct slice){xml, n}, s ? "service-unavailable" : condition, w);

@@ -46,7 +46,7 @@ static void receive(struct im *im, const struct jid *from, const struct jid *to,
 
 static void route(struct im *im, const struct jid *from, const struct jid *to, enum sub_type type, struct slice xml, struct im_work *w)
 {
-	if (im_is_local(im, to->domain))
+	if (im_is_here(im, to))
 		receive(im, from, to, type, xml, w);
 	else
 		passing_send(im, from, to, xml);

@@ -38,6 +38,16 @@ void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, stru
 	}
 }
 
+void work_unkeep(struct im_work *w)
+{
+	if (w->row && w->fallback == IM_PASSING)
+		store_passing_del(w->im->store, w->row);
+	w->row = 0;
+	w->fallback = IM_DROP;
+	free(w->xml);
+	w->xml = NULL;
+}
+
 /* The ticket is due: after the commit of this turn. */
 static void acknowledge(struct im_work *w)
 {

@@ -78,7 +78,7 @@ static void op_ack(void *arg, uint64_t ticket)
 	f->acks[f->nr_acks++] = ticket;
 }
 
-static const struct im_ops ops = {op_accept, op_refuse, op_close, op_send, op_send_server, op_ack};
+static const struct im_ops ops = {op_accept, op_refuse, op_close, op_send, op_send_server, op_ack, NULL, NULL};
 
 static void start(struct fake *f)
 {
