@@ -167,6 +167,7 @@ static char *put(char *out, const char *from, const char *to)
 
 char *client_turn_around(const char *xml, size_t n, size_t *out_n)
 {
+	static const char from[] = "from", to[] = "to";
 	char *out, *q;
 	const char *end = xml + n, *p = xml + 1, *copied = xml;
 	struct text name, value;
@@ -182,7 +183,7 @@ char *client_turn_around(const char *xml, size_t n, size_t *out_n)
 		if (!is(name, "to") && !is(name, "from"))
 			continue;
 		q = put(q, copied, name.p);
-		q = is(name, "to") ? put(q, "from", "from" + 4) : put(q, "to", "to" + 2);
+		q = is(name, "to") ? put(q, from, from + sizeof(from) - 1) : put(q, to, to + sizeof(to) - 1);
 		copied = name.p + name.n;
 	}
 	q = put(q, copied, end);

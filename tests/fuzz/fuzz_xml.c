@@ -19,8 +19,8 @@ static const char *const headers[] = {
 	"",
 	C2S,
 	"<s xmlns:p='jabber:client' xmlns:x=\"urn:'x&quot;\">",
-	"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
-	"xmlns:x='urn:x'>",
+	("<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "
+	 "xmlns:x='urn:x'>"),
 };
 
 #define REQUIRE(cond)                                                     \

@@ -9,7 +9,7 @@ static void values(void)
 {
 	static const char *const good[] = {
 		"example.org", "example.org:5222", "a", "192.0.2.7", "192.0.2.7:1", "[2001:db8::1]", "[2001:db8::1]:65535",
-		"[::ffff:192.0.2.7]:5222", "xn--bcher-kva.example", "b\xc3\xbc" "cher.example:9", "gw-1.a_b.example",
+		"[::ffff:192.0.2.7]:5222", "xn--bcher-kva.example", ("b\xc3\xbc" "cher.example:9"), "gw-1.a_b.example",
 	};
 	static const char *const bad[] = {
 		"", ":5222", "[]", "[2001:db8::1", "2001:db8::1", "2001:db8::1:5222", "[2001:db8::1]5222", "[192.0.2.7]",
