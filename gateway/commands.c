@@ -96,6 +96,7 @@ static void status(struct commands *c, struct admin_request *q, const struct adm
 	row_add_number(&r, "clients", c2s);
 	row_add_number(&r, "servers-in", in);
 	row_add_number(&r, "servers-out", out);
+	row_add_number(&r, "connections", env->nr_edges);
 	row_add_number(&r, "negotiating", env->nr_edges - c2s - in - out);
 	row_add_number(&r, "services", t.nr);
 	row_add_number(&r, "blocks", blocks_nr(env->blocks, loop_now_ms(env->loop)));
@@ -196,6 +197,7 @@ static void services(struct commands *c, struct admin_request *q, const struct a
 static const struct { const char *name; command_fn *fn; } table[] = {
 	{"block", command_block},
 	{"blocks", command_blocks},
+	{"drain", command_drain},
 	{"gateways", gateways},
 	{"kick", command_kick},
 	{"log-level", command_log_level},
@@ -204,6 +206,7 @@ static const struct { const char *name; command_fn *fn; } table[] = {
 	{"status", status},
 	{"streams", command_streams},
 	{"unblock", command_unblock},
+	{"undrain", command_undrain},
 };
 
 void commands_ask(void *arg, struct admin_request *q, const char *command, const struct admin_args *a)

@@ -30,6 +30,9 @@ typedef void command_fn(struct commands *c, struct admin_request *q, const struc
 /* commands_act.c */
 command_fn command_kick, command_log_level, command_reload, command_block, command_unblock, command_blocks;
 
+/* commands_drain.c */
+command_fn command_drain, command_undrain;
+
 /* commands_streams.c */
 command_fn command_streams;
 

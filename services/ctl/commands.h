@@ -14,6 +14,8 @@ struct options {
 	char *domain, *jid, *role;       /* which streams */
 	char *condition, *text;          /* what a kicked peer is told */
 	uint64_t seconds;                /* 0: not given */
+	uint64_t over;                   /* seconds that a drain takes */
+	bool no_wait;
 };
 
 struct ctl {
@@ -28,6 +30,7 @@ struct command {
 	const char *name;
 	int min_args, max_args;
 	bool local;                      /* speaks to nobody */
+	bool of_gateways;                /* its arguments name gateways, as --gateway does */
 	int (*run)(struct ctl *c);       /* exit status: 0, or 1 when it failed; wrong usage ends in option_wrong() */
 	const char *usage;               /* its line in --help: arguments and what it does */
 };
@@ -49,6 +52,10 @@ int command_reload(struct ctl *c);
 int command_log_level(struct ctl *c);
 int command_block(struct ctl *c);
 int command_unblock(struct ctl *c);
+
+/* drain.c */
+int command_drain(struct ctl *c);
+int command_undrain(struct ctl *c);
 
 /* look.c */
 int command_status(struct ctl *c);

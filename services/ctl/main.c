@@ -72,6 +72,14 @@ static const struct option_def defs[] = {
 	 .def_text = "until the gateway ends",
 	 .help = "how long a block lasts",
 	 .max = 315360000},
+	{.flag = "--over",
+	 .arg = "SECONDS",
+	 .type = OPTION_NUMBER,
+	 .offset = AT(over),
+	 .def = "30",
+	 .help = "how long a drain takes: clients leave evenly in this time",
+	 .max = 86400},
+	{.flag = "--no-wait", .type = OPTION_SWITCH, .offset = AT(no_wait), .help = "do not wait until a drain is over"},
 	{0},
 };
 
@@ -115,6 +123,17 @@ static char *admin_key(const struct options *o)
 	return path;
 }
 
+/* `drain gw1` is `--gateway gw1 drain`. */
+static void take_gateways(struct ctl *c)
+{
+	struct option_list *l = &c->o.gateways;
+
+	for (int i = 0; i < c->nr_args; i++) {
+		l->v = mem_resize(l->v, (l->nr + 1) * sizeof *l->v);
+		l->v[l->nr++] = mem_strdup(c->args[i]);
+	}
+}
+
 static int speak(struct ctl *c, const struct command *k)
 {
 	char *key = c->o.key ? mem_strdup(c->o.key) : admin_key(&c->o);
@@ -150,6 +169,8 @@ int main(int argc, char **argv)
 	c.nr_args--;
 	if (c.nr_args < k->min_args || c.nr_args > k->max_args)
 		option_wrong(&program, "%s takes other arguments: %s --help shows them", k->name, program.name);
+	if (k->of_gateways)
+		take_gateways(&c);
 	status = k->local ? k->run(&c) : speak(&c, k);
 	option_free(&program, &c.o);
 	free(text);

@@ -213,16 +213,48 @@ async def blocks(test, ctl, enter):
 
 
 async def knock(port):
-    """Does the server say anything to who connects?"""
+    """What the server says to who connects, up to its stream error or its features."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>"
                  % DOMAIN.encode())
+    said = b""
     try:
-        return await asyncio.wait_for(reader.read(100), 20) != b""
+        while b"</stream:" not in said:
+            more = await asyncio.wait_for(reader.read(4096), 20)
+            if not more:
+                break
+            said += more
     except ConnectionError:
-        return False
-    finally:
-        writer.close()
+        pass
+    writer.close()
+    return said
+
+
+async def drains(test, ctl, enter, port, metrics_port):
+    """A cluster of one: nobody can be sent elsewhere, so a drain ends streams, and newcomers are turned away until it is taken back."""
+    ctl.fails("drain which gateway? status 2", 2, "drain which", "drain")
+    ctl.fails("a drain without end is none", 2, "--over", "drain", DOMAIN, "--over", "100000")
+    alice = await enter("alice")
+    drained = await asyncio.get_event_loop().run_in_executor(None, ctl, "drain", DOMAIN, "--over", "1")
+    test.check("drain waits until nobody is left, and tells how far it is",
+               drained[0] == 0 and drained[1].splitlines()[-4:-2] != [] and "0 connections left" in drained[1])
+    test.check("alice is told system-shutdown", (await ended(alice) or ("", ""))[0] == "system-shutdown")
+    rows = ctl.rows("status")
+    test.check("status: draining, no client", [(r["state"], r["clients"]) for r in rows] == [("draining", 0)] * 2)
+    test.check("/healthz: 503, draining", fetch(metrics_port, "/healthz") == (503, '{"state": "draining", "workers": 2, "draining": 2}\n'))
+    test.check("/metrics: both workers drain", Metrics(metrics_port)["ambrosia_workers_draining"] == 2)
+    test.check("the registry knows", await until(lambda: [g["draining"] for g in ctl.rows("gateways")] == [True, True]))
+    test.check("newcomers are turned away", b"<system-shutdown" in await knock(port))
+    rows = ctl.rows("undrain", DOMAIN)
+    test.check("undrain: ready again", [r["state"] for r in rows] == ["ready", "ready"] and fetch(metrics_port, "/healthz")[0] == 200)
+    bob = await enter("bob")
+    first = ctl.rows("status")[0]["gateway"]
+    status, out, _ = ctl("drain", first, "--over", "0", "--no-wait")
+    test.check("one worker may be drained by its id", status == 0 and "draining" in out)
+    test.check("the other goes on, and so does the gateway", sorted(r["state"] for r in ctl.rows("status")) == ["draining", "ready"]
+               and fetch(metrics_port, "/healthz")[0] == 200)
+    test.check("and back", [r["state"] for r in ctl.rows("undrain", first)] == ["ready"])
+    bob.disconnect()
 
 
 def log_level(test, ctl):
@@ -303,11 +335,12 @@ async def story(test, ctl, state, ports, passwords):
     certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
     test.check("reload takes it again", ctl("reload")[0] == 0)
     listed = await blocks(test, ctl, enter)
-    test.check("who is blocked gets no answer", not await knock(port))
+    test.check("who is blocked gets no answer", await knock(port) == b"")
     refused = Metrics(metrics_port)['ambrosia_connections_refused_total{reason="blocked"}']
     test.check("and is counted", refused >= 1)
     test.check("unblock", all(ctl("unblock", t)[0] == 0 for t in ["127.0.0.0/8"] + [r["target"] for r in listed]) and ctl.rows("block") == [])
-    test.check("and may knock again", await knock(port))
+    test.check("and may knock again", b"<starttls" in await knock(port))
+    await drains(test, ctl, enter, port, metrics_port)
 
 
 def main():
