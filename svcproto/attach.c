@@ -168,7 +168,7 @@ static const char *take_numbers(struct svc_stream *s, const struct message_attac
 		return "ATTACHED without what a resumption needs";
 	if (a->at.handled != a->at.received)
 		return "ATTACHED before all is handled";
-	s->out.seq = s->out.acked = a->at.received;
+	s->out.seq = s->out.acked = s->out.reached = a->at.received;
 	s->out.credit = a->at.credit;
 	s->in.received = s->in.row = a->acked;
 	s->out_base = a->base_to_service;

@@ -42,6 +42,8 @@ void chunk_take(struct window_out *w, uint32_t room, struct chunk *c)
 		c->flags |= WIRE_LAST;
 		w->cur = st->next;
 		w->cur_at = 0;
+		if (seq_after(st->seq, w->reached))
+			w->reached = st->seq;
 	}
 }
 

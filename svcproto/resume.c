@@ -111,7 +111,7 @@ static bool client_has(const struct svc_stream *s, uint32_t h, uint32_t *acked)
 	uint32_t seq = s->out_base + h;
 
 	*acked = s->out.acked;
-	if (seq - s->out.acked <= window_out_sent(&s->out) - s->out.acked)
+	if (seq - s->out.acked <= s->out.reached - s->out.acked)
 		*acked = seq;
 	else if (s->out.acked - seq > 2 * MESSAGE_UNACKED_MAX)
 		return false;
@@ -125,7 +125,7 @@ static void refuse_too_high(struct svc_link *l, const struct svc_stream *s, uint
 				 .stream_error = true,
 				 .counted = true,
 				 .h = seq_count_from(s->in_base, s->in.row),
-				 .sent = seq_count_from(s->out_base, window_out_sent(&s->out)) };
+				 .sent = seq_count_from(s->out_base, s->out.reached) };
 
 	stream_refuse_handle(l, handle, &r);
 }
@@ -176,9 +176,10 @@ static void resume(struct svc_link *l, struct svc_stream *s, uint32_t handle, ui
 	attach_start_credit(s);
 	s->until_ms = l->now_ms + SVC_DRAIN_MS;
 	stream_go_aside(s, &l->draining);
-	rc = window_out_ack(&s->out, acked);
 	l->unsent -= s->out.unsent;
-	window_out_rewind(&s->out, MUTATED(RESUME_SKIPS) ? window_out_sent(&s->out) : s->out.acked);
+	rc = window_out_resume(&s->out, acked);
+	if (MUTATED(RESUME_SKIPS))
+		window_out_rewind(&s->out, s->out.reached);
 	l->unsent += s->out.unsent;
 	if (h->ops->attached != NULL)
 		h->ops->attached(h->arg, s, r);

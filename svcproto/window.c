@@ -53,10 +53,8 @@ void window_out_rewind(struct window_out *w, uint32_t seq)
 	}
 }
 
-int window_out_ack(struct window_out *w, uint32_t seq)
+static int drop_through(struct window_out *w, uint32_t seq)
 {
-	if (seq_after(seq, window_out_sent(w)))
-		return SVCPROTO_E_INVALID;
 	if (!seq_after(seq, w->acked))
 		return 0;
 	while (w->head != NULL && !seq_after(w->head->seq, seq)) {
@@ -71,6 +69,20 @@ int window_out_ack(struct window_out *w, uint32_t seq)
 		w->tail = NULL;
 	w->acked = seq;
 	return 1;
+}
+
+int window_out_ack(struct window_out *w, uint32_t seq)
+{
+	return seq_after(seq, window_out_sent(w)) ? SVCPROTO_E_INVALID : drop_through(w, seq);
+}
+
+int window_out_resume(struct window_out *w, uint32_t seq)
+{
+	int rc = seq_after(seq, w->reached) ? SVCPROTO_E_INVALID : drop_through(w, seq);
+
+	if (rc >= 0)
+		window_out_rewind(w, w->acked);
+	return rc;
 }
 
 int window_out_credit(struct window_out *w, uint32_t bytes)

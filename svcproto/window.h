@@ -36,6 +36,7 @@ struct window_out {
 	uint32_t nr;                       /* unacknowledged stanzas */
 	uint32_t seq;                      /* the last number given */
 	uint32_t acked;
+	uint32_t reached; /* the last that was ever wholly sent, to whomever */
 	uint32_t credit; /* bytes of chunks that we may send */
 	uint64_t bytes;  /* of unacknowledged stanzas */
 	uint64_t unsent; /* of those not yet sent */
@@ -49,6 +50,9 @@ uint32_t window_out_begun(const struct window_out *w); /* the last one of which 
 void window_out_rewind(struct window_out *w, uint32_t seq);
 /* 1: news, 0: nothing new, negative: acknowledges what was never sent. */
 int window_out_ack(struct window_out *w, uint32_t seq);
+/* A client comes back that has everything up to seq, and nothing beyond it that anybody may count on: what it has may go beyond what was
+ * sent since another one of its resumptions. The same results. */
+int window_out_resume(struct window_out *w, uint32_t seq);
 int window_out_credit(struct window_out *w, uint32_t bytes); /* negative: more than 2^31-1 in all */
 void window_out_clear(struct window_out *w);
 

@@ -15,6 +15,7 @@ struct tip {
 	struct member *m;
 	struct tip *far;
 	struct svc_link *l;
+	const struct svc_link_ops *ops;
 	uint8_t *q[QUEUE];
 	size_t n[QUEUE], head, tail;
 };

@@ -1,51 +1,11 @@
 /* Memory that runs out at any single allocation, or for good: nothing crashes, leaks or lies, and with memory back the link goes on. */
+#include "fail.h"
 #include "pair.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/check.h"
-
-static long countdown = -1; /* allocations until the one that fails; -1: none does */
-static bool for_good;       /* and all after it */
-static bool failed;
-
-static bool fails(void)
-{
-	if (countdown < 0)
-		return false;
-	if (countdown > 0) {
-		countdown--;
-		return false;
-	}
-	if (!for_good)
-		countdown = -1;
-	failed = true;
-	return true;
-}
-
-/* By the linker: --wrap. Only this program's own calls, which are the engine's and the bench's. */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t nr, size_t n);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t nr, size_t n);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t nr, size_t n)
-{
-	return fails() ? NULL : __real_calloc(nr, n);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
 
 static struct pair p;
 static char big[100000];
@@ -86,7 +46,7 @@ static void recovers(void)
 	struct svc_stream *s;
 	int i;
 
-	countdown = -1;
+	fail_countdown = -1;
 	for (i = 0; i < 40 && !(i > 2 && svc_link_is_up(p.gw.l) && svc_link_is_up(p.sv.l)); i++) {
 		if (i == 20 && !svc_link_is_up(p.sv.l))
 			(void)svc_link_start(p.sv.l, p.now);
@@ -112,36 +72,36 @@ static void one_after_another(void)
 
 	memset(big, 'x', sizeof(big));
 	do {
-		countdown = -1;
+		fail_countdown = -1;
 		pair_init(&p, NULL, NULL);
-		failed = false;
-		countdown = n++;
+		fail_happened = false;
+		fail_countdown = n++;
 		scenario();
 		recovers();
 		if (check_bad_)
-			fprintf(stderr, "with allocation %ld failing (%d)\n", n - 1, for_good);
+			fprintf(stderr, "with allocation %ld failing (%d)\n", n - 1, fail_for_good);
 		pair_clear(&p);
-	} while (failed && !check_bad_);
+	} while (fail_happened && !check_bad_);
 	fprintf(stderr, "%ld allocations\n", n - 1);
 	CHECK(n > 100);
 }
 
 static void one_fails(void)
 {
-	for_good = false;
+	fail_for_good = false;
 	one_after_another();
 }
 
 static void all_fail_from_there(void)
 {
-	for_good = true;
+	fail_for_good = true;
 	one_after_another();
 }
 
 static void no_link(void)
 {
-	for_good = false;
-	countdown = 0;
+	fail_for_good = false;
+	fail_countdown = 0;
 	CHECK(svc_link_new(SVC_GATEWAY, &(struct svc_hello){ .name = "x" }, NULL, NULL) == NULL);
 }
 

@@ -233,6 +233,52 @@ static void nobody_else_takes_it_up(void)
 	take_down();
 }
 
+/* A service's own stream goes on in the same way, over a handle of the gateway's. */
+static void a_pair_of_domains_goes_on(void)
+{
+	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .stream_id = { { 7 } }, .from_domain = "b.example", .to_domain = "c.example" };
+
+	set_up();
+	service.s = svc_stream_open(service_a.l, &o, NULL);
+	pump();
+	send(&service, "1");
+	pump();
+	send(&service, "2");
+	cut(&a_tip, &service_a);
+	send(&service, "3");
+	heard(&a);
+	reconnect(&service_a);
+	CHECK_STR(heard(&a), "attached 2:2 3:3");
+	CHECK_STR(heard(&service), "acked:1 detached attached acked:3");
+	CHECK_EQ(service.s->handle % 2, 0);
+	/* T1 at the gateway, then T2: only then may the service go elsewhere. */
+	send(&service, "4");
+	cut(&a_tip, &service_a);
+	heard(&a);
+	heard(&service);
+	pass(SVC_WAIT_SERVER_GATEWAY_MS + 1500);
+	CHECK_STR(heard(&a), "closed:" SVC_LINK_LOST ",0");
+	CHECK_STR(heard(&service), "");
+	pass(SVC_WAIT_SERVER_SERVICE_MS - SVC_WAIT_SERVER_GATEWAY_MS);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",1");
+	take_down();
+}
+
+/* Who only claims to be the instance, with another key, gets nothing. */
+static void a_name_is_no_proof(void)
+{
+	set_up();
+	open_client();
+	cut(&a_tip, &service_a);
+	heard(&a);
+	svc_link_free(a_tip.l);
+	a_tip.l = svc_hub_link(a.hub, "another key", a_tip.ops, &a_tip);
+	reconnect(&service_a);
+	CHECK_STR(heard(&a), "");
+	CHECK_EQ(svc_hub_nr_waiting(a.hub), 1);
+	take_down();
+}
+
 int main(void)
 {
 	RUN(what_was_on_the_way_is_repeated);
@@ -246,5 +292,7 @@ int main(void)
 	RUN(closed_instead_of_attached);
 	RUN(a_close_that_crossed_the_end);
 	RUN(nobody_else_takes_it_up);
+	RUN(a_pair_of_domains_goes_on);
+	RUN(a_name_is_no_proof);
 	return check_done("svcproto/reattach");
 }

@@ -177,6 +177,36 @@ static void what_crosses_the_fence_is_dropped(void)
 	take_down();
 }
 
+/* An older attempt to resume arrives last and wins; what the client had meanwhile still counts. */
+static void a_late_attempt_forgets_nothing(void)
+{
+	struct svc_resume r = { .stream_id = juliet, .bare_jid = "juliet@b.example" };
+	char xml[9000];
+	size_t held;
+
+	memset(xml, 'x', sizeof(xml));
+	set_up();
+	open_enabled();
+	CHECK_EQ(svc_stream_detach(a.s), 0);
+	pump();
+	for (int i = 0; i < 7; i++)
+		CHECK_EQ(svc_stream_send(service.s, xml, sizeof(xml), 0, NULL), 0);
+	a.keep = b.keep = true;
+	CHECK_EQ(svc_stream_detach(svc_stream_resume(b_tip.l, &r, NULL)), 0); /* the client has given that up */
+	svc_link_flush(b_tip.l, now);
+	held = b_tip.head;
+	b_tip.head = b_tip.tail; /* it is on its way for long */
+	resume_at(&a_tip, 0);
+	CHECK_EQ(svc_stream_sent_h(a.s), 7);
+	heard(&a);
+	b_tip.head = held;
+	pump();
+	CHECK_STR(heard(&a), "closed:conflict,0");
+	resume_at(&a_tip, 7);
+	CHECK_STR(heard(&a), "resumed:0");
+	take_down();
+}
+
 /* The client may leave out what it sent before, so the count must be final. */
 static void resumed_only_when_all_is_handled(void)
 {
@@ -375,7 +405,7 @@ static void over_the_wrap(void)
 	set_up();
 	open_client();
 	a.s->out.seq = a.s->out.acked = service.s->in.received = service.s->in.row = UINT32_MAX - 1;
-	service.s->out.seq = service.s->out.acked = a.s->in.received = a.s->in.row = UINT32_MAX - 1;
+	service.s->out.seq = service.s->out.acked = service.s->out.reached = a.s->in.received = a.s->in.row = UINT32_MAX - 1;
 	CHECK_EQ(svc_stream_enable(a.s, 300), 0);
 	pump();
 	heard(&a);
@@ -404,6 +434,7 @@ int main(void)
 	RUN(detached_and_resumed_elsewhere);
 	RUN(the_last_to_resume_wins);
 	RUN(what_crosses_the_fence_is_dropped);
+	RUN(a_late_attempt_forgets_nothing);
 	RUN(resumed_only_when_all_is_handled);
 	RUN(a_service_that_never_handles_it);
 	RUN(who_may_not_resume);
