@@ -11,9 +11,8 @@
 #include <string.h>
 #include <zmq.h>
 
-#define HEARTBEAT_MS 1000
-#define HEARTBEAT_TIMEOUT_MS 3000
-#define HEARTBEAT_TTL_MS 5000
+#include "svcproto/zlife.h"
+
 #define RECONNECT_MS 100
 #define RECONNECT_MAX_MS 2000
 #define CONNECT_MS 3000    /* the kernel's tries come ever less often, and would find a healed network half a minute late */
@@ -36,8 +35,7 @@ static bool set_options(void *s, const struct zmon_options *o)
 	int64_t message_max = o->message_max;
 
 	return set(s, ZMQ_LINGER, 0) && set(s, ZMQ_IPV6, 1) && set(s, ZMQ_IMMEDIATE, 1) && set(s, ZMQ_SNDHWM, o->high_water) &&
-	       set(s, ZMQ_RCVHWM, o->high_water) && set(s, ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS) &&
-	       set(s, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS) && set(s, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS) &&
+	       set(s, ZMQ_RCVHWM, o->high_water) && zlife_set(s) &&
 	       set(s, ZMQ_RECONNECT_IVL, RECONNECT_MS) && set(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS) &&
 	       set(s, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) && set(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
 	       (o->kernel_bytes == 0 || (set(s, ZMQ_SNDBUF, o->kernel_bytes) && set(s, ZMQ_RCVBUF, o->kernel_bytes))) &&

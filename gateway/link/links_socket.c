@@ -3,6 +3,7 @@
 #include <zmq.h>
 
 #include "svcproto/link.h"
+#include "svcproto/zlife.h"
 
 /* How the ROUTER for services is set up: what 0MQ may hold, what it must notice, and who may come in. */
 
@@ -14,8 +15,7 @@ static int set_int(void *zsock, int option, int value)
 	return zmq_setsockopt(zsock, option, &value, sizeof value);
 }
 
-/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3; tests/live/fairness counts). Heartbeats notice
- * a silent peer within two seconds. */
+/* Small buffers: a stanza never waits behind more than a few batches of others (promise 3; tests/live/fairness counts). */
 static int configure(void *z, const struct svc_key *key)
 {
 	int64_t max = SVC_BATCH_MAX;
@@ -29,9 +29,7 @@ static int configure(void *z, const struct svc_key *key)
 	bad |= set_int(z, ZMQ_SNDBUF, KERNEL_BYTES);
 	bad |= set_int(z, ZMQ_RCVBUF, KERNEL_BYTES);
 	bad |= set_int(z, ZMQ_IPV6, 1);
-	bad |= set_int(z, ZMQ_HEARTBEAT_IVL, 500);
-	bad |= set_int(z, ZMQ_HEARTBEAT_TIMEOUT, 1500);
-	bad |= set_int(z, ZMQ_HEARTBEAT_TTL, 2000);
+	bad |= !zlife_set(z);
 	bad |= zmq_setsockopt(z, ZMQ_MAXMSGSIZE, &max, sizeof max);
 	bad |= set_int(z, ZMQ_CURVE_SERVER, 1);
 	bad |= zmq_setsockopt(z, ZMQ_CURVE_SECRETKEY, key->secret_z85, 40);
