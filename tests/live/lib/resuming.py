@@ -7,35 +7,50 @@ import time
 import slixmpp
 from slixmpp.plugins.xep_0198.stanza import Resume
 
-AGAIN_MS = (20, 200)      # between the end of a connection and the next one
+AGAIN_MS = (20, 200)      # between the end of a session's connection and the next one
+RETRY_MS = (300, 800)     # after one that came to nothing
 PATIENCE = 15             # seconds for a login or resumption
+STATE = ("sm_id", "handled", "seq", "last_ack")
 
 
-class Resuming(slixmpp.ClientXMPP):
-    """slixmpp with its stream management. `where()` names a gateway's (address, port). `keep`: slixmpp 1.8.3 forgets what was not acknowledged when it asks for resumption,
-    which is then neither sent again nor ever acknowledged; this keeps it."""
+class Resuming:
+    """A user of slixmpp with its stream management. Each connection is an object of its own, since slixmpp 1.8.3 goes on waiting in the next connection for the answer that
+    the one before did not get. `where()` names a gateway's (address, port). `keep`: slixmpp forgets what was not acknowledged when it asks for resumption, so that it
+    is neither sent again nor ever acknowledged; this keeps it."""
 
     def __init__(self, jid, password, ca, where, keep=True):
-        super().__init__(jid, password, sasl_mech="PLAIN")
-        self.ca_certs, self.where, self.peer = ca, where, None
-        self.live, self.leaving, self.watchdog = False, False, None
+        self.jid, self.bare, self.password, self.ca, self.where, self.keep = jid, jid.split("/")[0], password, ca, where, keep
+        self.peer = self.xmpp = self.sm = self.watchdog = None
+        self.state, self.unacked = {}, []
+        self.live, self.leaving = False, False
         self.sessions = self.resumed = 0                # how often a session began, and went on
-        self.sent, self.acked, self.inbox = 0, set(), []  # numbers
+        self.sent, self.acked, self.inbox = 0, set(), []  # numbers; what came, as (number, id of the message)
+        self.untold = []                                # given to slixmpp as the connection ended, and thrown away by it
+        self.again_told = 0
         self.strange = []                               # what came and should not
         self.gone_at, self.longest_away = time.monotonic(), 0.0
-        self.register_plugin("xep_0198")
-        self.sm = self["xep_0198"]
-        self.untold = []                                # given to slixmpp as the connection ended, and thrown away by it
-        if keep:
-            self.del_filter("out_sync", self.sm._handle_outgoing)
-            self.add_filter("out_sync", self.keep_unacked)
-        for event, handler in (("session_start", self.on_start), ("session_resumed", self.on_resumed), ("disconnected", self.on_disconnected),
-                               ("connection_failed", self.on_connection_failed), ("message", self.on_message), ("message_error", self.on_message),
-                               ("stanza_acked", self.on_acked)):
-            self.add_event_handler(event, handler)
 
-    def keep_unacked(self, stanza):
-        if isinstance(stanza, slixmpp.Message) and self.transport is None:
+    def enter(self):
+        if self.leaving:
+            return
+        x = self.xmpp = slixmpp.ClientXMPP(self.jid, self.password, sasl_mech="PLAIN", plugin_config={"xep_0198": self.state})
+        x.ca_certs = self.ca
+        x.register_plugin("xep_0198")
+        self.sm = x["xep_0198"]
+        self.sm.unacked_queue.extend(self.unacked)
+        x.end_session_on_disconnect = not self.state.get("sm_id")
+        if self.keep:
+            x.del_filter("out_sync", self.sm._handle_outgoing)
+            x.add_filter("out_sync", lambda stanza: self.keep_unacked(x, stanza))
+        for event, handler in (("session_start", self.on_start), ("session_resumed", self.on_resumed), ("message", self.on_message),
+                               ("message_error", self.on_message), ("stanza_acked", self.on_acked),
+                               ("disconnected", lambda _: self.on_end(x)), ("connection_failed", lambda _: self.on_end(x))):
+            x.add_event_handler(event, handler)
+        self.watchdog = asyncio.get_event_loop().call_later(PATIENCE, lambda: self.on_end(x))
+        x.connect(self.where(), force_starttls=True, disable_starttls=False)
+
+    def keep_unacked(self, x, stanza):
+        if isinstance(stanza, slixmpp.Message) and (x is not self.xmpp or x.transport is None):
             self.untold.append(stanza["body"])
             return None
         kept = list(self.sm.unacked_queue) if isinstance(stanza, Resume) else []
@@ -43,46 +58,34 @@ class Resuming(slixmpp.ClientXMPP):
         self.sm.unacked_queue.extend(kept)
         return stanza
 
-    def enter(self):
-        address = self.where()
-        loop = asyncio.get_event_loop()
-        if self.watchdog is not None:
-            self.watchdog.cancel()
-        self.watchdog = loop.call_later(PATIENCE, self.give_up)
-        self.connect(address, force_starttls=True, disable_starttls=False)
-
-    def give_up(self):
-        """No answer in time: another gateway."""
-        if self.transport is not None:
-            self.abort()
-        else:
-            self.again()
-
-    def again(self):
-        if not self.leaving:
-            asyncio.get_event_loop().call_later(random.uniform(*AGAIN_MS) / 1000, self.enter)
-
-    def on_connection_failed(self, _):
-        self.cancel_connection_attempt()
-        self.again()
-
-    def on_disconnected(self, _):
-        if self.live:
+    def on_end(self, x):
+        """Of this connection, or of the patience with it."""
+        if x is not self.xmpp:
+            return
+        self.watchdog.cancel()
+        self.state, self.unacked = {name: getattr(self.sm, name) for name in STATE}, list(self.sm.unacked_queue)
+        self.xmpp, was_live, self.live = None, self.live, False
+        if was_live:
             self.gone_at = time.monotonic()
-        self.live = False
-        self.again()
+        x.cancel_connection_attempt()
+        x.abort()
+        if not self.leaving:
+            asyncio.get_event_loop().call_later(random.uniform(*(AGAIN_MS if was_live else RETRY_MS)) / 1000, self.enter)
 
     def is_live(self):
         self.live = True
         self.watchdog.cancel()
         self.longest_away = max(self.longest_away, time.monotonic() - self.gone_at)
-        for number in self.untold:
-            self.send_message(self.peer, number)
-        self.untold = []
+        untold, self.untold = self.untold, []
+        for number in untold:
+            self.xmpp.send_message(self.peer, number)
 
     async def on_start(self, _):
+        """A new session knows nothing of the one before: what was not acknowledged is told again, as a user would."""
         self.sessions += 1
-        self.send_presence()
+        self.xmpp.send_presence()
+        self.untold = [str(n) for n in range(1, self.sent + 1) if n not in self.acked]
+        self.again_told += len(self.untold)
         self.is_live()
 
     def on_resumed(self, _):
@@ -94,7 +97,7 @@ class Resuming(slixmpp.ClientXMPP):
         if m["type"] == "error" or m["from"].bare != self.peer or not number.isdigit():
             self.strange.append(str(m))
         else:
-            self.inbox.append(int(number))
+            self.inbox.append((int(number), m["id"]))
 
     def on_acked(self, stanza):
         if isinstance(stanza, slixmpp.Message):
@@ -104,19 +107,19 @@ class Resuming(slixmpp.ClientXMPP):
         """The next number, if there is a connection for it."""
         if self.live:
             self.sent += 1
-            self.send_message(self.peer, str(self.sent))
+            self.xmpp.send_message(self.peer, str(self.sent))
 
     def ask(self):
         """What is acknowledged by now."""
-        if self.live:
+        if self.live and self.xmpp.transport is not None:
             self.sm.request_ack()
 
     def leave(self):
         self.leaving = True
         if self.watchdog is not None:
             self.watchdog.cancel()
-        self.cancel_connection_attempt()
-        self.disconnect()
+        if self.xmpp is not None:
+            self.xmpp.disconnect()
 
 
 class Pairs:
@@ -125,7 +128,7 @@ class Pairs:
     def __init__(self, clients, every):
         self.clients, self.every, self.talking = clients, every, True
         for i, client in enumerate(clients):
-            client.peer = clients[i ^ 1].boundjid.bare
+            client.peer = clients[i ^ 1].bare
 
     async def enter(self, at_once=10):
         """True once all are in."""
@@ -170,22 +173,23 @@ class Pairs:
 
     def lost(self):
         """What a sender saw acknowledged and never arrived."""
-        return [(a.boundjid.bare, n) for a, b in self.directions() for n in sorted(a.acked - set(b.inbox))]
+        return [(a.bare, n) for a, b in self.directions() for n in sorted(a.acked - {number for number, _ in b.inbox})]
 
     def repeated(self):
+        """What came more often than its sender told it: the same message, by its id."""
         return sum(len(c.inbox) - len(set(c.inbox)) for c in self.clients)
 
     def disordered(self):
-        """First arrivals that were overtaken."""
-        def firsts(numbers):
-            return list(dict.fromkeys(numbers))
-        return [c.boundjid.bare for c in self.clients if firsts(c.inbox) != sorted(firsts(c.inbox))]
+        """Who got a first arrival that was overtaken."""
+        def firsts(inbox):
+            return list(dict.fromkeys(number for number, _ in inbox))
+        return [c.bare for c in self.clients if firsts(c.inbox) != sorted(firsts(c.inbox))]
 
     def report(self):
         c = self.clients
-        return (f"sent {sum(x.sent for x in c)}, acknowledged {sum(len(x.acked) for x in c)}, arrived {sum(len(set(x.inbox)) for x in c)}, "
-                f"resumed {sum(x.resumed for x in c)}, new sessions {sum(x.sessions - 1 for x in c)}, lost {len(self.lost())}, repeated {self.repeated()}, "
-                f"longest away {max(x.longest_away for x in c):.1f} s")
+        return (f"sent {sum(x.sent for x in c)}, acknowledged {sum(len(x.acked) for x in c)}, arrived {sum(len(set(n for n, _ in x.inbox)) for x in c)}, "
+                f"resumed {sum(x.resumed for x in c)}, new sessions {sum(x.sessions - 1 for x in c)} in which {sum(x.again_told for x in c)} were sent again, "
+                f"lost {len(self.lost())}, repeated {self.repeated()}, longest away {max(x.longest_away for x in c):.1f} s")
 
     def leave(self):
         for client in self.clients:
