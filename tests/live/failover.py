@@ -32,7 +32,7 @@ class Story:
             self.c.account(user, DOMAINS[1], self.c.passwords[user])
         self.c.authorise()
         self.alive = set(GATEWAYS)
-        self.troubles = dict.fromkeys(("gateway", "instance", *CUT), 0)
+        self.troubles = dict.fromkeys(("gateway", "instance", "rolling restart", *CUT), 0)
 
     def where(self):
         return self.c.c2s(self.random.choice(sorted(self.alive)))
@@ -56,6 +56,15 @@ class Story:
         await asyncio.get_event_loop().run_in_executor(None, self.c.start_gateway, name)
         self.alive.add(name)
 
+    async def restart_gateways(self):
+        """As an operator does it: one after the other, each told to end."""
+        for name in GATEWAYS:
+            self.alive.discard(name)
+            status = await asyncio.get_event_loop().run_in_executor(None, self.test.stop, name)
+            self.test.check(f"{name} drains and ends with status 0", status == 0)
+            await asyncio.get_event_loop().run_in_executor(None, self.c.start_gateway, name)
+            self.alive.add(name)
+
     async def kill_instance(self):
         domain = self.random.choice(DOMAINS)
         self.c.kill(domain)
@@ -70,9 +79,9 @@ class Story:
         await asyncio.sleep(AWAY)
         nft("flush", "chain", "inet", "cut", "out")
 
-    async def trouble(self, kinds):
+    async def trouble(self, kinds, seconds):
         """Each kind in its turn."""
-        end, turn = time.monotonic() + self.seconds, 0
+        end, turn = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             kind = kinds[turn % len(kinds)]
             turn += 1
@@ -82,16 +91,18 @@ class Story:
                 await self.kill_gateway()
             elif kind == "instance":
                 await self.kill_instance()
+            elif kind == "rolling restart":
+                await self.restart_gateways()
             else:
                 await self.cut(kind)
 
-    async def act(self, what, clients, kinds):
+    async def act(self, what, clients, kinds, seconds):
         """One kind of load and trouble, by clients of its own."""
         pairs = Pairs(clients, EVERY)
         self.test.check(f"{what}: {len(clients)} clients are in", await pairs.enter())
         before = dict(self.troubles)
         talk = asyncio.ensure_future(pairs.talk())
-        await self.trouble(kinds)
+        await self.trouble(kinds, seconds)
         settled = await pairs.settle()
         await talk
         told = ", ".join(f"{kind} {n - before[kind]}" for kind, n in self.troubles.items() if n > before[kind])
@@ -117,9 +128,10 @@ class Story:
         nft("add", "table", "inet", "cut")
         nft("add", "chain", "inet", "cut", "out", "{ type filter hook output priority 0; }")
         clients = self.clients()
-        await self.act("deaths of gateways and links", clients, ("gateway", "reset", "silence"))
+        await self.act("deaths of gateways and links", clients, ("gateway", "reset", "silence"), self.seconds)
         self.test.check("clients resumed", any(c.resumed for c in clients))
-        await self.act("deaths of everything", self.clients(), ("instance", "gateway", "silence", "instance", "reset"))
+        await self.act("a rolling restart", self.clients(), ("rolling restart",), 1)
+        await self.act("deaths of everything", self.clients(), ("instance", "gateway", "silence", "instance", "reset"), self.seconds)
 
 
 def nft(*words):

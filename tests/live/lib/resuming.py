@@ -67,6 +67,7 @@ class Resuming:
         self.xmpp, was_live, self.live = None, self.live, False
         if was_live:
             self.gone_at = time.monotonic()
+        x.connect = lambda *_: None   # wherever it was sent: what follows is ours to say
         x.cancel_connection_attempt()
         x.abort()
         if not self.leaving:
