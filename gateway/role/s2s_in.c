@@ -64,11 +64,20 @@ static void on_dane(void *arg)
 	edge_kick(&in->e);
 }
 
+/* A domain of this cluster: no certificate and no key from outside speaks for it, and DNS is not asked about it. */
+static bool is_local(const struct s2s_in *in, const char *domain)
+{
+	return directory_is_local(in->e.env->directory, domain);
+}
+
 static bool op_peer_named(void *arg)
 {
 	struct s2s_in *in = in_of(arg);
+	const char *peer = stream_peer_domain(in->e.stream);
 
-	return peer_dane_ask(&in->dane, in->e.env, conn_ssl(in->e.conn), stream_peer_domain(in->e.stream), in->e.id, on_dane, in);
+	if (is_local(in, peer))
+		return false;
+	return peer_dane_ask(&in->dane, in->e.env, conn_ssl(in->e.conn), peer, in->e.id, on_dane, in);
 }
 
 static bool certificate_is(struct s2s_in *in, const char *domain)
@@ -79,7 +88,7 @@ static bool certificate_is(struct s2s_in *in, const char *domain)
 	bool is = in->dane.verdict == TLS_DANE_NONE && cert != NULL && tls_peer_trusted(ssl, &why) && extern_cert_is_domain(cert, domain);
 
 	X509_free(cert);
-	return is || in->dane.verdict == TLS_DANE_MATCH;
+	return !is_local(in, domain) && (is || in->dane.verdict == TLS_DANE_MATCH);
 }
 
 /* Who can speak to us may well be reached again. */
@@ -210,8 +219,7 @@ static void op_db_result(void *arg, const char *from, const char *to, struct sli
 	const char *error = in->nr_checks >= CHECKS_MAX ? "resource-constraint" : is_blocked(in, from) ? "policy-violation" : NULL;
 	struct in_check *c;
 
-	if (error != NULL || directory_is_local(in->e.env->directory, from)) {
-		/* A domain of this cluster is never believed from outside. */
+	if (error != NULL || is_local(in, from)) {
 		stream_db_result(in->e.stream, from, to, false, error);
 		edge_kick(&in->e);
 		return;
@@ -354,7 +362,8 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 	struct in_pair *p;
 	int err;
 
-	if (!stream_pair_ok(in->e.stream, from, to)) {
+	/* It may have become ours since it was proven. */
+	if (!stream_pair_ok(in->e.stream, from, to) || is_local(in, from)) {
 		edge_close(&in->e, links_registered(in->e.env->links, to, SVCPROTO_SERVER) ? CLOSE_INVALID_FROM : CLOSE_HOST_UNKNOWN);
 		return;
 	}

@@ -192,6 +192,17 @@ async def certificates(test, pki):
         caller.close()
 
 
+async def our_own_domain(test, juliet, pki):
+    """A certificate for a domain of ours, however good, is no word from outside in its name."""
+    caller = await fake.Dialler(OURS, OURS).open(GATEWAY, pki.context(False, OURS))
+    test.check("inbound, a good certificate for our own domain: EXTERNAL is not offered, and refused with not-authorized",
+               (caller.mechanisms(), await caller.external()) == ([], "not-authorized"))
+    caller.wire.send(f"<message from='nurse@{OURS}' to='{JULIET}'><body>forged</body></message>")
+    test.check("inbound, a stanza in the name of our own domain ends the stream with not-authorized",
+               fake.condition(await caller.wire.expect("element")) == "not-authorized")
+    caller.close()
+
+
 async def own_certificate(test, juliet, pki):
     caller = await fake.Dialler("external.example", OURS).open(GATEWAY, pki.context(False, "external.example"))
     test.check("inbound, the right certificate: EXTERNAL is offered and taken", (caller.mechanisms(), await caller.external()) == (["EXTERNAL"], None))
@@ -281,6 +292,7 @@ async def story(test, env, passwords, pki):
     peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--s2s-timeout", "4")
     juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     await certificates(test, pki)
+    await our_own_domain(test, juliet, pki)
     await own_certificate(test, juliet, pki)
     await dialback(test, juliet, pki, servers)
     await asyncio.gather(outbound(test, juliet, servers), unanswered(test, pki))
