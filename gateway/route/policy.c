@@ -153,7 +153,8 @@ static void write_to_server(void *arg, const struct xml_element *e)
 	if (o->err == -ERR_INVALID || !server_address(&from, e, "from"))
 		return;
 	jid_init(&to);
-	if (server_address(&to, e, "to") && slice_eq(from.domain, o->from_domain) && slice_eq(to.domain, o->to_domain))
+	if (server_address(&to, e, "to") && slice_eq(to.domain, o->to_domain) &&
+	    (slice_empty(o->from_domain) || slice_eq(from.domain, o->from_domain)))
 		o->err = stanza_write(o->out, e, NS_CLIENT, NS_SERVER, from.full, to.full);
 	jid_clear(&from);
 	jid_clear(&to);

@@ -33,7 +33,7 @@ struct policy_result policy_from_server(const struct xml_element *e, struct buf 
 /* A service's stanza to a client: well-formed, restricted, jabber:client. out: what is written to the client, in its content namespace. */
 MUST_CHECK int policy_to_client(struct slice xml, const struct xml_limits *limits, struct buf *out);
 
-/* A service's stanza to a server: from's domain is from_domain, to's is to_domain, else -ERR_DENIED; out: in jabber:server. */
+/* A service's stanza to a server: from's domain is from_domain (empty: any), to's is to_domain, else -ERR_DENIED; out: in jabber:server. */
 MUST_CHECK int policy_to_server(struct slice xml, const struct xml_limits *limits, struct slice from_domain, struct slice to_domain,
 				struct buf *out);
 

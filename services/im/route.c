@@ -36,7 +36,7 @@ static const char *send_condition(int err, const char *gone)
 
 void route_remote(struct stanza *st)
 {
-	if (!st->session) /* we are no relay between others */
+	if (!st->session && !im_is_local(st->im, st->to.domain)) /* we are no relay between others */
 		return;
 	int err = send_remote(st->im, st->from, &st->to, st->xml, st->work);
 	if (err < 0)
@@ -77,7 +77,10 @@ static void handle_from(struct arrival *a, const struct xml_element *e, const st
 	}
 	if (a->taken)
 		a->im->taken = st.to.bare;
-	if (st.session || im_is_local(st.im, st.to.domain))
+	/* The instance that a pair of servers falls to need not be the user's. */
+	if (!st.session && !im_is_here(st.im, &st.to))
+		route_remote(&st);
+	else
 		route_handle(&st);
 	a->im->taken = SLICE_NONE;
 	xml_tree_free(st.tree_);

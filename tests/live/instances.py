@@ -10,7 +10,7 @@ from postgres import Postgres  # noqa: E402
 from slixmpp.exceptions import IqError  # noqa: E402
 from stack import BUILD, Test, accounts, arrives, login, ready, run, word_in  # noqa: E402
 
-DOMAIN = "localhost"
+DOMAIN, ELSEWHERE = "localhost", "echo.example"
 USERS = [f"user{i}" for i in range(8)]
 
 
@@ -73,6 +73,9 @@ async def story(test, passwords, ca, address, start):
     for i in range(50):
         a.send_message(jid_b, f"number {i}")
     test.check("fifty arrive in order, each once", all([await arrives(b, (jid_a, f"number {i}")) for i in range(50)]) and b.inbox.empty())
+    for client in (a, b):
+        client.send_message(f"x@{ELSEWHERE}", "to and fro")
+        test.check("what another domain has for a user arrives, whichever instance it came to", await arrives(client, (f"x@{ELSEWHERE}", "to and fro")))
     a.send_presence(pto=jid_b, ptype="subscribe")
     test.check("a request for subscription arrives", await sees(b, jid_a, "subscribe"))
     b.send_presence(pto=jid_a, ptype="subscribed")
@@ -123,8 +126,9 @@ def main():
 
     for name in ("im1", "im2"):
         ready(start(name))
+    ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--domain", ELSEWHERE, "--state-dir", state]))
     run(test, story(test, passwords, f"{state}/self-signed.crt", ("127.0.0.1", int(ports["c2s"].rpartition(":")[2])), start), 200)
-    for name in ("im1", "gateway"):
+    for name in ("echo", "im1", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     database.stop()
     test.finish()

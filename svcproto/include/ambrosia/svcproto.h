@@ -177,7 +177,8 @@ SVCPROTO_API const char *svcproto_jid(const struct svcproto_session *s);  /* ful
  * when too much is unacknowledged. */
 SVCPROTO_API int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie);
 /* A stanza from a domain that you registered to another domain: the library keeps one ordered stream for each pair of domains, opened when
- * needed at a gateway, closed when idle. */
+ * needed at a gateway, closed when idle. Its `from` and `to` are of these two: one that is not comes back with "forbidden", and so does what
+ * waits on the same stream then. */
 SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
 				      uint64_t cookie);
 /* Answers to a stanza, for use in the stanza() callback or as long as st is kept: by the way it came (s as it was given there), `to` and
@@ -193,9 +194,9 @@ SVCPROTO_API bool svcproto_stanza_is(const struct svcproto_stanza *st, const cha
 /* Several instances may hold one domain (registered with the policy "hash": every session of a user is at one instance). Does the policy
  * pick this one for the user? True too where there is no other, or no such policy. */
 SVCPROTO_API bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid);
-/* A stanza of our own domain to a user of it whom another instance has: a gateway hands it to the one that the policy picks, in order for
- * each user, once. `from` and `to` are of that domain. undeliverable() with "recipient-unavailable" when the policy picks ourselves, or the
- * other has gone. */
+/* A stanza to a user of our own domain whom another instance has: a gateway hands it to the one that the policy picks, in order for each
+ * user, once. `to` is of that domain; `from` may be of another, as it came from there. undeliverable() with "recipient-unavailable" when
+ * the policy picks ourselves, or the other has gone. */
 SVCPROTO_API int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie);
 /* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
 SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);

@@ -195,6 +195,22 @@ static void outward(const char *xml, bool to_server, int err, const char *want)
 	buf_clear(&out);
 }
 
+/* Between instances of one domain: from whom it is was proven elsewhere. */
+static void test_from_anybody(void)
+{
+	static const char *const xml[] = {"<message" C " from='x@far.example' to='b@b.example'/>",
+					  "<message" C " from='x@far.example' to='b@c.example'/>", "<message" C " to='b@b.example'/>"};
+	static const int want[] = {0, -ERR_DENIED, -ERR_DENIED};
+
+	for (size_t i = 0; i < ARRAY_LEN(xml); i++) {
+		struct buf out;
+
+		buf_init(&out, 16384);
+		CHECK_EQ(policy_to_server(slice_str(xml[i]), &limits, SLICE_NONE, SLICE("b.example"), &out), want[i]);
+		buf_clear(&out);
+	}
+}
+
 static void test_to_client(void)
 {
 	outward("<message" C " from='b@b/c' to='a@a'><body>x</body></message>", false, 0,
@@ -249,6 +265,7 @@ int main(void)
 	RUN(test_server);
 	RUN(test_full);
 	RUN(test_to_client);
+	RUN(test_from_anybody);
 	RUN(test_to_server);
 	RUN(test_outward_full);
 	jid_clear(&alice);
