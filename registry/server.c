@@ -129,7 +129,6 @@ static void on_wake(struct registry_server *s)
 		reload_keys(s);
 }
 
-/* The next beat is due, or an entry ends: when? */
 /* Once a beat, and only after a change: a walk of all there is. */
 static void count_entries(struct registry_server *s)
 {
@@ -156,6 +155,7 @@ void registry_server_counts(const struct registry_server *s, struct registry_cou
 					 .beat_at_ms = atomic_load(&s->beat_was_ms), .bound = atomic_load(&s->bound) };
 }
 
+/* When the next beat is due, or an entry ends. */
 static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 {
 	uint64_t next;

@@ -186,6 +186,12 @@ void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct
 	bounce_all(sp, p, r->condition != NULL && !r->stream_error ? r->condition : "remote-server-timeout");
 }
 
+/* A stanza whose addresses are not the pair's, or that is no stanza: sent again it would end the next stream. Which one, nobody says. */
+static bool is_our_fault(const char *condition)
+{
+	return condition != NULL && strcmp(condition, "invalid-from") == 0;
+}
+
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
 {
 	struct pair *p = svc_stream_data(s);
@@ -196,6 +202,13 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 	unsend(sp, p);
 	if (p->nr == 0 || ours)
 		return;
+	if (is_our_fault(condition)) {
+		client_log(sp, SVCPROTO_LOG_WARN,
+			   "the gateway found a stanza on the stream %s to %s that does not belong there: %zu come back", p->from, p->to,
+			   p->nr);
+		bounce_all(sp, p, "forbidden");
+		return;
+	}
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew", p->from, p->to, p->nr,
 		   condition != NULL ? condition : "no reason");
 	/* Over another gateway at once; where the other server itself closes, ever more slowly. */

@@ -58,6 +58,26 @@ async def story(test, ca, port):
     await asyncio.sleep(0)
 
 
+async def forgeries(test, state, ca, port):
+    """What a service says in the name of a domain that is not its key's goes nowhere, and it is told why."""
+    bella, _ = await login("bella@b.example", "password-b", ca, ("127.0.0.1", port), "PLAIN")
+    forger = await asyncio.create_subprocess_exec(f"{BUILD}/tests/live/forger", open(f"{state}/registry").read().strip(), f"{test.folder}/other.key",
+                                                  "c.example", "a.example", "bella@b.example", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = await asyncio.wait_for(forger.communicate(), 60)
+    told = out.decode().splitlines()
+    test.check("a stream in the name of another key's domain is refused: forbidden", told[:1] == ["1: forbidden"])
+    test.check("the gateway says for which domain", "from=a.example" in line_of(f"{test.folder}/gateway.log", "not authorised for that domain"))
+    test.check("a stanza with a forged from comes back: forbidden", told[1:2] == ["2: forbidden"])
+    test.check("the service's log says on which stream", b"a stanza on the stream c.example to b.example that does not belong there" in err)
+    test.check("an honest one behind it is delivered", told[2:] == ["3: delivered"] and forger.returncode == 0)
+    test.check("and nothing before it", await arrives(bella, ("mallory@c.example", "number 3")))
+    bella.disconnect()
+
+
+def line_of(path, words):
+    return next((line for line in open(path, errors="replace") if words in line), "")
+
+
 async def refusals(test, state, gateway):
     """A key that the registry does not know, a domain that is not the key's, and a key that loses its line."""
     registry = open(f"{state}/registry").read().strip()
@@ -97,6 +117,7 @@ def main():
     ready(test.start("im", [IM, "--domain", "a.example", "--domain", "b.example", "--state-dir", state]))
     ready(test.start("echo", [ECHO, "--domain", "c.example", "--types", "server", "--registry", registry, "--key", f"{test.folder}/other.key"]))
     run(test, story(test, f"{state}/self-signed.crt", int(ports["c2s"])))
+    run(test, forgeries(test, state, f"{state}/self-signed.crt", int(ports["c2s"])))
     run(test, refusals(test, state, gateway))
     for name in ("echo", "im", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)

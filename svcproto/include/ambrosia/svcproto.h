@@ -177,8 +177,8 @@ SVCPROTO_API const char *svcproto_jid(const struct svcproto_session *s);  /* ful
  * when too much is unacknowledged. */
 SVCPROTO_API int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie);
 /* A stanza from a domain that you registered to another domain: the library keeps one ordered stream for each pair of domains, opened when
- * needed at a gateway, closed when idle. Its `from` and `to` are of these two: one that is not comes back with "forbidden", and so does what
- * waits on the same stream then. */
+ * needed at a gateway, closed when idle. Its `from` and `to` are of these two: one that is not comes back with "forbidden", and so does
+ * what waits on the same stream then. */
 SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
 				      uint64_t cookie);
 /* Answers to a stanza, for use in the stanza() callback or as long as st is kept: by the way it came (s as it was given there), `to` and
