@@ -168,6 +168,15 @@ static bool cut_step(struct admin_request *q)
 	return false;
 }
 
+static bool is_ours(const struct commands *c, const char *target)
+{
+	char *domain = jid_prep_domain(slice_str(target));
+	bool ours = domain != NULL && directory_is_local(c->o.env->directory, domain);
+
+	free(domain);
+	return ours;
+}
+
 void command_block(struct commands *c, struct admin_request *q, const struct admin_args *a)
 {
 	static const struct admin_args no_filter = {NULL, 0};
@@ -179,7 +188,7 @@ void command_block(struct commands *c, struct admin_request *q, const struct adm
 		admin_fail(q, "seconds is a number of seconds, ten years at most");
 		return;
 	}
-	if (target == NULL || (directory_is_local(c->o.env->directory, target))) {
+	if (target == NULL || is_ours(c, target)) {
 		admin_fail(q, "%s", target == NULL ? "target is missing: an address, a range or a remote domain" :
 						     "that domain is one of this cluster's; take its registration away instead");
 		return;

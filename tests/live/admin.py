@@ -197,6 +197,7 @@ async def kicks(test, ctl, alice, bob):
 async def blocks(test, ctl, enter):
     ctl.fails("block what is no target", 1, "no address", "block", "10.0.0.1/8")
     ctl.fails("block a domain of our own", 1, "one of this cluster", "block", DOMAIN)
+    ctl.fails("and however it is written", 1, "one of this cluster", "block", DOMAIN.upper())
     ctl.fails("unblock what is not blocked", 1, "not blocked here", "unblock", "192.0.2.0/24")
     test.check("no blocks at first", ctl.rows("block") == [])
     test.check("block a range, a domain, and one for a while",
