@@ -9,6 +9,7 @@
 struct ask_gateway {
 	char *id, *endpoint, *public_host;
 	uint32_t load;
+	uint16_t client_port; /* 0: it takes no clients */
 	bool draining, linked;
 	bool chosen;          /* is asked */
 	bool asked, done;

@@ -30,8 +30,9 @@ int command_status(struct ctl *c)
 int command_gateways(struct ctl *c)
 {
 	static const struct column columns[] = {
-		{"public-host", "HOST", COLUMN_TEXT}, {"gateway", "GATEWAY", COLUMN_ID},      {"endpoint", "ENDPOINT", COLUMN_TEXT},
-		{"load", "LOAD", COLUMN_NUMBER},      {"draining", "DRAINING", COLUMN_BOOL}, {"linked", "LINKED", COLUMN_BOOL},
+		{"public-host", "HOST", COLUMN_TEXT},     {"client-port", "PORT", COLUMN_NUMBER}, {"gateway", "GATEWAY", COLUMN_ID},
+		{"endpoint", "ENDPOINT", COLUMN_TEXT},    {"load", "LOAD", COLUMN_NUMBER},        {"draining", "DRAINING", COLUMN_BOOL},
+		{"linked", "LINKED", COLUMN_BOOL},
 	};
 	struct rows r = {0};
 	int status = 0;
@@ -45,6 +46,7 @@ int command_gateways(struct ctl *c)
 		row = rows_add(&r);
 		row_put(row, "gateway", g->id);
 		row_put(row, "public-host", g->public_host);
+		row_put_number(row, "client-port", g->client_port);
 		row_put(row, "endpoint", g->endpoint);
 		row_put_number(row, "load", g->load);
 		row_put(row, "draining", g->draining ? "yes" : "no");

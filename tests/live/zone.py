@@ -26,7 +26,7 @@ def zone(rows, *flags):
 
 
 def row(host, **more):
-    return {"gateway": "00", "public-host": host, "endpoint": "tcp://127.0.0.1:5320", "draining": False, "linked": True, **more}
+    return {"gateway": "00", "public-host": host, "endpoint": "tcp://127.0.0.1:5320", "client-port": 5222, "draining": False, "linked": True, **more}
 
 
 def on_paper(test):
@@ -39,7 +39,7 @@ def on_paper(test):
     test.check("when all drain, all stay", status == 0 and len(lines) == 4 and " SRV 0 2 5222 gw1.example.org." in lines[0])
     status, lines = zone([row("gw1.example.org", **{"client-port": 0})], "--domain", "example.org", "--client-direct-port", "none")
     test.check("a gateway without clients has no record for them", status == 0 and not any("client" in line for line in lines))
-    for text in ("", "{", "[]", [row("192.0.2.1")], [row("a b")], [row("x.\nevil")], [row(None)]):
+    for text in ("", "{", "[]", "[1]", "[{}]", "7", [row("192.0.2.1")], [row("a b")], [row("x.\nevil")], [row(None)]):
         test.check(f"{text!r:.40} is no cluster: status 1, no line", zone(text, "--domain", "example.org") == (1, []))
     for flags in ([], ["--domain", "a b"], ["--domain", "example.org", "--server-port", "0"], ["--domain", "example.org", "--server-port", "many"]):
         test.check(f"{' '.join(flags)}: status 2", zone(rows, *flags)[0] == 2)
@@ -92,6 +92,8 @@ async def story(test):
     for service, port in (("xmpps-client", 5223), ("xmpp-server", 5269)):
         test.check(f"_{service} points at each gateway, with its share", lookup(f"_{service}._tcp.{DOMAIN}", "SRV") ==
                    [f"0 {workers} {port} {name}.example." for name, workers in sorted(WORKERS.items(), key=lambda item: item[1])])
+    announced = sorted(f"0 {workers} {cluster.ports[name]['c2s']} {name}.example." for name, workers in WORKERS.items())
+    test.check("_xmpp-client points at the ports that they announce", lookup(f"_xmpp-client._tcp.{DOMAIN}", "SRV") == announced)
     test.check("what is not offered has no record", not lookup(f"_xmpps-server._tcp.{DOMAIN}", "SRV"))
     for name in WORKERS:
         test.check(f"{name} has an address", lookup(f"{name}.example", "A") == ["127.0.0.1"])
