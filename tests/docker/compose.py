@@ -148,6 +148,7 @@ def first_day(test, stack):
     test.check("alice logs in where SRV says, and a message comes back", stack.login("alice").get("message"))
     for c in gateways:
         test.check(f"bob logs in at {stack.host(c)}", stack.login("bob", stack.host(c), "5222").get("message"))
+    test.check("bob logs in at the machine's own port 5222", stack.login("bob", "127.0.0.1", "5222").get("message"))
     answer = stack.inside("kdig", "+short", f"_5222._tcp.{stack.host(gateways[0])}", "TLSA").split()
     test.check("there is a TLSA record for it", answer[:3] == ["3", "1", "1"])
     instances = {row["instance"] for row in stack.ctl("services")}
