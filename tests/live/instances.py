@@ -43,6 +43,14 @@ async def comes(client, what):
     return False
 
 
+async def answered(client, jid):
+    """Until the user's instance has answered, and so has dealt with what was sent to that user before."""
+    try:
+        await client.make_iq_get(queryxmlns="http://jabber.org/protocol/disco#info", ito=jid).send(timeout=20)
+    except IqError:
+        pass
+
+
 def watch(client):
     client.presences = []
     client.auto_authorize = client.auto_subscribe = None
@@ -90,7 +98,7 @@ async def story(test, passwords, ca, address, start):
     b.disconnect()
     test.check("a contact that leaves is seen to leave", await sees(a, jid_b, "unavailable"))
     a.send_message(jid_b, "while you were out")
-    await asyncio.sleep(1)
+    await answered(a, jid_b)
     b, how = await login(f"{bob}@{DOMAIN}", passwords[bob], ca, address)
     watch(b)
     test.check("a message to a user who is out waits for him", await arrives(b, (jid_a, "while you were out")))
