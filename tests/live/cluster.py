@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from stack import BUILD, Test, arrives, login, run, word_in  # noqa: E402
 import fake  # noqa: E402
 from cluster import Cluster, until, wait_ready  # noqa: E402
+from registry_view import View  # noqa: E402
 
 A, B, C, SPREAD, HASHED, LATE = "a.example", "b.example", "c.example", "spread.example", "hashed.example", "late.example"
 DOMAINS = (A, B, C, SPREAD, HASHED, LATE)
@@ -178,6 +179,18 @@ async def salt_of(c, gateway, mechanism, user):
     return re.search(r"s=([^,]+)", challenge).group(1)
 
 
+def secrets(c):
+    """Asked for by each role: a gateway's key alone gets them."""
+    told = {}
+    for key in ("gateway", "a", "admin"):
+        view = View(c.registries["r1"], f"{c.folder}/{key}.key")
+        told[key] = view.nr_secrets()
+        view.close()
+    c.test.check(f"secrets are for gateways, not for services and administrators: {told}", told == {"gateway": 3, "a": 0, "admin": 0})
+    refused = [line for line in c.log("r1").splitlines() if "what=secrets" in line]
+    c.test.check("and the registry says who asked", all(any(c.keys[key] in line for line in refused) for key in ("a", "admin")))
+
+
 async def salts(c):
     for user in ("alice", "nobody"):
         got = {await salt_of(c, gateway, "SCRAM-SHA-256", user) for gateway in GATEWAYS}
@@ -315,6 +328,7 @@ async def story(c):
     await everywhere(c)
     await choice(c)
     await asyncio.get_event_loop().run_in_executor(None, tickets, c)
+    secrets(c)
     await salts(c)
     await dialback(c)
     await registries_die(c)

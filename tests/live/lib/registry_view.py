@@ -1,10 +1,10 @@
-"""A member of its own making: asks one registry for its snapshot, from nothing but svcproto/PROTOCOL.md sections 13 to 17 and libzmq."""
+"""A member of its own making: asks one registry for its snapshot, from nothing but svcproto/PROTOCOL.md sections 14 to 20 and libzmq."""
 import ctypes
 import struct
 import time
 
 DEALER, LINGER, RCVTIMEO, CURVE_PUBLICKEY, CURVE_SECRETKEY, CURVE_SERVERKEY, IPV6 = 5, 17, 27, 48, 49, 50, 42
-ENTRY, SNAPSHOT, SNAPSHOT_END, KEYS = 0x40, 0x44, 0x45, 0x46
+ENTRY, SNAPSHOT, SNAPSHOT_END, KEYS, SECRETS, SECRETS_SLOT = 0x40, 0x44, 0x45, 0x46, 0x48, 0x49
 GONE = 0x1
 KINDS = {1: "gateway", 2: "registration"}
 
@@ -45,22 +45,35 @@ class View:
     def close(self):
         zmq.zmq_close(self.socket)
 
-    def snapshot(self):
-        """(serial of the keys, {(kind, name, owner): version}), or None when nobody answers."""
+    def ask(self, *requests):
+        """All frames of the answer to frames without bodies, of which a SNAPSHOT is the last; less than that when nobody answers."""
         self.number += 1
-        request = struct.pack(">BBHIQ", 1, 0, 0, 0, self.number) + struct.pack(">BBHIII", SNAPSHOT, 0, 0, 0, 0, 0)
-        zmq.zmq_send(self.socket, request, ctypes.c_size_t(len(request)), 0)
-        buffer, serial, entries, end = ctypes.create_string_buffer(65536), None, {}, time.monotonic() + 5
+        message = struct.pack(">BBHIQ", 1, 0, 0, 0, self.number) + b"".join(struct.pack(">BBHIII", kind, 0, 0, 0, 0, 0) for kind in requests)
+        zmq.zmq_send(self.socket, message, ctypes.c_size_t(len(message)), 0)
+        buffer, end = ctypes.create_string_buffer(65536), time.monotonic() + 5
         while time.monotonic() < end:
             n = zmq.zmq_recv(self.socket, buffer, ctypes.c_size_t(65536), 0)
             if n < 16 or struct.unpack_from(">Q", buffer.raw, 8)[0] != self.number:
                 continue
-            for kind, flags, p in frames(buffer.raw[:n]):
-                if kind == KEYS:
-                    serial = struct.unpack(">Q", p["serial"])[0]
-                elif kind == ENTRY and not flags & GONE:
-                    what = KINDS[struct.unpack(">I", p["kind"])[0]]
-                    entries[what, p["name"].decode(), p["owner"].hex()] = struct.unpack(">QQ", p["incarnation"] + p["version"])
-                elif kind == SNAPSHOT_END:
-                    return serial, entries
+            for frame in frames(buffer.raw[:n]):
+                yield frame
+                if frame[0] == SNAPSHOT_END:
+                    return
+
+    def snapshot(self):
+        """(serial of the keys, {(kind, name, owner): version}), or None when nobody answers."""
+        serial, entries = None, {}
+        for kind, flags, p in self.ask(SNAPSHOT):
+            if kind == KEYS:
+                serial = struct.unpack(">Q", p["serial"])[0]
+            elif kind == ENTRY and not flags & GONE:
+                what = KINDS[struct.unpack(">I", p["kind"])[0]]
+                entries[what, p["name"].decode(), p["owner"].hex()] = struct.unpack(">QQ", p["incarnation"] + p["version"])
+            elif kind == SNAPSHOT_END:
+                return serial, entries
         return None
+
+    def nr_secrets(self):
+        """How many slots' secrets it is given; None when nobody answers. What is asked for behind them has come by then, so none means none."""
+        kinds = [kind for kind, _, _ in self.ask(SECRETS, SNAPSHOT)]
+        return kinds.count(SECRETS_SLOT) if SNAPSHOT_END in kinds else None
