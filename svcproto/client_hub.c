@@ -4,26 +4,21 @@
  */
 #include "svcproto/client.h"
 
-static bool is_ours(const struct svc_stream *s)
-{
-	return svc_stream_kind(s) == SVC_KIND_SERVER_OUT;
-}
-
 static void on_detached(void *arg, struct svc_stream *s)
 {
-	if (!is_ours(s))
+	if (!svc_stream_is_ours(s))
 		client_inbound_detached(arg, s);
 }
 
 static void on_attached(void *arg, struct svc_stream *s, const struct svc_resume *r)
 {
-	if (!is_ours(s))
+	if (!svc_stream_is_ours(s))
 		client_inbound_attached(arg, s, r);
 }
 
 static void on_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
 {
-	if (is_ours(s))
+	if (svc_stream_is_ours(s))
 		client_pair_closed(arg, s, condition);
 	else
 		client_inbound_closed(arg, s, condition, text);

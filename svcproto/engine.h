@@ -66,7 +66,8 @@ struct svc_stream {
 	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
 	uint32_t handle;
 	uint8_t state, kind;
-	bool ours;        /* we sent OPEN */
+	bool ours;        /* we opened it */
+	bool our_handle;  /* we sent OPEN, REATTACH or RESUME on this link */
 	bool told;        /* closed() has been given */
 	bool paused;
 	bool was_open;    /* ACCEPT was sent or has come */

@@ -67,7 +67,7 @@ static const char *on_accept(struct svc_link *l, struct svc_stream *s, const str
 
 	if (rc != 0)
 		return wire_strerror(rc);
-	if (s->ours && s->state == STREAM_CLOSING && !s->was_open) { /* crossed our CLOSE */
+	if (s->our_handle && s->state == STREAM_CLOSING && !s->was_open) { /* crossed our CLOSE */
 		s->was_open = true;
 		return NULL;
 	}
@@ -92,7 +92,7 @@ static const char *on_refuse(struct svc_link *l, struct svc_stream *s, const str
 
 	if (rc != 0)
 		return wire_strerror(rc);
-	if (s->ours && s->state == STREAM_CLOSING && !s->was_open) { /* crossed our CLOSE, and answers it */
+	if (s->our_handle && s->state == STREAM_CLOSING && !s->was_open) { /* crossed our CLOSE, and answers it */
 		svc_stream_finish(s, s->condition, s->text);
 		return NULL;
 	}

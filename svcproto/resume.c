@@ -68,7 +68,7 @@ static void fence(struct svc_stream *s)
 {
 	struct svc_link *old = s->link;
 	uint32_t handle = s->handle, row = s->in.row;
-	bool ours = s->ours, ack_due = s->ack_due && !s->attach_due;
+	bool ours = s->our_handle, ack_due = s->ack_due && !s->attach_due;
 	struct svc_stream *stub;
 
 	stream_leave_link(s);

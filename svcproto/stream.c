@@ -14,7 +14,7 @@ int stream_join_link(struct svc_stream *s, struct svc_link *l, uint32_t handle, 
 		return SVCPROTO_E_NOMEM;
 	s->link = l;
 	s->handle = handle;
-	s->ours = ours;
+	s->our_handle = ours;
 	s->stanza_bytes_max = l->peer.stanza_bytes_max;
 	s->out.credit = l->peer.stream_window_bytes;
 	s->in.credit = l->self.stream_window_bytes;
@@ -40,7 +40,7 @@ void stream_leave_link(struct svc_stream *s)
 	table_remove(&l->table, s->handle);
 	TAILQ_REMOVE(&l->all, s, all);
 	l->unsent -= s->out.unsent;
-	if (s->ours)
+	if (s->our_handle)
 		l->nr_ours--;
 	else
 		l->nr_theirs--;
@@ -60,6 +60,7 @@ struct svc_stream *svc_stream_make(struct svc_link *l, uint32_t handle, const st
 	s->kind = (uint8_t)kind;
 	s->state = ours ? STREAM_OPENING : STREAM_OFFERED;
 	s->generation = 1;
+	s->ours = ours;
 	if (hub != NULL && hub->side == SVC_SERVICE && ids_add(&hub->ids, s) != 0) {
 		free(s);
 		return NULL;

@@ -157,6 +157,18 @@ static const struct svc_link_ops engine_ops = {
 	.admin = on_admin,
 };
 
+static void on_hub_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
+{
+	struct fake_gateway *g = arg;
+
+	(void)text;
+	g->closed++;
+	copy(g->closed_condition, sizeof(g->closed_condition), condition, 60);
+	forget(g, s);
+}
+
+static const struct svc_hub_ops hub_ops = { .closed = on_hub_closed };
+
 static void on_registry_refused(void *arg, const char *what)
 {
 	struct fake_gateway *g = arg;
@@ -200,6 +212,7 @@ void fake_gateway_start(struct fake_gateway *g, struct cluster *c, const char *b
 		abort();
 	g->hello.incarnation = o.incarnation;
 	snprintf(g->hello.name, sizeof(g->hello.name), "fake");
+	g->hub = svc_hub_new(SVC_GATEWAY, &g->hello, NULL, &hub_ops, g);
 	o.owner = g->hello.instance;
 	g->directory = directory_new(NULL, NULL);
 	g->announcer = announcer_new(&o, g->directory, &announcer_ops, g, &rc);
@@ -222,6 +235,7 @@ void fake_gateway_stop(struct fake_gateway *g)
 		return;
 	for (unsigned i = 0; i < PEERS; i++)
 		svc_link_free(g->peers[i].engine);
+	svc_hub_free(g->hub);
 	announcer_free(g->announcer);
 	directory_free(g->directory);
 	zmq_close(g->router);
@@ -240,7 +254,7 @@ static struct fake_peer *peer_of(struct fake_gateway *g, const void *id, size_t 
 			memcpy(p->id, id, n);
 			p->id_n = n;
 			snprintf(p->key, sizeof(p->key), "%s", key);
-			p->engine = svc_link_new(SVC_GATEWAY, &g->hello, &engine_ops, p);
+			p->engine = svc_hub_link(g->hub, key, &engine_ops, p);
 			return p;
 		}
 	}

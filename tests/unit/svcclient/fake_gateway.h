@@ -27,6 +27,7 @@ struct fake_gateway {
 	struct directory *directory;
 	struct announcer *announcer;
 	struct svc_hello hello;
+	struct svc_hub *hub;
 	struct fake_peer peers[PEERS];
 	struct svc_stream *stream;        /* the last that we opened */
 	char accepted_jid[256], refused[64], closed_condition[64];

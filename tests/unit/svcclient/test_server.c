@@ -112,6 +112,29 @@ static void test_refused(void)
 	stop();
 }
 
+/* The link breaks and comes back: the streams go on, each with its owner, and nothing is repeated. */
+static void test_survives_the_link(void)
+{
+	start(1);
+	g[0].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK(wait_for(&g[0].stanzas, 1));
+	for (unsigned cuts = 0; cuts < 3; cuts++) {
+		unsigned before = g[0].stanzas;
+
+		svc_link_break(fake_gateway_peer(&g[0])->engine, "cut");
+		CHECK_EQ(send_out("far.example", "<message id='2'/>", 2 + cuts), 0);
+		CHECK(wait_for(&g[0].stanzas, before + 1));
+		CHECK_EQ(g[0].flags[before % NOTES], 0);
+	}
+	CHECK_EQ(g[0].stanzas, 4);
+	CHECK_EQ(g[0].outs, 1); /* it is the same stream */
+	CHECK_EQ(svc_stream_ack_through(g[0].out, 4), 0);
+	CHECK(wait_for(&s.nr_delivered, 4));
+	CHECK_EQ(s.nr_undeliverable, 0);
+	stop();
+}
+
 /* The gateway with the stream dies: the other repeats what was not acknowledged, in order, marked; each cookie comes once. */
 static void test_moves_to_the_other_gateway(void)
 {
@@ -225,6 +248,7 @@ static void test_in(void)
 int main(void)
 {
 	RUN(test_out);
+	RUN(test_survives_the_link);
 	RUN(test_refused);
 	RUN(test_moves_to_the_other_gateway);
 	RUN(test_reopened);

@@ -251,6 +251,7 @@ static void a_pair_of_domains_goes_on(void)
 	CHECK_STR(heard(&a), "attached 2:2 3:3");
 	CHECK_STR(heard(&service), "acked:1 detached attached acked:3");
 	CHECK_EQ(service.s->handle % 2, 0);
+	CHECK(svc_stream_is_ours(service.s) && !svc_stream_is_ours(a.s)); /* as ever */
 	/* T1 at the gateway, then T2: only then may the service go elsewhere. */
 	send(&service, "4");
 	cut(&a_tip, &service_a);
