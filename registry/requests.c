@@ -4,6 +4,7 @@
  */
 #include "registry/server_int.h"
 
+#include <errno.h>
 #include <string.h>
 #include <zmq.h>
 
@@ -77,8 +78,31 @@ static void on_snapshot(struct request *q)
 	if (keyset_role(registry_table_keys(s->table), q->user) == DIR_ROLE_NONE)
 		return;
 	stat_add(STAT_registry_snapshots, 1);
-	publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, q->number, q->now, answer, q);
+	snapshots_ask(s->snapshots, zmq_msg_data(q->route), zmq_msg_size(q->route), q->number, q->now);
 }
+
+static bool build(void *arg, bool (*add)(void *to, const struct reg_message *m), void *to)
+{
+	struct registry_server *s = arg;
+
+	return publish_snapshot(&s->publisher, s->table, s->keys.text, s->keys.n, registry_now_ms(), add, to);
+}
+
+static uint64_t table_number(void *arg)
+{
+	return ((struct registry_server *)arg)->publisher.number;
+}
+
+static enum snapshots_sent send_piece(void *arg, const void *route, size_t route_n, const struct reg_message *m)
+{
+	void *router = ((struct registry_server *)arg)->sockets.router;
+
+	if (zmq_send(router, route, route_n, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return zmq_errno() == EAGAIN ? SNAPSHOTS_FULL : SNAPSHOTS_GONE;
+	return zmq_send(router, m->b, m->n, ZMQ_DONTWAIT) >= 0 ? SNAPSHOTS_SENT : SNAPSHOTS_GONE;
+}
+
+const struct snapshots_ops requests_snapshots = { .build = build, .number = table_number, .send = send_piece };
 
 static void add_slot(void *arg, const struct reg_slot *slot)
 {

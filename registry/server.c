@@ -52,6 +52,7 @@ static int renew_sockets(struct registry_server *s)
 {
 	int rc = registry_sockets_renew(&s->sockets, &s->key);
 
+	snapshots_clear(s->snapshots);
 	s->publisher.pub = s->sockets.pub;
 	atomic_store(&s->bound, rc == 0);
 	if (rc != 0)
@@ -129,6 +130,11 @@ static void on_wake(struct registry_server *s)
 		reload_keys(s);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Once a beat, and only after a change: a walk of all there is. */
 static void count_entries(struct registry_server *s)
 {
@@ -168,8 +174,9 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 		atomic_store(&s->beat_was_ms, now);
 		s->beat_at_ms = now + REG_BEAT_MS;
 	}
-	next = registry_table_tick(s->table, now);
-	return next < s->beat_at_ms ? next : s->beat_at_ms;
+	next = earlier(registry_table_tick(s->table, now), snapshots_advance(s->snapshots, now));
+	publish_flush(&s->publisher);
+	return earlier(next, s->beat_at_ms);
 }
 
 static void *server_main(void *arg)
@@ -193,6 +200,7 @@ static void *server_main(void *arg)
 			reload_keys(s);
 		for (int i = 0; i < BUDGET && s->sockets.router != NULL && requests_serve_one(s); i++)
 			;
+		publish_flush(&s->publisher);
 	}
 	return NULL;
 }
@@ -291,8 +299,10 @@ struct registry_server *registry_server_start(const struct registry_server_optio
 	s->wake_fd = s->lock_fd = s->watch.fd = -1;
 	s->zap = o->zap;
 	s->table = registry_table_new(&table_ops, s);
-	if ((size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir) || s->table == NULL)
-		snprintf(why, why_size, "registry: the state folder's name is too long");
+	s->snapshots = snapshots_new(&requests_snapshots, s);
+	if (s->table == NULL || s->snapshots == NULL ||
+	    (size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir))
+		snprintf(why, why_size, "registry: out of memory, or the state folder's name is too long");
 	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_all(s, o, why, why_size)) {
 		s->running = pthread_create(&s->thread, NULL, server_main, s) == 0;
 		if (s->running)
@@ -328,6 +338,7 @@ void registry_server_stop(struct registry_server *s)
 		close(s->lock_fd);
 	authorized_keys_clear(&s->keys);
 	registry_table_free(s->table);
+	snapshots_free(s->snapshots);
 	svc_key_wipe(&s->key);
 	secrets_master_wipe(&s->master);
 	free(s);

@@ -10,6 +10,7 @@
 #include "registry/publish.h"
 #include "registry/secrets.h"
 #include "registry/server.h"
+#include "registry/snapshots.h"
 #include "registry/sockets.h"
 #include "registry/watch.h"
 
@@ -22,6 +23,7 @@ struct registry_server {
 	struct svc_key key;
 	struct secrets_master master;
 	struct publisher publisher;
+	struct snapshots *snapshots; /* what members have asked for */
 	struct reg_message in, out;
 	struct reg_frame frame;
 	char endpoint[256];           /* as first bound: for every thread */
@@ -43,5 +45,6 @@ uint64_t registry_wall_ms(void);
 
 /* Takes one message off the ROUTER and answers it. False: nothing there. */
 bool requests_serve_one(struct registry_server *s);
+extern const struct snapshots_ops requests_snapshots; /* their arg: the server */
 
 #endif

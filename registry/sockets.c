@@ -16,6 +16,7 @@
 #include "svcproto/zlife.h"
 
 #define HIGH_WATER 2000
+#define ROUTER_HIGH_WATER 64 /* messages of 64 KiB to one member, whose snapshot waits in the table's image instead */
 #define BIND_TRIES 50
 #define GOODBYE_MS 500
 
@@ -31,8 +32,8 @@ static void *open_socket(void *context, int type, const struct svc_key *k)
 
 	if (s != NULL && set(s, ZMQ_CURVE_SERVER, 1) && zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, k->secret_z85, 41) == 0 &&
 	    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "registry", 8) == 0 && set(s, ZMQ_ZAP_ENFORCE_DOMAIN, 1) && set(s, ZMQ_LINGER, 0) &&
-	    set(s, ZMQ_IPV6, 1) && set(s, ZMQ_SNDHWM, HIGH_WATER) && set(s, ZMQ_RCVHWM, HIGH_WATER) && zlife_set(s) &&
-	    set(s, ZMQ_BACKLOG, 1024) &&
+	    set(s, ZMQ_IPV6, 1) && set(s, ZMQ_SNDHWM, type == ZMQ_ROUTER ? ROUTER_HIGH_WATER : HIGH_WATER) &&
+	    set(s, ZMQ_RCVHWM, HIGH_WATER) && zlife_set(s) && set(s, ZMQ_BACKLOG, 1024) &&
 	    zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &message_max, sizeof(message_max)) == 0 &&
 	    (type != ZMQ_ROUTER || set(s, ZMQ_ROUTER_MANDATORY, 1)))
 		return s;

@@ -267,6 +267,7 @@ static void on_snapshot_frame(struct registry *r, const struct reg_frame *f, uin
 	if (!r->begun)
 		directory_feed_begin(r->a->directory, r->source);
 	r->begun = true;
+	r->snapshot_due_ms = now_ms + SNAPSHOT_AGAIN_MS; /* it is coming, at the registry's pace */
 	if (f->type == REG_ENTRY)
 		(void)directory_feed_entry(r->a->directory, r->source, &f->e, now_ms); /* no memory: a registry repeats itself */
 	else if (f->type == REG_KEYS)
@@ -426,6 +427,10 @@ static void check_silence(struct registry *r, uint64_t now_ms)
 {
 	if (r->heard_at_ms == 0 || now_ms < r->heard_at_ms + REG_SILENCE_MS)
 		return;
+	if (r->up && !r->synced && (zmon_events(r->sub.socket) & ZMQ_POLLIN) != 0) {
+		r->heard_at_ms = now_ms; /* what it publishes waits for the snapshot, which takes its time where many want one */
+		return;
+	}
 	lost(r, now_ms);
 	r->heard_at_ms = now_ms;
 	if (r->up)
