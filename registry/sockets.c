@@ -28,7 +28,7 @@ static bool set(void *socket, int option, int value)
 static void *open_socket(void *context, int type, const struct svc_key *k)
 {
 	void *s = zmq_socket(context, type);
-	int64_t message_max = SVC_BATCH_MAX;
+	int64_t message_max = SVC_MESSAGE_MAX;
 
 	if (s != NULL && set(s, ZMQ_CURVE_SERVER, 1) && zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, k->secret_z85, 41) == 0 &&
 	    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "registry", 8) == 0 && set(s, ZMQ_ZAP_ENFORCE_DOMAIN, 1) && set(s, ZMQ_LINGER, 0) &&

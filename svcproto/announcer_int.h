@@ -24,6 +24,7 @@ struct registry {
 	bool synced;              /* a snapshot is in force */
 	bool begun;               /* the first part of the snapshot asked for has come */
 	bool said;                /* that our key is refused was reported */
+	uint64_t down_at_ms;      /* the DEALER's connection ended then; 0: it is up, or never was */
 	unsigned broken;          /* handshakes in a row that failed otherwise */
 	uint64_t request;         /* number of our last SNAPSHOT */
 	uint64_t snapshot_due_ms; /* ask (again) at this time */

@@ -22,6 +22,7 @@
 #define RETRY_MAX_MS 30000u
 #define HIGH_WATER 4096
 #define BROKEN_MAX 3u
+#define GIVEN_UP_MS 30000u /* 0MQ, left alone, tries again every 2 s */
 #define NEVER UINT64_MAX
 
 /* The PUB endpoint is the ROUTER's with the next port. */
@@ -57,7 +58,7 @@ int registry_open(struct registry *r, struct announcer *a, unsigned source, cons
 				  .public_key = o->public_key,
 				  .secret_key = o->secret_key,
 				  .high_water = HIGH_WATER,
-				  .message_max = SVC_BATCH_MAX};
+				  .message_max = SVC_MESSAGE_MAX};
 	int rc;
 
 	*r = (struct registry){ .a = a, .source = source, .retry_at_ms = NEVER, .retry_delay_ms = RETRY_MIN_MS,
@@ -343,6 +344,7 @@ static void came_up(struct registry *r, uint64_t now_ms)
 	r->up = true;
 	r->said = false;
 	r->broken = 0;
+	r->down_at_ms = 0;
 	r->retry_at_ms = NEVER;
 	r->retry_delay_ms = RETRY_MIN_MS;
 	r->heard_at_ms = now_ms;
@@ -373,6 +375,7 @@ static void read_monitors(struct registry *r, uint64_t now_ms)
 			came_up(r, now_ms);
 		} else if (ev == ZMON_DOWN) {
 			r->up = false;
+			r->down_at_ms = now_ms;
 		} else {
 			/* A handshake may also break because the registry ends just then. */
 			if (ev == ZMON_REFUSED)
@@ -437,6 +440,15 @@ static void check_silence(struct registry *r, uint64_t now_ms)
 		(void)zmon_reconnect(&r->sub);
 }
 
+/* 0MQ gives up on a connection whose peer broke its protocol, and does not say so. */
+static void check_down(struct registry *r, uint64_t now_ms)
+{
+	if (r->down_at_ms == 0 || now_ms < r->down_at_ms + GIVEN_UP_MS)
+		return;
+	r->down_at_ms = now_ms;
+	(void)zmon_reconnect(&r->dealer);
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -447,6 +459,7 @@ uint64_t registry_tick(struct registry *r, uint64_t now_ms)
 	if (r->retry_at_ms <= now_ms)
 		reconnect(r);
 	check_silence(r, now_ms);
+	check_down(r, now_ms);
 	if (!r->up)
 		return r->retry_at_ms;
 	if (!r->synced && r->snapshot_due_ms <= now_ms)

@@ -198,7 +198,7 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 {
 	struct zmon_options zo = { .zmq_context = sp->zmq, .type = ZMQ_DEALER, .endpoint = g->endpoint, .server_key = g->key,
 				   .public_key = sp->key.public_z85, .secret_key = sp->key.secret_z85, .high_water = HIGH_WATER,
-				   .kernel_bytes = KERNEL_BYTES, .message_max = SVC_BATCH_MAX };
+				   .kernel_bytes = KERNEL_BYTES, .message_max = SVC_MESSAGE_MAX };
 	struct client_link *cl = calloc(1, sizeof(*cl));
 
 	if (cl == NULL)

@@ -17,6 +17,7 @@ enum svc_side { SVC_GATEWAY, SVC_SERVICE };
 enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT = 3, SVC_KIND_PEER = 4 };
 
 #define SVC_BATCH_MAX 65536u
+#define SVC_MESSAGE_MAX (SVC_BATCH_MAX + 33u) /* for ZMQ_MAXMSGSIZE, which counts what CURVE adds; beyond it 0MQ hangs up for good */
 #define SVC_CHUNK_MAX 16384u
 
 /* What 0 in svc_hello stands for, and times in milliseconds (PROTOCOL.md section 7). */

@@ -18,7 +18,7 @@ static int set_int(void *zsock, int option, int value)
 /* Small buffers: a stanza never waits behind more than a few batches of others (promise 3; tests/live/fairness counts). */
 static int configure(void *z, const struct svc_key *key)
 {
-	int64_t max = SVC_BATCH_MAX;
+	int64_t max = SVC_MESSAGE_MAX;
 	int bad = 0;
 
 	bad |= set_int(z, ZMQ_LINGER, 200);

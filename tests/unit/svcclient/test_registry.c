@@ -210,7 +210,7 @@ static bool beat_heard(void *arg)
 /* Not only asked no more: a subscription that stands would go on telling everything. */
 static void test_removed_key_hears_nothing(void)
 {
-	struct zmon_options o = { .type = ZMQ_SUB, .high_water = 100, .message_max = SVC_BATCH_MAX };
+	struct zmon_options o = { .type = ZMQ_SUB, .high_water = 100, .message_max = SVC_MESSAGE_MAX };
 	char endpoint[256], key[41];
 	struct zmon sub;
 	struct svc_key k;
