@@ -137,6 +137,7 @@ static void serve(struct request *q, const uint8_t *p, size_t n)
 	int rc = reg_header(&p, &n, &b);
 
 	q->number = b.number;
+	s->nr_announced = s->nr_withdrawn = 0;
 	reg_begin(&s->out, s->publisher.epoch, q->number);
 	while (rc == 0 && (rc = reg_next(&p, &n, &s->frame)) > 0) {
 		if (s->frame.type == REG_ENTRY)
@@ -149,6 +150,9 @@ static void serve(struct request *q, const uint8_t *p, size_t n)
 			on_secrets(q);
 		rc = 0;
 	}
+	if (s->nr_announced + s->nr_withdrawn > 0)
+		log_info("registry", 0, "registrations", "key=%s announced=%u withdrawn=%u", log_escape(slice_str(q->user)),
+			 s->nr_announced, s->nr_withdrawn);
 	if (rc < 0)
 		log_info("registry", 0, "broken-message", "key=%s reason=%s", log_escape(slice_str(q->user)), wire_strerror(rc));
 	if (s->out.n > WIRE_BATCH_HEADER)

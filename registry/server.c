@@ -112,6 +112,11 @@ static void on_changed(void *arg, const struct entry *e)
 			  (unsigned long long)e->version);
 		return;
 	}
+	if (e->kind == DIR_REGISTRATION && !e->expired) { /* a service has hundreds: requests.c counts them, in a line for each message */
+		s->nr_announced += !e->gone;
+		s->nr_withdrawn += e->gone;
+		level = LOG_DEBUG;
+	}
 	if (log_on(level))
 		log_event(level, "registry", 0, e->expired ? "expired" : e->gone ? "withdrawn" : "entry", "kind=%s name=%s version=%llu",
 			  e->kind == DIR_GATEWAY ? "gateway" : "registration", log_escape(slice_str(e->name)),

@@ -28,6 +28,7 @@ struct registry_server {
 	struct reg_frame frame;
 	char endpoint[256];           /* as first bound: for every thread */
 	char state_dir[2048], keys_path[2304];
+	unsigned nr_announced, nr_withdrawn; /* registrations that the message at hand changed */
 	int wake_fd, lock_fd;
 	uint64_t beat_at_ms;
 	atomic_bool stopping, reload;
