@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "svcproto/zlife.h"
+
 #define AGAIN_MS 3000u
 #define HIGH_WATER 4096
 #define NEVER UINT64_MAX
@@ -28,8 +30,7 @@ static bool set_text(void *socket, int option, const char *text)
 static bool set_options(void *s, int type, const struct member *m)
 {
 	return set(s, ZMQ_LINGER, 0) && set(s, ZMQ_IMMEDIATE, 1) && set(s, ZMQ_SNDHWM, HIGH_WATER) && set(s, ZMQ_RCVHWM, HIGH_WATER) &&
-	       set(s, ZMQ_HEARTBEAT_IVL, 1000) && set(s, ZMQ_HEARTBEAT_TIMEOUT, 30000) && set(s, ZMQ_RECONNECT_IVL, 100) &&
-	       set(s, ZMQ_RECONNECT_IVL_MAX, 2000) && set(s, ZMQ_HANDSHAKE_IVL, 60000) &&
+	       zlife_set(s) && set(s, ZMQ_RECONNECT_IVL, 100) && set(s, ZMQ_RECONNECT_IVL_MAX, 2000) && set(s, ZMQ_HANDSHAKE_IVL, 60000) &&
 	       set_text(s, ZMQ_CURVE_SERVERKEY, m->w->server_key) && set_text(s, ZMQ_CURVE_PUBLICKEY, m->key.public_z85) &&
 	       set_text(s, ZMQ_CURVE_SECRETKEY, m->key.secret_z85) && (type != ZMQ_SUB || zmq_setsockopt(s, ZMQ_SUBSCRIBE, "", 0) == 0);
 }
