@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -19,6 +20,7 @@
 
 #define BUDGET 500
 #define REBIND_MS 500
+#define DESCRIPTORS_SPARE 64
 
 uint64_t registry_now_ms(void)
 {
@@ -38,6 +40,17 @@ uint64_t registry_wall_ms(void)
 
 /* ---- keys ---- */
 
+/* Each member has two connections. Members may share a key, so this is the least that is needed. */
+static void check_descriptors(const struct registry_server *s)
+{
+	size_t needed = 2 * keyset_nr_keys(registry_table_keys(s->table)) + DESCRIPTORS_SPARE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed)
+		log_warn("registry", 0, "descriptors", "needed=%zu limit=%llu: raise it (LimitNOFILE in the unit, ulimit -n)", needed,
+			 (unsigned long long)limit.rlim_cur);
+}
+
 /* Takes what was loaded over. */
 static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
 {
@@ -45,6 +58,7 @@ static int use_keys(struct registry_server *s, struct authorized_keys *loaded)
 	loaded->set = NULL;
 	authorized_keys_clear(&s->keys);
 	s->keys = *loaded;
+	check_descriptors(s);
 	return zap_set_keys(s->zap, registry_table_keys(s->table));
 }
 
@@ -179,9 +193,23 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 		atomic_store(&s->beat_was_ms, now);
 		s->beat_at_ms = now + REG_BEAT_MS;
 	}
-	next = earlier(registry_table_tick(s->table, now), snapshots_advance(s->snapshots, now));
+	next = earlier(snapshots_advance(s->snapshots, now), s->beat_at_ms);
+	/* Leases end when no renewal can be waiting: a thread that was held up, or has much to do, must not take that for its members'
+	 * end. */
+	if (s->all_read)
+		next = earlier(next, registry_table_tick(s->table, now));
 	publish_flush(&s->publisher);
-	return earlier(next, s->beat_at_ms);
+	return next;
+}
+
+static void serve_requests(struct registry_server *s)
+{
+	int i = 0;
+
+	while (i < BUDGET && s->sockets.router != NULL && requests_serve_one(s))
+		i++;
+	s->all_read = i < BUDGET;
+	publish_flush(&s->publisher);
 }
 
 static void *server_main(void *arg)
@@ -203,9 +231,7 @@ static void *server_main(void *arg)
 			on_wake(s);
 		if (watch_changed(&s->watch))
 			reload_keys(s);
-		for (int i = 0; i < BUDGET && s->sockets.router != NULL && requests_serve_one(s); i++)
-			;
-		publish_flush(&s->publisher);
+		serve_requests(s);
 	}
 	return NULL;
 }

@@ -38,6 +38,7 @@ struct registry_server {
 	atomic_bool bound;
 	uint64_t counted;             /* the publisher's number when they were taken */
 	pthread_t thread;
+	bool all_read;                /* the last turn left no request waiting */
 	bool running;
 };
 

@@ -19,6 +19,7 @@
 #include <zmq.h>
 
 #define SOCKETS_MAX 64u
+#define ZMQ_SOCKETS_MAX 8192 /* three for each gateway worker; 0MQ's own limit of 1,023 ends at some 330 */
 #define TURN_MAX_MS 1000u
 
 static uint64_t clock_ms(clockid_t clock)
@@ -193,7 +194,7 @@ static int start(struct svcproto *sp, const char *registry)
 
 	sp->zmq = ao.zmq_context = zmq_ctx_new();
 	sp->directory = directory_new(&directory_ops, sp);
-	if (sp->zmq == NULL || sp->directory == NULL)
+	if (sp->zmq == NULL || sp->directory == NULL || zmq_ctx_set(sp->zmq, ZMQ_MAX_SOCKETS, ZMQ_SOCKETS_MAX) != 0)
 		return SVCPROTO_E_NOMEM;
 	rc = open_descriptors(sp);
 	if (rc != 0)
