@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""ambrosia-echo and echo.py, which was written from PROTOCOL.md alone, behind the same gateway and through the same checks: stanzas of all sizes come back, links that
+are cut are noticed by nobody, a client that lost its connection resumes, and SIGTERM withdraws."""
+import asyncio
+import os
+import re
+import socket
+import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from stack import BUILD, HERE, Test, accounts, ready, run, word_in  # noqa: E402
+from resuming import Resuming  # noqa: E402
+
+AROUND = "127.0.0.2"     # where services are told that the gateway is: relays are there, at the same ports
+DOMAIN, WORKERS, SIZES = "echo.example", 2, (1, 10, 1000, 16384, 40000, 200000)
+SERVICES = {"ambrosia-echo": [f"{BUILD}/services/echo/ambrosia-echo"],
+            "echo.py": ["/usr/bin/python3", os.path.join(HERE, "..", "..", "..", "services", "echo", "echo.py")]}
+ROUNDS = 4      # links cut under a running conversation
+
+
+class Echoed(Resuming):
+    """Sends numbers, followed by as many letters as asked for, and expects each back once, in order."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.peer, self.came = f"anybody@{DOMAIN}", asyncio.Event()
+
+    def say(self, size=0):
+        self.sent += 1
+        self.send_message(self.peer, f"{self.sent}" + "x" * size)
+
+    def on_message(self, m):
+        number = m["body"].rstrip("x")
+        if m["type"] == "error" or m["from"].bare != self.peer:
+            self.strange.append(str(m)[:300])
+        else:
+            self.inbox.append((int(number), len(m["body"]) - len(number)))
+        self.came.set()
+
+    def on_acked(self, stanza):
+        if stanza.name == "message":
+            self.acked.add(int(stanza["body"].rstrip("x")))
+            self.came.set()
+
+    async def until(self, holds, seconds=30):
+        async def wait():
+            while not holds():
+                self.came.clear()
+                await self.came.wait()
+        try:
+            await asyncio.wait_for(wait(), seconds)
+        except asyncio.TimeoutError:
+            print(f"   sent {self.sent}, came back {len(self.inbox)}, acknowledged {len(self.acked)}, strange {self.strange[:1]}", flush=True)
+        return holds()
+
+    def is_live(self):
+        super().is_live()
+        self.came.set()
+
+    def all_back(self):
+        return len(self.inbox) >= self.sent
+
+    def in_order(self):
+        return [n for n, _ in self.inbox] == list(range(1, self.sent + 1)) and not self.strange
+
+
+class Relay:
+    """A TCP relay to one port of the gateway; cut() resets what runs through it at that time, as a network does that lost its state."""
+
+    def __init__(self, port):
+        self.target, self.writers = port, set()
+
+    async def start(self):
+        self.server = await asyncio.start_server(self.serve, AROUND, self.target)
+
+    async def serve(self, reader, writer):
+        there = await asyncio.open_connection("127.0.0.1", self.target)
+        pair = (writer, there[1])
+        self.writers.update(pair)
+        await asyncio.gather(self.pump(reader, there[1]), self.pump(there[0], writer))
+        self.writers.difference_update(pair)
+
+    async def pump(self, reader, writer):
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        writer.close()
+
+    def cut(self):
+        """How many connections that were."""
+        pairs = len(self.writers) // 2
+        for writer in list(self.writers):
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        return pairs
+
+
+class Story:
+    def __init__(self, test, name, passwords, trust, port, relays):
+        self.test, self.name, self.passwords, self.trust, self.address, self.relays = test, name, passwords, trust, ("127.0.0.1", port), relays
+        self.log = f"{test.folder}/{name}.log"
+
+    def check(self, what, ok):
+        self.test.check(f"{self.name}: {what}", ok)
+
+    async def enter(self, user):
+        client = Echoed(f"{user}@{DOMAIN}", self.passwords[user], self.trust, lambda: self.address)
+        client.enter()
+        self.check(f"{user} is in", await client.until(lambda: client.live))
+        return client
+
+    async def sizes(self, clients):
+        for client in clients:
+            for size in SIZES:
+                client.say(size)
+        back = [await client.until(client.all_back) for client in clients]
+        right = all([size for _, size in c.inbox] == list(SIZES) and c.in_order() for c in clients)
+        self.check("messages of 1 byte to 200 KB come back whole and in order", all(back) and right)
+
+    async def cuts(self, clients):
+        """Messages are on their way in both directions whenever the links break."""
+        ended = 0
+        for _ in range(ROUNDS):
+            for client in clients:
+                for size in (10, 30000, 100, 30000):
+                    client.say(size)
+            came = [len(c.inbox) for c in clients]
+            await clients[0].until(lambda: len(clients[0].inbox) > came[0])
+            ended += sum(relay.cut() for relay in self.relays)
+            for client in clients:
+                client.say(1000)
+            for client in clients:
+                await client.until(client.all_back)
+        self.check(f"{ended} links were cut, and every message came back once, in order", ended >= ROUNDS * WORKERS and all(c.in_order() for c in clients))
+        self.check("no client noticed", all(c.live and c.sessions == 1 and not c.resumed for c in clients))
+
+    async def resumption(self, client):
+        for round in range(1, 4):
+            for size in (10, 30000, 10):
+                client.say(size)
+            client.abort()
+            await client.until(lambda: client.resumed == round)
+            client.say(10)
+        await client.until(client.all_back)
+        self.check("a client whose connection was cut three times resumed", client.resumed == 3 and client.sessions == 1)
+        self.check("and lost and repeated nothing", client.in_order())
+        client.ask()
+        self.check("and all that it sent is acknowledged", await client.until(lambda: len(client.acked) == client.sent))
+
+    async def play(self):
+        clients = [await self.enter(user) for user in self.passwords]
+        await self.sizes(clients)
+        await self.cuts(clients)
+        await self.resumption(clients[0])
+        for client in clients:
+            client.leave()
+        await asyncio.gather(*(client.disconnected for client in clients), return_exceptions=True)
+
+
+async def endpoints(test):
+    """The ports that the workers announce, once all have."""
+    for worker in range(WORKERS):
+        await word_in(f"{test.folder}/gateway.log", f"w{worker} registry - synced")
+    found = set()
+    while len(found) < WORKERS:
+        found = {int(p) for p in re.findall(rf"entry kind=gateway name=tcp://{AROUND}:(\d+)", open(f"{test.folder}/gateway.log").read())}
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def stories(test, passwords, state, port):
+    relays = [Relay(p) for p in await asyncio.wait_for(endpoints(test), 30)]
+    for relay in relays:
+        await relay.start()
+    for name, command in SERVICES.items():
+        process = test.start(name, [*command, "--domain", DOMAIN, "--state-dir", state])
+        await asyncio.get_event_loop().run_in_executor(None, ready, process)
+        await Story(test, name, passwords, f"{state}/self-signed.crt", port, relays).play()
+        at = os.path.getsize(f"{test.folder}/gateway.log")
+        status = await asyncio.get_event_loop().run_in_executor(None, test.stop, name)
+        test.check(f"{name}: ends with status 0 at SIGTERM", status == 0)
+        test.check(f"{name}: has withdrawn its domain", await word_in(f"{test.folder}/gateway.log", "withdrawn kind=registration", start=at))
+
+
+def main():
+    test = Test("live.echo_py")
+    env, passwords = accounts(test, DOMAIN, ("alice", "bella", "carol", "diana"))
+    state = f"{test.folder}/state"
+    ports = ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "none", "--s2s", "none",
+                                         "--svc", "tcp://127.0.0.1:0", "--svc-advertise", AROUND, "--registry-bind", "tcp://127.0.0.1:0", "--public-host", DOMAIN,
+                                         "--certs", f"{test.folder}/none", "--workers", str(WORKERS), "--log-level", "debug"], env))
+    run(test, stories(test, passwords, state, int(ports["c2s"].rpartition(":")[2])), 240)
+    test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
+    test.finish()
+
+
+main()
