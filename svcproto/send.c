@@ -146,7 +146,7 @@ void *svc_stream_data(const struct svc_stream *s)
 
 bool svc_stream_is_ours(const struct svc_stream *s)
 {
-	return s->ours;
+	return MUTATED(OWNER_BY_HANDLE) ? s->our_handle : s->ours;
 }
 
 enum svc_kind svc_stream_kind(const struct svc_stream *s)

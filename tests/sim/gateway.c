@@ -65,9 +65,8 @@ static void on_down(void *arg, const char *why)
 static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 {
 	(void)arg;
-	(void)s;
-	(void)o;
-	broken("a service opened a stream");
+	HOLDS(o->kind == SVC_KIND_SERVER_OUT);
+	far_opened(s);
 }
 
 static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
@@ -98,6 +97,10 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 	struct conn *c = svc_stream_data(s);
 
 	(void)arg;
+	if (svc_stream_kind(s) == SVC_KIND_SERVER_OUT) {
+		far_stanza(s, seq, flags, xml, n);
+		return;
+	}
 	HOLDS(flags == 0);
 	if (c != NULL)
 		tell(c, SAY_STANZA, letter_of(xml, n), seq);
@@ -123,7 +126,9 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	(void)arg;
 	(void)text;
 	HOLDS(condition == NULL || strcmp(condition, "policy-violation") != 0);
-	if (c != NULL)
+	if (svc_stream_kind(s) == SVC_KIND_SERVER_OUT)
+		far_ended(s);
+	else if (c != NULL)
 		end(c);
 }
 
@@ -178,6 +183,7 @@ void gateway_crash(struct gateway *g)
 	struct tip *t;
 	struct conn *c;
 
+	fars_free(g);
 	g->hub = NULL;
 	for (int s = 0; s < SERVICES; s++)
 		wire_cut(&wires[g->nr][s]);
@@ -340,6 +346,7 @@ void gateway_step(struct gateway *g)
 {
 	struct conn *c, *next;
 
+	fars_step(g);
 	for (c = TAILQ_FIRST(&g->conns); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, all);
 		if (c->ended) {

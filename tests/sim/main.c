@@ -193,7 +193,7 @@ static bool at_rest(void)
 		for (int s = 0; s < SERVICES; s++)
 			if (!is_up(&wires[g][s]))
 				return false;
-	if (!clients_are_done() || !mail_is_done())
+	if (!clients_are_done() || !mail_is_done() || !pairs_are_done())
 		return false;
 	for (int s = 0; s < SERVICES; s++)
 		if (services[s].nr_pending > 0)
@@ -252,6 +252,7 @@ static void run(uint64_t seed)
 	memset(wires, 0, sizeof(wires));
 	mail_clear();
 	clients_start();
+	pairs_start();
 	for (uint32_t g = 0; g < GATEWAYS; g++) {
 		gateways[g].nr = g;
 		gateway_start(&gateways[g]);
@@ -288,7 +289,8 @@ static int sound(const struct options *o)
 	printf("sim: %" PRIu64 " seeds from %" PRIu64 ", nothing broken: ", seed - o->first, o->first);
 	printf("%" PRIu64 " letters delivered, %" PRIu64 " binds, %" PRIu64 " resumptions, %" PRIu64 " too late, ", tally.delivered,
 	       tally.bound, tally.resumed, tally.failed);
-	printf("%" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64 " epochs\n", tally.crashes, tally.cuts, tally.epochs);
+	printf("%" PRIu64 " outwards, %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64 " epochs\n", tally.outwards, tally.crashes,
+	       tally.cuts, tally.epochs);
 	return tally.resumed > 0 && tally.failed > 0 && tally.crashes > 0 ? 0 : 1; /* it did happen */
 }
 

@@ -30,6 +30,15 @@ static struct seat *seat_of(struct svc_stream *s)
 	return svc_stream_data(s);
 }
 
+/* The two kinds of streams here; who opened one stays so. */
+static bool is_pair(const struct svc_stream *s)
+{
+	bool pair = svc_stream_kind(s) == SVC_KIND_SERVER_OUT;
+
+	HOLDS(svc_stream_is_ours(s) == pair);
+	return pair;
+}
+
 /* ---- events ---- */
 
 static int on_send(void *arg, const void *batch, size_t n)
@@ -77,8 +86,7 @@ static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
 {
 	(void)arg;
 	(void)s;
-	(void)full_jid;
-	broken("a service opened a stream");
+	HOLDS(full_jid == NULL);
 }
 
 static void on_refused(void *arg, struct svc_stream *s, const struct svc_refusal *r)
@@ -86,7 +94,7 @@ static void on_refused(void *arg, struct svc_stream *s, const struct svc_refusal
 	(void)arg;
 	(void)s;
 	(void)r;
-	broken("a service opened a stream");
+	broken("a gateway refused a stream");
 }
 
 /* What the client means to send on this session, each once and in its order. */
@@ -108,9 +116,14 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 /* The client has them: really. */
 static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)
 {
-	struct session *t = seat_of(s)->session;
+	struct session *t;
 
 	(void)arg;
+	if (is_pair(s)) {
+		pair_acked(s, seq);
+		return;
+	}
+	t = seat_of(s)->session;
 	HOLDS(seq > t->down_acked && seq <= t->taken);
 	for (uint32_t i = t->down_acked; i < seq && i < t->nr_down; i++)
 		letters[t->down[i]].done = true;
@@ -140,9 +153,14 @@ static void on_unacked(void *arg, uint32_t seq, const char *xml, size_t n)
 static void ended(struct service *sv, struct svc_stream *s, const char *condition)
 {
 	struct seat *seat = seat_of(s);
-	struct unacked u = { seat->session, seat->session->down_acked };
+	struct unacked u;
 
 	HOLDS(condition == NULL || strcmp(condition, "policy-violation") != 0);
+	if (is_pair(s)) {
+		pair_ended(s);
+		return;
+	}
+	u = (struct unacked){ seat->session, seat->session->down_acked };
 	svc_stream_unacked(s, on_unacked, &u);
 	HOLDS(u.next == seat->session->nr_down);
 	if (sv->of[seat->session->client] == s)
@@ -175,14 +193,18 @@ static void on_detached(void *arg, struct svc_stream *s)
 {
 	(void)arg;
 	HOLDS(svc_stream_link(s) == NULL);
-	seat_of(s)->away = true;
+	if (!is_pair(s))
+		seat_of(s)->away = true;
 }
 
 static void on_attached(void *arg, struct svc_stream *s, const struct svc_resume *r)
 {
 	(void)arg;
 	(void)r;
-	HOLDS(svc_stream_link(s) != NULL && seat_of(s)->away);
+	HOLDS(svc_stream_link(s) != NULL);
+	if (is_pair(s))
+		return;
+	HOLDS(seat_of(s)->away);
 	seat_of(s)->away = false;
 }
 
@@ -228,12 +250,14 @@ static void free_seats(struct service *s)
 {
 	for (uint32_t i = 0; i < s->hub->ids.cap; i++)
 		for (struct svc_stream *st = s->hub->ids.heads[i]; st != NULL; st = st->same_hash)
-			free(svc_stream_data(st));
+			if (!is_pair(st))
+				free(svc_stream_data(st));
 }
 
 void service_crash(struct service *s)
 {
 	free_seats(s);
+	pairs_lost_service(s);
 	for (int g = 0; g < GATEWAYS; g++) {
 		wire_cut(&wires[g][s->nr]);
 		svc_link_free(wires[g][s->nr].l);
@@ -286,6 +310,7 @@ void service_step(struct service *s)
 		return;
 	while (s->nr_pending > 0 && (s->nr_pending > 40 || rnd(3) != 0))
 		handle_one(s);
+	pairs_step(s);
 	for (uint8_t c = 0; c < CLIENTS; c++)
 		while (rnd(4) != 0 && deliver_one(s, c))
 			;

@@ -13,6 +13,7 @@ enum {
 	GATEWAYS = 3,
 	SERVICES = 2,
 	CLIENTS = 5,
+	PAIRS = 3,        /* of domains, outwards */
 	SESSIONS = 400,   /* binds in a run */
 	LETTERS = 6000,   /* messages in a run */
 	SESSION_MAX = 3000, /* stanzas each way on a session */
@@ -53,7 +54,7 @@ extern uint64_t now;
 extern bool faults; /* may anything go wrong now? */
 
 struct tally {
-	uint64_t resumed, failed, bound, crashes, cuts, delivered, epochs;
+	uint64_t resumed, failed, bound, crashes, cuts, delivered, outwards, epochs;
 };
 extern struct tally tally;
 
@@ -207,6 +208,19 @@ void service_step(struct service *s);
 extern const struct svc_link_ops service_link_ops;
 bool mail_is_done(void);
 void mail_clear(void);
+
+/* pairs.c: streams that services open */
+void pairs_start(void);
+bool pairs_are_done(void);
+void pairs_lost_service(struct service *sv); /* it crashed */
+void pairs_step(struct service *sv);
+void pair_acked(struct svc_stream *s, uint32_t seq);
+void pair_ended(struct svc_stream *s);
+void far_opened(struct svc_stream *s);
+void far_stanza(struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n);
+void far_ended(struct svc_stream *s);
+void fars_step(struct gateway *g);
+void fars_free(struct gateway *g);           /* it crashes */
 
 /* client.c */
 void clients_start(void);

@@ -1,0 +1,189 @@
+/*
+ * Streams that services open: numbered stanzas to other servers, in order, over whatever gateway takes them. A gateway acknowledges what
+ * the other server has. What a stream that ended has not acknowledged goes over the next one, at another gateway perhaps, and is marked if
+ * it was sent before.
+ */
+#include "tests/sim/sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WRITTEN_MAX = 500, STANZA = 300 };
+
+/* A service's side; all but the stream is durable. */
+struct pair {
+	struct service *sv;
+	struct svc_stream *s;
+	uint32_t written, sent, acked; /* numbers of stanzas */
+	uint32_t start;                /* the first one of this stream is the one after it */
+	uint32_t arrived;              /* in truth, at the other server */
+};
+
+/* A gateway's side, with the other server behind it. */
+struct far {
+	struct pair *p;
+	uint32_t last; /* of this stream; 0: none yet */
+	uint32_t seq;
+};
+
+static struct pair pairs[PAIRS];
+
+void pairs_start(void)
+{
+	memset(pairs, 0, sizeof(pairs));
+	for (int i = 0; i < PAIRS; i++)
+		pairs[i].sv = &services[i % SERVICES];
+}
+
+bool pairs_are_done(void)
+{
+	for (int i = 0; i < PAIRS; i++)
+		if (pairs[i].acked != pairs[i].written)
+			return false;
+	return true;
+}
+
+void pairs_lost_service(struct service *sv)
+{
+	for (int i = 0; i < PAIRS; i++)
+		if (pairs[i].sv == sv)
+			pairs[i].s = NULL;
+}
+
+/* ---- the service ---- */
+
+static void open_at_any(struct pair *p)
+{
+	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .from_domain = "d", .to_domain = "e" };
+	struct wire *w = &wires[rnd(GATEWAYS)][p->sv->nr];
+	static uint32_t nr;
+
+	if (w->l == NULL || !svc_link_is_up(w->l))
+		return;
+	wire_put_u32(o.stream_id.b, UINT32_MAX - (uint32_t)(p - pairs));
+	wire_put_u32(o.stream_id.b + 4, ++nr);
+	p->s = svc_stream_open(w->l, &o, p);
+	p->start = p->acked;
+}
+
+static bool send_next(struct pair *p, uint32_t n)
+{
+	char b[STANZA] = { 0 };
+
+	wire_put_u32((uint8_t *)b, (uint32_t)(p - pairs));
+	wire_put_u32((uint8_t *)b + 4, n);
+	if (svc_stream_send(p->s, b, sizeof(b), n <= p->sent ? SVC_REPEATED : 0, NULL) != 0)
+		return false;
+	p->sent = n > p->sent ? n : p->sent;
+	return true;
+}
+
+void pairs_step(struct service *sv)
+{
+	for (int i = 0; i < PAIRS; i++) {
+		struct pair *p = &pairs[i];
+
+		if (p->sv != sv || rnd(2) != 0)
+			continue;
+		if (faults && p->written < WRITTEN_MAX)
+			p->written += rnd(2);
+		if (p->s == NULL && p->acked < p->written)
+			open_at_any(p);
+		while (p->s != NULL && p->start + p->s->out.seq < p->written && rnd(4) != 0)
+			if (!send_next(p, p->start + p->s->out.seq + 1))
+				break;
+		if (faults && p->s != NULL && rnd(200) == 0)
+			(void)svc_stream_close(p->s, NULL, NULL);
+	}
+}
+
+void pair_acked(struct svc_stream *s, uint32_t seq)
+{
+	struct pair *p = svc_stream_data(s);
+
+	HOLDS(p->s == s && p->start + seq > p->acked && p->start + seq <= p->arrived);
+	p->acked = p->start + seq;
+}
+
+void pair_ended(struct svc_stream *s)
+{
+	struct pair *p = svc_stream_data(s);
+
+	HOLDS(p->s == s);
+	p->s = NULL;
+}
+
+/* ---- the gateway ---- */
+
+void far_opened(struct svc_stream *s)
+{
+	struct far *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		abort();
+	svc_stream_set_data(s, f);
+	(void)svc_stream_accept(s, NULL);
+}
+
+/* In order on its stream; what came before, on another one, says so; and nothing between is missing. */
+void far_stanza(struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n)
+{
+	struct far *f = svc_stream_data(s);
+	uint32_t number = wire_get_u32((const uint8_t *)xml + 4);
+
+	HOLDS(n == STANZA && wire_get_u32((const uint8_t *)xml) < PAIRS);
+	f->p = &pairs[wire_get_u32((const uint8_t *)xml)];
+	HOLDS(f->last == 0 || number == f->last + 1);
+	HOLDS(number <= f->p->arrived + 1 && (number > f->p->arrived || (flags & SVC_REPEATED) != 0));
+	f->p->arrived = number > f->p->arrived ? number : f->p->arrived;
+	f->last = number;
+	tally.outwards++;
+	f->seq = seq;
+	if (rnd(3) != 0)
+		(void)svc_stream_ack_through(s, seq);
+}
+
+void far_ended(struct svc_stream *s)
+{
+	free(svc_stream_data(s));
+	svc_stream_set_data(s, NULL);
+}
+
+static void step_list(const struct stream_list *list)
+{
+	struct svc_stream *s;
+
+	TAILQ_FOREACH(s, list, all)
+		if (s->kind == SVC_KIND_SERVER_OUT && s->data != NULL && rnd(3) == 0)
+			(void)svc_stream_ack_through(s, ((struct far *)s->data)->seq);
+}
+
+void fars_step(struct gateway *g)
+{
+	struct tip *t;
+
+	TAILQ_FOREACH(t, &g->tips, all)
+		step_list(&t->l->all);
+}
+
+static void free_list(const struct stream_list *list)
+{
+	struct svc_stream *s;
+
+	TAILQ_FOREACH(s, list, all)
+		if (s->kind == SVC_KIND_SERVER_OUT)
+			far_ended(s);
+}
+
+void fars_free(struct gateway *g)
+{
+	struct hub_peer *p;
+	struct tip *t;
+
+	TAILQ_FOREACH(t, &g->tips, all)
+		free_list(&t->l->all);
+	TAILQ_FOREACH(p, &g->hub->peers, all) {
+		free_list(&p->fresh);
+		free_list(&p->waiting);
+	}
+}
