@@ -4,11 +4,14 @@ are cut are noticed by nobody, a client that lost its connection resumes, and SI
 import asyncio
 import os
 import re
+import shutil
 import socket
 import struct
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from slixmpp.exceptions import IqError  # noqa: E402
 from stack import BUILD, HERE, Test, accounts, ready, run, word_in  # noqa: E402
 from resuming import Resuming  # noqa: E402
 
@@ -28,7 +31,7 @@ class Echoed(Resuming):
 
     def say(self, size=0):
         self.sent += 1
-        self.send_message(self.peer, f"{self.sent}" + "x" * size)
+        self.xmpp.send_message(self.peer, f"{self.sent}" + "x" * size)
 
     def on_message(self, m):
         number = m["body"].rstrip("x")
@@ -142,7 +145,7 @@ class Story:
         for round in range(1, 4):
             for size in (10, 30000, 10):
                 client.say(size)
-            client.abort()
+            client.xmpp.abort()
             await client.until(lambda: client.resumed == round)
             client.say(10)
         await client.until(client.all_back)
@@ -151,14 +154,26 @@ class Story:
         client.ask()
         self.check("and all that it sent is acknowledged", await client.until(lambda: len(client.acked) == client.sent))
 
+    async def errors(self, client):
+        """An iq is no message: with `to` or, for the client's own account, without."""
+        said = []
+        for to in (client.peer, None):
+            try:
+                await client.xmpp.make_iq_get(queryxmlns="urn:example:nothing", ito=to).send(timeout=20)
+            except IqError as e:
+                said.append(e.iq["error"]["condition"])
+        self.check("an iq is answered by an error", said == ["service-unavailable"] * 2)
+
     async def play(self):
         clients = [await self.enter(user) for user in self.passwords]
+        await self.errors(clients[0])
         await self.sizes(clients)
         await self.cuts(clients)
         await self.resumption(clients[0])
+        ends = [client.xmpp.disconnected for client in clients]
         for client in clients:
             client.leave()
-        await asyncio.gather(*(client.disconnected for client in clients), return_exceptions=True)
+        await asyncio.wait(ends, timeout=10)
 
 
 async def endpoints(test):
@@ -176,14 +191,25 @@ async def stories(test, passwords, state, port):
     relays = [Relay(p) for p in await asyncio.wait_for(endpoints(test), 30)]
     for relay in relays:
         await relay.start()
-    for name, command in SERVICES.items():
-        process = test.start(name, [*command, "--domain", DOMAIN, "--state-dir", state])
+    named = ["--registry", open(f"{state}/registry").read().strip(), "--key", f"{state}/service.key"]
+    for (name, command), where in zip(SERVICES.items(), (["--state-dir", state], named)):
+        process = test.start(name, [*command, "--domain", DOMAIN, *where])
         await asyncio.get_event_loop().run_in_executor(None, ready, process)
         await Story(test, name, passwords, f"{state}/self-signed.crt", port, relays).play()
         at = os.path.getsize(f"{test.folder}/gateway.log")
         status = await asyncio.get_event_loop().run_in_executor(None, test.stop, name)
         test.check(f"{name}: ends with status 0 at SIGTERM", status == 0)
         test.check(f"{name}: has withdrawn its domain", await word_in(f"{test.folder}/gateway.log", "withdrawn kind=registration", start=at))
+
+
+def open_key(test, state):
+    """A key that others may read is none."""
+    path = f"{test.folder}/open.key"
+    shutil.copy(f"{state}/service.key", path)
+    os.chmod(path, 0o644)
+    for name, command in SERVICES.items():
+        ended = subprocess.run([*command, "--domain", DOMAIN, "--state-dir", state, "--key", path], capture_output=True, timeout=30)
+        test.check(f"{name}: a key that others may read is refused with status 1", ended.returncode == 1 and b"others" in ended.stderr)
 
 
 def main():
@@ -194,6 +220,7 @@ def main():
                                          "--svc", "tcp://127.0.0.1:0", "--svc-advertise", AROUND, "--registry-bind", "tcp://127.0.0.1:0", "--public-host", DOMAIN,
                                          "--certs", f"{test.folder}/none", "--workers", str(WORKERS), "--log-level", "debug"], env))
     run(test, stories(test, passwords, state, int(ports["c2s"].rpartition(":")[2])), 240)
+    open_key(test, state)
     test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
     test.finish()
 
