@@ -17,7 +17,7 @@ from resuming import Pairs, Resuming  # noqa: E402
 
 DOMAINS = ("one.example", "two.example")   # one for each service instance
 GATEWAYS = ("g1", "g2")
-EVERY = 0.5                                # seconds between two messages of one client
+MESSAGES_MAX = 100                         # a second, of all clients: what slixmpp and this test can do beside the programs on two processors
 BETWEEN, AWAY = 3, 1.5                     # seconds between two troubles; until what died is started again, or a link heals
 CUT = {"reset": "reject with tcp reset", "silence": "drop"}
 
@@ -98,7 +98,7 @@ class Story:
 
     async def act(self, what, clients, kinds, seconds):
         """One kind of load and trouble, by clients of its own."""
-        pairs = Pairs(clients, EVERY)
+        pairs = Pairs(clients, max(0.5, len(clients) / MESSAGES_MAX))
         self.test.check(f"{what}: {len(clients)} clients are in", await pairs.enter())
         before = dict(self.troubles)
         talk = asyncio.ensure_future(pairs.talk())
@@ -142,7 +142,7 @@ def main():
     namespace.enter()
     flags = argparse.ArgumentParser()
     flags.add_argument("--seconds", type=int, default=30, help="of each trouble")
-    flags.add_argument("--clients", type=int, default=20)
+    flags.add_argument("--clients", type=int, default=50, help="200 want a machine of their own")
     flags.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     o = flags.parse_args()
     test = Test("live.failover")

@@ -9,7 +9,7 @@ from slixmpp.plugins.xep_0198.stanza import Resume
 
 AGAIN_MS = (20, 200)      # between the end of a session's connection and the next one
 RETRY_MS = (300, 800)     # after one that came to nothing
-PATIENCE = 15             # seconds for a login or resumption
+PATIENCE = 30             # seconds for a login or resumption
 STATE = ("sm_id", "handled", "seq", "last_ack")
 
 
@@ -42,9 +42,9 @@ class Resuming:
         if self.keep:
             x.del_filter("out_sync", self.sm._handle_outgoing)
             x.add_filter("out_sync", lambda stanza: self.keep_unacked(x, stanza))
-        for event, handler in (("session_start", self.on_start), ("session_resumed", self.on_resumed), ("message", self.on_message),
-                               ("message_error", self.on_message), ("stanza_acked", self.on_acked),
-                               ("disconnected", lambda _: self.on_end(x)), ("connection_failed", lambda _: self.on_end(x))):
+        for event, handler in (("session_start", lambda _: x.send_presence()), ("sm_enabled", lambda _: self.on_start(x)),
+                               ("session_resumed", lambda _: self.on_resumed(x)), ("message", self.on_message), ("message_error", self.on_message),
+                               ("stanza_acked", self.on_acked), ("disconnected", lambda _: self.on_end(x)), ("connection_failed", lambda _: self.on_end(x))):
             x.add_event_handler(event, handler)
         self.watchdog = asyncio.get_event_loop().call_later(PATIENCE, lambda: self.on_end(x))
         x.connect(self.where(), force_starttls=True, disable_starttls=False)
@@ -81,15 +81,19 @@ class Resuming:
         for number in untold:
             self.xmpp.send_message(self.peer, number)
 
-    async def on_start(self, _):
-        """A new session knows nothing of the one before: what was not acknowledged is told again, as a user would."""
+    def on_start(self, x):
+        """A new session, whose stanzas are counted from here: slixmpp says that it started before. It knows nothing of the one before it: what was not acknowledged is told
+        again, as a user would."""
+        if x is not self.xmpp:
+            return
         self.sessions += 1
-        self.xmpp.send_presence()
         self.untold = [str(n) for n in range(1, self.sent + 1) if n not in self.acked]
         self.again_told += len(self.untold)
         self.is_live()
 
-    def on_resumed(self, _):
+    def on_resumed(self, x):
+        if x is not self.xmpp:
+            return
         self.resumed += 1
         self.is_live()
 
