@@ -92,9 +92,8 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 	struct link_end *e = end_of(s);
 
 	(void)arg;
-	(void)flags;
 	if (e != NULL)
-		e->ops->stanza(e, seq, (struct slice){xml, n});
+		e->ops->stanza(e, seq, flags, (struct slice){xml, n});
 }
 
 static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)

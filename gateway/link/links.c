@@ -404,6 +404,7 @@ void links_free(struct links *ls)
 	for (size_t i = 0; i < ls->nr; i++)
 		link_free(ls->v[i]);
 	free(ls->v);
+	free(ls->candidates);
 	svc_hub_free(ls->hub);
 	hash_free(ls->by_routing_id);
 	locates_free(ls->locates);

@@ -26,7 +26,7 @@ struct link_end {
 struct link_end_ops {
 	void (*accepted)(struct link_end *e, const char *full_jid);
 	void (*refused)(struct link_end *e, const struct svc_refusal *r);   /* e->stream is NULL already */
-	void (*stanza)(struct link_end *e, uint32_t seq, struct slice xml);
+	void (*stanza)(struct link_end *e, uint32_t seq, unsigned flags, struct slice xml); /* SVC_REPEATED or 0 */
 	void (*acked)(struct link_end *e, uint32_t seq);
 	void (*writable)(struct link_end *e);
 	void (*closed)(struct link_end *e, const char *condition, const char *text, bool link_lost); /* e->stream is NULL already */

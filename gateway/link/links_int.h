@@ -5,6 +5,7 @@
 
 #include "common/hash.h"
 #include "common/zev.h"
+#include "link/choose.h"
 #include "link/link.h"
 #include "link/links.h"
 
@@ -21,6 +22,8 @@ struct links {
 	struct locates *locates;
 	struct link **v;
 	size_t nr, cap;
+	struct choose_candidate *candidates; /* of the present choice */
+	size_t candidates_cap;
 	bool heard;                          /* the directory is what a registry says */
 	struct loop_task flush;
 	struct loop_timer tick, probe;

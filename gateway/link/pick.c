@@ -9,8 +9,7 @@
 
 struct search {
 	struct links *ls;
-	struct choose_candidate v[64];
-	size_t nr;
+	size_t nr;                   /* of links' candidates */
 	bool registered, hash;
 	bool locate;                 /* only those that may be asked where users are */
 };
@@ -26,6 +25,18 @@ static struct link *link_of_instance(struct links *ls, const struct directory_re
 	return NULL;
 }
 
+/* All of them: gateways that left some out would not agree on who a user's instance is. */
+static struct choose_candidate *add_candidate(struct search *q)
+{
+	struct links *ls = q->ls;
+
+	if (q->nr == ls->candidates_cap) {
+		ls->candidates_cap = q->nr > 0 ? 2 * q->nr : 16;
+		ls->candidates = mem_resize(ls->candidates, ls->candidates_cap * sizeof *ls->candidates);
+	}
+	return &ls->candidates[q->nr++];
+}
+
 static int consider(void *arg, const struct directory_registration *r)
 {
 	struct search *q = arg;
@@ -35,12 +46,12 @@ static int consider(void *arg, const struct directory_registration *r)
 	q->registered = true;
 	if (k == NULL || r->draining || (q->locate && !r->locate_open))
 		return 0;
-	c = &q->v[q->nr++];
+	c = add_candidate(q);
 	memcpy(c->instance, &r->instance, sizeof c->instance);
 	c->weight = r->weight ? r->weight : 1;
 	c->owner = k;
 	q->hash = strcmp(r->policy, "hash") == 0;
-	return q->nr == ARRAY_LEN(q->v);
+	return 0;
 }
 
 static struct link *pick(struct search *q, const char *domain, unsigned type, const char *key)
@@ -51,8 +62,8 @@ static struct link *pick(struct search *q, const char *domain, unsigned type, co
 	(void)directory_each_registration(ls->directory, domain, type, consider, q);
 	if (q->nr == 0)
 		return NULL;
-	i = q->hash ? choose_hash(q->v, q->nr, slice_str(key)) : choose_round_robin(q->v, q->nr, &ls->round_robin);
-	return q->v[i].owner;
+	i = q->hash ? choose_hash(ls->candidates, q->nr, slice_str(key)) : choose_round_robin(ls->candidates, q->nr, &ls->round_robin);
+	return ls->candidates[i].owner;
 }
 
 bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a)

@@ -139,11 +139,12 @@ static void op_stanza(void *arg, const struct xml_element *el)
 		hold_if_full(c);
 }
 
-static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
+static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct c2s *c = c2s_of_end(end);
 	struct buf out;
 
+	(void)flags; /* nothing in XMPP tells the client */
 	/* Behind our closing tag nothing is said: it stays with the service. */
 	if (stream_state(c->e.stream) != STREAM_ESTABLISHED) {
 		svc_stream_pause(end->stream, true);

@@ -52,7 +52,7 @@ static struct relay *relay_checked(struct relay *r)
 #define NEAR(e) relay_checked(container_of(e, struct relay, near))
 #define FAR(e) relay_checked(container_of(e, struct relay, far))
 
-static void near_stanza(struct link_end *e, uint32_t seq, struct slice xml)
+static void near_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct relay *r = NEAR(e);
 	/* An instance passes on what other domains have for its users; whose words those are was proven where they came in. */
@@ -64,7 +64,7 @@ static void near_stanza(struct link_end *e, uint32_t seq, struct slice xml)
 	/* The same test as for the network; what passes it goes on as the bytes it came as. */
 	if (policy_to_server(xml, &r->env->limits.from_service, from, slice_str(r->to), &checked) != 0)
 		finish(r, "invalid-from", "a stanza's addresses are not this pair's");
-	else if (r->far.stream == NULL || svc_stream_send(r->far.stream, xml.p, xml.n, 0, NULL) != 0)
+	else if (r->far.stream == NULL || svc_stream_send(r->far.stream, xml.p, xml.n, flags & SVC_REPEATED, NULL) != 0)
 		finish(r, "remote-connection-failed", "the other service took no more");
 	else if (!svc_stream_can_send(r->far.stream))
 		svc_stream_pause(r->near.stream, true);
@@ -125,9 +125,10 @@ static void far_refused(struct link_end *e, const struct svc_refusal *refusal)
 }
 
 /* Nothing comes back on a server pair: it has one direction. */
-static void far_stanza(struct link_end *e, uint32_t seq, struct slice xml)
+static void far_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct slice xml)
 {
 	(void)seq;
+	(void)flags;
 	(void)xml;
 	finish(FAR(e), "not-authorized", "a server pair has one direction");
 }

@@ -281,10 +281,9 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 	edge_close(&in->e, CLOSE_HOST_GONE);
 }
 
-static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
+static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
-	(void)seq;
-	(void)xml;
+	(void)seq, (void)flags, (void)xml;
 	links_release(end, "not-authorized", "an inbound server pair has one direction");
 }
 

@@ -113,11 +113,12 @@ static const struct s2s_out_ops out_ops = {
 	.drained = on_drained,
 };
 
-static void end_stanza(struct link_end *end, uint32_t seq, struct slice xml)
+static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct pair *p = pair_of(end);
 	struct buf out;
 
+	(void)flags; /* nothing in XMPP tells another server */
 	buf_init(&out, xml.n + 4096);
 	if (policy_to_server(xml, &p->env->limits.from_service, slice_str(p->from), slice_str(p->to), &out) != 0) {
 		log_warn("s2s-out", 0, "stanza", "from=%s to=%s why=\"the stanza's addresses are not this pair's\"",

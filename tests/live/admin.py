@@ -238,7 +238,7 @@ async def drains(test, ctl, enter, port, metrics_port):
     alice = await enter("alice")
     drained = await asyncio.get_event_loop().run_in_executor(None, ctl, "drain", DOMAIN, "--over", "1")
     test.check("drain waits until nobody is left, and tells how far it is",
-               drained[0] == 0 and drained[1].splitlines()[-4:-2] != [] and "0 connections left" in drained[1])
+               drained[0] == 0 and "0 connections left" in drained[1].splitlines())
     test.check("alice is told system-shutdown", (await ended(alice) or ("", ""))[0] == "system-shutdown")
     rows = ctl.rows("status")
     test.check("status: draining, no client", [(r["state"], r["clients"]) for r in rows] == [("draining", 0)] * 2)

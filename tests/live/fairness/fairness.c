@@ -189,8 +189,9 @@ static void stop_when_done(void)
 		loop_stop(stage.loop);
 }
 
-static void on_gateway_stanza(struct link_end *e, uint32_t seq, struct slice xml)
+static void on_gateway_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct slice xml)
 {
+	(void)flags;
 	note(&stage.at_gateway, xml.p, xml.n);
 	CHECK_EQ(svc_stream_ack(e->stream, seq), 0);
 	if (xml.n == SMALL_BYTES)
