@@ -52,6 +52,8 @@ int announcer_set_redirect(struct announcer *a, const char *name, const char *ho
 int announcer_remove_redirect(struct announcer *a, const char *name, uint64_t wall_ms, uint64_t now_ms);
 /* Those that not every registry has answered yet. */
 size_t announcer_nr_redirects(const struct announcer *a);
+/* Those that no registry has answered yet. */
+size_t announcer_nr_redirects_unheard(const struct announcer *a);
 int announcer_remove_registration(struct announcer *a, const char *domain);
 
 #endif

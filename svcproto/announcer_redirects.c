@@ -134,6 +134,18 @@ size_t announcer_nr_redirects(const struct announcer *a)
 	return a->redirects != NULL ? a->redirects->nr : 0;
 }
 
+size_t announcer_nr_redirects_unheard(const struct announcer *a)
+{
+	const struct redirect_out *o;
+	size_t nr = 0;
+
+	if (a->redirects == NULL)
+		return 0;
+	TAILQ_FOREACH(o, &a->redirects->all, all)
+	nr += (o->noted | o->refused) == 0;
+	return nr;
+}
+
 static struct entry as_entry(const struct announcer *a, const struct redirect_out *o, uint64_t now_ms)
 {
 	struct entry e = { .kind = DIR_REDIRECT, .version = o->version, .name = o->name, .host = o->host, .gone = o->gone,

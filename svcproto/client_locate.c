@@ -63,6 +63,11 @@ size_t svcproto_nr_redirects_pending(const struct svcproto *sp)
 	return announcer_nr_redirects(sp->announcer);
 }
 
+size_t svcproto_nr_redirects_unheard(const struct svcproto *sp)
+{
+	return announcer_nr_redirects_unheard(sp->announcer);
+}
+
 struct each_redirect {
 	void (*fn)(void *arg, const struct svcproto_redirect *r);
 	void *arg;

@@ -20,8 +20,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Runs the library until the condition holds, or a time has passed. */
-static bool wait_until(struct ask *a, bool (*holds)(struct ask *a), uint64_t limit_ms)
+bool ask_wait(struct ask *a, bool (*holds)(struct ask *a), uint64_t limit_ms)
 {
 	uint64_t end = now_ms() + limit_ms;
 
@@ -126,13 +125,14 @@ bool ask_begin(struct ask *a, const struct ask_options *o)
 		snprintf(a->refused, sizeof a->refused, "%s", svcproto_strerror(error));
 		return false;
 	}
-	if (!wait_until(a, is_synced, a->patience_ms) || svcproto_each_gateway(a->sp, on_gateway, a) < 0) {
+	if (!ask_wait(a, is_synced, a->patience_ms) || svcproto_each_gateway(a->sp, on_gateway, a) < 0) {
 		if (a->refused[0] == '\0')
 			snprintf(a->refused, sizeof a->refused, "no registry answers");
 		return false;
 	}
-	choose(a, o->gateways);
-	(void)wait_until(a, all_linked, a->patience_ms);
+	if (!o->no_gateways)
+		choose(a, o->gateways);
+	(void)ask_wait(a, all_linked, a->patience_ms);
 	return true;
 }
 
@@ -185,7 +185,7 @@ static void wait_for_answers(struct ask *a)
 
 	do {
 		before = a->rows.nr + a->ends.nr;
-		if (wait_until(a, all_done, a->patience_ms))
+		if (ask_wait(a, all_done, a->patience_ms))
 			return;
 	} while (a->rows.nr + a->ends.nr > before);
 }

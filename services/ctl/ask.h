@@ -29,6 +29,7 @@ struct ask {
 struct ask_options {
 	const char *registry, *key_file, *state_dir;
 	const struct option_list *gateways;  /* public hosts, endpoints or beginnings of ids; none: all */
+	bool no_gateways;     /* the registries alone are meant: no gateway is waited for */
 	unsigned patience_seconds;
 };
 
@@ -38,6 +39,8 @@ bool ask_begin(struct ask *a, const struct ask_options *o);
 bool ask_all(struct ask *a, const char *command, const struct svcproto_property *args, size_t nr);
 /* One line on standard error for each gateway that failed. */
 void ask_print_errors(const struct ask *a, const char *program);
+/* Runs the library until the condition holds: true; or a time has passed. */
+bool ask_wait(struct ask *a, bool (*holds)(struct ask *a), uint64_t limit_ms);
 void ask_end(struct ask *a);
 
 #endif

@@ -4,18 +4,22 @@
 #include <stdlib.h>
 
 const struct command commands[] = {
-	{"status", 0, 0, false, false, command_status, "status                     how each gateway worker is"},
-	{"gateways", 0, 0, false, false, command_gateways, "gateways                   the gateways that the registry knows"},
-	{"services", 0, 0, false, false, command_services, "services                   registrations, and who is linked with them"},
-	{"streams", 0, 0, false, false, command_streams, "streams                    clients and servers; --domain, --jid, --role"},
-	{"drain", 0, 64, false, true, command_drain, "drain GATEWAY ...          send clients to other gateways, until nobody is left"},
-	{"undrain", 0, 64, false, true, command_undrain, "undrain GATEWAY ...        take new clients again"},
-	{"kick", 0, 1, false, false, command_kick, "kick [JID|STREAM]          end streams: a user's, one by its id, or as the flags say"},
-	{"block", 0, 1, false, false, command_block, "block [RANGE|DOMAIN]       let nobody from there in; without a target: list blocks"},
-	{"unblock", 1, 1, false, false, command_unblock, "unblock RANGE|DOMAIN       take a block away"},
-	{"reload", 0, 0, false, false, command_reload, "reload                     read certificates and keys again"},
-	{"log-level", 1, 1, false, false, command_log_level, "log-level LEVEL            error, warn, info or debug, until the next start"},
-	{"keygen", 1, 1, true, false, command_keygen, "keygen FILE                make a key pair and print its public key"},
+	{"status", 0, 0, false, OF_ALL, command_status, "status                     how each gateway worker is"},
+	{"gateways", 0, 0, false, OF_ALL, command_gateways, "gateways                   the gateways that the registry knows"},
+	{"services", 0, 0, false, OF_ALL, command_services, "services                   registrations, and who is linked with them"},
+	{"streams", 0, 0, false, OF_ALL, command_streams, "streams                    clients and servers; --domain, --jid, --role"},
+	{"drain", 0, 64, false, OF_GATEWAYS, command_drain, "drain GATEWAY ...          send clients to others, until nobody is left"},
+	{"undrain", 0, 64, false, OF_GATEWAYS, command_undrain, "undrain GATEWAY ...        take new clients again"},
+	{"kick", 0, 1, false, OF_ALL, command_kick, "kick [JID|STREAM]          end streams: a user's, one by its id, or as flags say"},
+	{"redirect", 1, 3, false, OF_REGISTRIES, command_redirect,
+	 "redirect set WHO HOST      send a user or a whole domain to another host, as gw2.example.org or [2001:db8::1]:5222; --for\n"
+	 "  redirect remove WHO        ... no more\n"
+	 "  redirect list              who is sent where; --domain"},
+	{"block", 0, 1, false, OF_ALL, command_block, "block [RANGE|DOMAIN]       let nobody in from there; alone: list blocks"},
+	{"unblock", 1, 1, false, OF_ALL, command_unblock, "unblock RANGE|DOMAIN       take a block away"},
+	{"reload", 0, 0, false, OF_ALL, command_reload, "reload                     read certificates and keys again"},
+	{"log-level", 1, 1, false, OF_ALL, command_log_level, "log-level LEVEL            error, warn, info or debug, until a start"},
+	{"keygen", 1, 1, true, OF_ALL, command_keygen, "keygen FILE                make a key pair and print its public key"},
 	{.name = NULL},
 };
 

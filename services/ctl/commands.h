@@ -26,11 +26,17 @@ struct ctl {
 	struct ask ask;                  /* begun before the command runs, unless it is local */
 };
 
+enum command_about {
+	OF_ALL,         /* asks the gateways that are meant: all, or those of --gateway */
+	OF_GATEWAYS,    /* its arguments name gateways, as --gateway does */
+	OF_REGISTRIES,  /* asks no gateway */
+};
+
 struct command {
 	const char *name;
 	int min_args, max_args;
 	bool local;                      /* speaks to nobody */
-	bool of_gateways;                /* its arguments name gateways, as --gateway does */
+	enum command_about about;
 	int (*run)(struct ctl *c);       /* exit status: 0, or 1 when it failed; wrong usage ends in option_wrong() */
 	const char *usage;               /* its line in --help: arguments and what it does */
 };
@@ -56,6 +62,9 @@ int command_unblock(struct ctl *c);
 /* drain.c */
 int command_drain(struct ctl *c);
 int command_undrain(struct ctl *c);
+
+/* redirect.c */
+int command_redirect(struct ctl *c);
 
 /* look.c */
 int command_status(struct ctl *c);

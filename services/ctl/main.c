@@ -47,7 +47,7 @@ static const struct option_def defs[] = {
 	 .arg = "NAME",
 	 .type = OPTION_STRING,
 	 .offset = AT(domain),
-	 .help = "streams of this domain, ours or a remote one; registrations of it"},
+	 .help = "streams of this domain, ours or a remote one; its registrations or redirects"},
 	{.flag = "--jid",
 	 .arg = "JID",
 	 .type = OPTION_STRING,
@@ -69,8 +69,8 @@ static const struct option_def defs[] = {
 	 .arg = "SECONDS",
 	 .type = OPTION_NUMBER,
 	 .offset = AT(seconds),
-	 .def_text = "until the gateway ends",
-	 .help = "how long a block lasts",
+	 .def_text = "until the gateway ends; a redirect: 86400",
+	 .help = "how long a block or a redirect lasts",
 	 .max = 315360000},
 	{.flag = "--over",
 	 .arg = "SECONDS",
@@ -138,7 +138,7 @@ static int speak(struct ctl *c, const struct command *k)
 {
 	char *key = c->o.key ? mem_strdup(c->o.key) : admin_key(&c->o);
 	struct ask_options ao = {.registry = c->o.registry, .key_file = key, .state_dir = c->o.state_dir, .gateways = &c->o.gateways,
-				 .patience_seconds = (unsigned)c->o.timeout};
+				 .no_gateways = k->about == OF_REGISTRIES, .patience_seconds = (unsigned)c->o.timeout};
 	int status = 1;
 
 	if (ask_begin(&c->ask, &ao))
@@ -169,7 +169,7 @@ int main(int argc, char **argv)
 	c.nr_args--;
 	if (c.nr_args < k->min_args || c.nr_args > k->max_args)
 		option_wrong(&program, "%s takes other arguments: %s --help shows them", k->name, program.name);
-	if (k->of_gateways)
+	if (k->about == OF_GATEWAYS)
 		take_gateways(&c);
 	status = k->local ? k->run(&c) : speak(&c, k);
 	option_free(&program, &c.o);

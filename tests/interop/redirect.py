@@ -172,6 +172,16 @@ class Cluster:
         return peer, await peer.expect("online")
 
 
+def by_hand(c):
+    """ambrosiactl with the service's key, which may redirect the users of its own domain alone."""
+    test, ctl = c.test, [f"{BUILD}/services/ctl/ambrosiactl", "--registry", c.registry, "--key", f"{c.folder}/im.key", "redirect", "set"]
+    done = subprocess.run(ctl + ["user@other.example", "gw2.example"], capture_output=True, text=True, timeout=60)
+    test.check("a redirect that the registry refuses: status 1 and why",
+               done.returncode == 1 and done.stderr == "ambrosiactl: redirect: this key may not redirect users of other.example\n")
+    done = subprocess.run(ctl + [f"nobody@{DOMAIN}", "gw2.example", "--for", "60"], capture_output=True, text=True, timeout=60)
+    test.check("one of its domain is taken", (done.returncode, done.stderr) == (0, ""))
+
+
 async def drains(c):
     """SIGTERM at one gateway: its clients end at the other, one after the other."""
     test = c.test
@@ -209,7 +219,9 @@ def main():
     ready(mover)
     run(test, story(test, a, b, passwords_a, passwords_b))
     run(test, set_by_a_service(test, mover, a, b, passwords_b))
-    run(test, drains(Cluster(test)))
+    cluster = Cluster(test)
+    by_hand(cluster)
+    run(test, drains(cluster))
     for name in ("mover", "im", "a", "b", "cluster-im", "c2", "registry"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()

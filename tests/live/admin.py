@@ -213,6 +213,24 @@ async def blocks(test, ctl, enter):
     return listed
 
 
+async def redirects(test, ctl):
+    ctl.fails("redirect who is nobody: status 2", 2, "neither a user", "redirect", "set", f"{DOMAIN}/home", "gw2.example")
+    ctl.fails("redirect to what is no host: status 2", 2, "is no host", "redirect", "set", f"alice@{DOMAIN}", "2001:db8::1")
+    ctl.fails("redirect for too long: status 2", 2, "at most 2592000", "redirect", "set", f"alice@{DOMAIN}", "gw2.example", "--for", "2592001")
+    ctl.fails("redirect without a host: status 2", 2, "redirect set", "redirect", "set", f"alice@{DOMAIN}")
+    test.check("no redirects at first", ctl.rows("redirect", "list") == [])
+    status, out, _ = ctl("redirect", "set", f"Alice@{DOMAIN.upper()}", "[2001:db8::1]:15222", "--for", "3600")
+    test.check("redirect a user: prepared, and said", status == 0 and out == f"alice@{DOMAIN} is sent to [2001:db8::1]:15222 for 3600 seconds\n")
+    test.check("redirect two domains", [ctl("redirect", "set", domain, "gw2.example")[0] for domain in (DOMAIN, "other.example")] == [0, 0])
+    test.check("they are listed with the time that is left", await until(lambda: [(r["who"], r["host"]) for r in ctl.rows("redirect", "list")] == [
+        (DOMAIN, "gw2.example"), (f"alice@{DOMAIN}", "[2001:db8::1]:15222"), ("other.example", "gw2.example")]))
+    left = ctl.rows("redirect", "list", "--domain", DOMAIN)
+    test.check("... those of one domain alone", [r["who"] for r in left] == [DOMAIN, f"alice@{DOMAIN}"]
+               and 86000 < left[0]["seconds"] <= 86400 and 3000 < left[1]["seconds"] <= 3600)
+    test.check("remove them", [ctl("redirect", "remove", who)[0] for who in (f"alice@{DOMAIN}", DOMAIN, "other.example")] == [0, 0, 0]
+               and await until(lambda: ctl.rows("redirect", "list") == []))
+
+
 async def knock(port):
     """What the server says to who connects, up to its stream error or its features."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -339,6 +357,7 @@ async def story(test, ctl, state, ports, passwords):
     test.check("who is blocked gets no answer", await knock(port) == b"")
     refused = Metrics(metrics_port)['ambrosia_connections_refused_total{reason="blocked"}']
     test.check("and is counted", refused >= 1)
+    await redirects(test, ctl)
     test.check("unblock", all(ctl("unblock", t)[0] == 0 for t in ["127.0.0.0/8"] + [r["target"] for r in listed]) and ctl.rows("block") == [])
     test.check("and may knock again", b"<starttls" in await knock(port))
     await drains(test, ctl, enter, port, metrics_port)

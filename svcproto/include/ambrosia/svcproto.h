@@ -161,6 +161,8 @@ SVCPROTO_API int svcproto_set_redirect(struct svcproto *sp, const char *who, con
 SVCPROTO_API int svcproto_remove_redirect(struct svcproto *sp, const char *who);
 /* How many of these calls some registry has not answered yet: who ends before it is 0 may not have been heard. */
 SVCPROTO_API size_t svcproto_nr_redirects_pending(const struct svcproto *sp);
+/* How many of them no registry has answered yet: what one has taken counts, though another be down. */
+SVCPROTO_API size_t svcproto_nr_redirects_unheard(const struct svcproto *sp);
 struct svcproto_redirect {
 	const char *who, *host;
 	uint64_t seconds;         /* that are left */
