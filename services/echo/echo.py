@@ -38,7 +38,7 @@ class Stream:
     def sent(self): return (self.next - 1) & M  # the last stanza that went out whole
     def acknowledged(self, number):
         if ahead(number, self.sent()) > 0:
-            raise Broken("acknowledged what was not sent")
+            raise Breach("acknowledged what was not sent")
         while ahead(number, self.acked) > 0:
             self.unacked.popleft()
             self.acked = (self.acked + 1) & M
@@ -63,7 +63,7 @@ class Stream:
         elif kind == ENABLE and not self.bases:
             self.enable = p
         else:
-            raise Broken(f"frame {kind}")
+            raise Breach(f"frame {kind}")
         if self.enable and ahead(self.received, self.enable.number("base-to-service")) >= 0:  # the stanza that it names is here [10]
             seconds, base = min(self.enable.number("resume-seconds"), RESUME_MAX), self.enable.number("base-to-service")
             self.bases, self.enable = {"base_to_gateway": self.next if self.offset else self.sent(), "resume_seconds": seconds}, None
@@ -73,13 +73,13 @@ class Stream:
         first, skip, self.grant = flags & 1, 0, self.grant - len(body)
         due = ahead(number, self.received) == 1 and bool(first) == (self.part is None) and (first or not flags & 12)
         if not due or not body or self.grant < 0:
-            raise Broken("DATA that is not due")
+            raise Breach("DATA that is not due")
         if first:
             skip = 2 + int.from_bytes(body[:2], "big") if flags & 4 else 0
             self.refusal, self.part = Props(body[2:skip]), bytearray()
         self.part += body[skip:]
         if len(self.part) > STANZA_MAX or ahead(number, self.handled()) > self.link.unacked_max or len(self.unacked) >= UNACKED_MAX:
-            raise Broken("more than may be")
+            raise Breach("more than may be")
         if self.grant <= WINDOW * 3 // 4:
             self.tell(CREDIT, sequence=WINDOW - self.grant)
             self.grant = WINDOW
@@ -156,9 +156,7 @@ class Service(Member):
         for r in self.registries:
             r.announce(1)
         for s in [s for s in self.streams.values() if s.until is None]:
-            s.tell(CLOSE, condition="system-shutdown")
-            s.link.handles[s.handle] = None
-            s.detach(False)
+            s.link.close(s.handle, "system-shutdown")
     def is_done(self):
         """All has been withdrawn and closed, or that takes too long."""
         left = any(link.handles for link in self.links.values()) or any(len(r.noted) < len(self.domains) for r in self.registries)

@@ -1,6 +1,6 @@
 """svcproto for the echo service in Python: batches, frames and properties, the link to a gateway worker, the member of a registry.
 Written from PROTOCOL.md alone, whose sections stand in [brackets]. Of streams a link knows that they have act(), chunk(), tell(),
-handled(), told and until."""
+handled(), detach(), told and until."""
 import collections
 import struct
 import sys
@@ -17,7 +17,11 @@ WINDOW, STANZA_MAX, UNACKED_MAX, RESUME_MAX, CHUNK, BATCH_MAX = 32768, 2**24, 65
 
 
 class Broken(Exception):
-    """The peer broke the rules, and the epoch is over [8]. A breach on one stream should end that alone; this does not tell them apart."""
+    """The peer broke the rules of the link, and the epoch is over [8]."""
+
+
+class Breach(Exception):
+    """It broke those of one stream, which ends [8]."""
 
 
 
@@ -120,9 +124,17 @@ class Link:
                 raise Broken("a gap in the batch numbers" if number else "a RESET")
             self.heard, self.unanswered, self.nr_received = now(), 0, number
             for one in frames(batch):
-                self.act(*one)
+                try:
+                    self.act(*one)
+                except Breach as e:
+                    self.close(one[2], "policy-violation", str(e))
         except (Broken, KeyError, ValueError, struct.error) as e:
             self.end(f"{type(e).__name__}: {e}")
+
+    def close(self, handle, condition, text=""):
+        stream, self.handles[handle] = self.handles[handle], None
+        stream.tell(CLOSE, condition=condition, text=text)
+        stream.detach(False)
 
     def act(self, kind, flags, handle, sequence, body):
         stream, p = self.handles.get(handle), Props(b"" if kind == DATA else body)

@@ -72,7 +72,7 @@ class Relay:
     """A TCP relay to one port of the gateway; cut() resets what runs through it at that time, as a network does that lost its state."""
 
     def __init__(self, port):
-        self.target, self.writers = port, set()
+        self.target, self.writers, self.linked = port, set(), asyncio.Event()
 
     async def start(self):
         self.server = await asyncio.start_server(self.serve, AROUND, self.target)
@@ -81,6 +81,7 @@ class Relay:
         there = await asyncio.open_connection("127.0.0.1", self.target)
         pair = (writer, there[1])
         self.writers.update(pair)
+        self.linked.set()
         await asyncio.gather(self.pump(reader, there[1]), self.pump(there[0], writer))
         self.writers.difference_update(pair)
 
@@ -95,17 +96,17 @@ class Relay:
 
     def cut(self):
         """How many connections that were."""
-        pairs = len(self.writers) // 2
-        for writer in list(self.writers):
+        writers, self.writers = self.writers, set()
+        self.linked.clear()
+        for writer in writers:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
-        return pairs
+        return len(writers) // 2
 
 
 class Story:
     def __init__(self, test, name, passwords, trust, port, relays):
         self.test, self.name, self.passwords, self.trust, self.address, self.relays = test, name, passwords, trust, ("127.0.0.1", port), relays
-        self.log = f"{test.folder}/{name}.log"
 
     def check(self, what, ok):
         self.test.check(f"{self.name}: {what}", ok)
@@ -133,6 +134,8 @@ class Story:
                     client.say(size)
             came = [len(c.inbox) for c in clients]
             await clients[0].until(lambda: len(clients[0].inbox) > came[0])
+            for relay in self.relays:
+                await asyncio.wait_for(relay.linked.wait(), 30)
             ended += sum(relay.cut() for relay in self.relays)
             for client in clients:
                 client.say(1000)
@@ -193,6 +196,8 @@ async def stories(test, passwords, state, port):
         await relay.start()
     named = ["--registry", open(f"{state}/registry").read().strip(), "--key", f"{state}/service.key"]
     for (name, command), where in zip(SERVICES.items(), (["--state-dir", state], named)):
+        for relay in relays:
+            relay.linked.clear()
         process = test.start(name, [*command, "--domain", DOMAIN, *where])
         await asyncio.get_event_loop().run_in_executor(None, ready, process)
         await Story(test, name, passwords, f"{state}/self-signed.crt", port, relays).play()
