@@ -49,6 +49,8 @@ int announcer_set_registration(struct announcer *a, const struct directory_regis
 /* Sends who is called `name` (a bare JID, or a domain for all of it) to `host` for lease_ms, whatever becomes of us. wall_ms, the time
  * since 1970, is the version. Refusals come through refused(). */
 int announcer_set_redirect(struct announcer *a, const char *name, const char *host, uint32_t lease_ms, uint64_t wall_ms, uint64_t now_ms);
+/* The same where nobody has set, or removed, one for that name that would not have ended: 0 too when it gives way. */
+int announcer_offer_redirect(struct announcer *a, const char *name, const char *host, uint32_t lease_ms, uint64_t wall_ms, uint64_t now_ms);
 int announcer_remove_redirect(struct announcer *a, const char *name, uint64_t wall_ms, uint64_t now_ms);
 /* Those that not every registry has answered yet. */
 size_t announcer_nr_redirects(const struct announcer *a);

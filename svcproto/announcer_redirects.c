@@ -1,7 +1,7 @@
 /*
  * Nobody owns a redirect, so nothing renews it and nothing withdraws it: it is told once to each registry, and again where an answer was
  * lost. A version that a registry holds already is exceeded as long as none has noted ours; afterwards somebody else has spoken, and ours
- * is over.
+ * is over. What was only offered gives way at once.
  */
 #include "svcproto/announcer_redirects.h"
 
@@ -19,6 +19,7 @@ struct redirect_out {
 	uint64_t version, until_ms;
 	uint32_t asked, noted, refused; /* a bit for each registry */
 	bool gone;
+	bool yields;                    /* to whatever counts already */
 	char *host;                     /* NULL with gone */
 	char name[];
 };
@@ -86,7 +87,7 @@ static int make_store(struct announcer *a)
 	return 0;
 }
 
-static int set(struct announcer *a, const char *name, const char *host, uint64_t version, uint64_t until_ms)
+static int set(struct announcer *a, const char *name, const char *host, bool yields, uint64_t version, uint64_t until_ms)
 {
 	size_t n = strlen(name) + 1;
 	struct redirect_out *o, *old;
@@ -100,6 +101,7 @@ static int set(struct announcer *a, const char *name, const char *host, uint64_t
 		return SVCPROTO_E_NOMEM;
 	}
 	o->gone = host == NULL;
+	o->yields = yields;
 	o->version = version;
 	o->until_ms = until_ms;
 	old = find(a->redirects, name);
@@ -114,19 +116,34 @@ static int set(struct announcer *a, const char *name, const char *host, uint64_t
 	return 0;
 }
 
+static bool may_be_set(const char *name, const char *host, uint32_t lease_ms)
+{
+	return strlen(name) <= REDIRECT_NAME_MAX && redirect_name_ok(name) && other_host_ok(host) && lease_ms > 0 &&
+	       lease_ms <= REDIRECT_MAX_MS;
+}
+
 int announcer_set_redirect(struct announcer *a, const char *name, const char *host, uint32_t lease_ms, uint64_t wall_ms, uint64_t now_ms)
 {
-	if (strlen(name) > REDIRECT_NAME_MAX || !redirect_name_ok(name) || !other_host_ok(host) || lease_ms == 0 ||
-	    lease_ms > REDIRECT_MAX_MS)
+	return may_be_set(name, host, lease_ms) ? set(a, name, host, false, wall_ms, now_ms + lease_ms) : SVCPROTO_E_INVALID;
+}
+
+/* Below the version of all that somebody has set and that has not ended, and of the tombstones of it. */
+int announcer_offer_redirect(struct announcer *a, const char *name, const char *host, uint32_t lease_ms, uint64_t wall_ms, uint64_t now_ms)
+{
+	uint64_t version = wall_ms > REDIRECT_MAX_MS ? wall_ms - REDIRECT_MAX_MS : 1;
+
+	if (!may_be_set(name, host, lease_ms))
 		return SVCPROTO_E_INVALID;
-	return set(a, name, host, wall_ms, now_ms + lease_ms);
+	if (a->redirects != NULL && find(a->redirects, name) != NULL)
+		return 0;
+	return set(a, name, host, true, version, now_ms + lease_ms);
 }
 
 int announcer_remove_redirect(struct announcer *a, const char *name, uint64_t wall_ms, uint64_t now_ms)
 {
 	if (strlen(name) > REDIRECT_NAME_MAX || !redirect_name_ok(name))
 		return SVCPROTO_E_INVALID;
-	return set(a, name, NULL, wall_ms, now_ms + REDIRECT_TOMBSTONE_MS);
+	return set(a, name, NULL, false, wall_ms, now_ms + REDIRECT_TOMBSTONE_MS);
 }
 
 size_t announcer_nr_redirects(const struct announcer *a)
@@ -222,7 +239,7 @@ void redirects_out_noted(struct registry *r, const struct reg_frame *f)
 		o->refused |= bit(r);
 	} else if (f->e.version == o->version) {
 		o->noted |= bit(r);
-	} else if (o->noted == 0) {
+	} else if (o->noted == 0 && !o->yields) {
 		o->version = f->e.version + 1;
 		o->asked = o->refused = 0;
 		return;

@@ -221,6 +221,7 @@ struct svcproto *svcproto_new(const struct svcproto_options *o, const struct svc
 		sp->epoll_fd = sp->timer_fd = sp->kick_fd = -1;
 		TAILQ_INIT(&sp->links);
 		TAILQ_INIT(&sp->requests);
+		TAILQ_INIT(&sp->questions);
 		TAILQ_INIT(&sp->all_pairs);
 		TAILQ_INIT(&sp->peers);
 		TAILQ_INIT(&sp->work_pairs);
@@ -258,6 +259,7 @@ void svcproto_free(struct svcproto *sp)
 	client_inbound_free(sp);
 	client_pairs_free(sp);
 	client_admin_free(sp);
+	client_locate_free(sp);
 	announcer_free(sp->announcer);
 	directory_free(sp->directory);
 	if (sp->zmq != NULL)

@@ -112,6 +112,13 @@ struct own_domain {
 
 #define CLIENT_PAIR_BUCKETS 4096u
 
+/* A LOCATE that the application has not answered: an answer with a host is a redirect for every gateway, and needs the name. */
+struct question {
+	TAILQ_ENTRY(question) all;
+	uint64_t request;
+	char bare_jid[];
+};
+
 struct svcproto {
 	const struct svcproto_callbacks *cb;
 	void *arg;
@@ -130,6 +137,8 @@ struct svcproto {
 	struct own_domain *domains;
 	TAILQ_HEAD(, admin_request) requests;
 	uint32_t nr_requests, request_numbers;
+	TAILQ_HEAD(, question) questions; /* the oldest first */
+	size_t nr_questions;
 	TAILQ_HEAD(, client_link) links;
 	struct inbound **inbound;        /* by serial */
 	size_t nr_inbound, cap_inbound;
@@ -195,6 +204,7 @@ void client_peers_run(struct svcproto *sp);                    /* those that wer
 
 /* client_locate.c */
 void client_locate(struct client_link *cl, uint32_t request, const char *bare_jid);
+void client_locate_free(struct svcproto *sp);  /* all questions */
 
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);

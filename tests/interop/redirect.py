@@ -14,6 +14,7 @@ from peer import Peer  # noqa: E402
 from stack import BUILD, Client, Test, accounts, authority, certificate, curve_key, ready, replace_file, run, word_in  # noqa: E402
 
 DOMAIN = "moved.example"
+ASKED = "asked.example"
 
 
 def gateway(test, name, users, passwords=None):
@@ -118,7 +119,9 @@ async def set_by_a_service(test, mover, a, b, passwords_a):
         event = await arrives(test, user, password, a)
         return "b" if event[0] == "online" and lines_of(test, "im", f" jid={event[1]} ") == 1 else "a" if event[0] == "online" else event[1]
 
-    told(mover, "list")  # and what it was asked before
+    test.check("what it was asked, it was asked once, and is a redirect", told(mover, "list") == [f"asked bob@{DOMAIN}", f"asked nobody@{DOMAIN}", f"bob@{DOMAIN} {b}"])
+    told(mover, f"remove bob@{DOMAIN}")
+    await listed(mover)
     test.check("carol's session is behind gateway A", await ends_at("carol", carol) == "a")
     test.check("a redirect for her is taken", told(mover, f"redirect carol@{DOMAIN} {b} 60") == [])
     test.check("carol ends behind gateway B", await ends_at("carol", carol) == "b")
@@ -149,6 +152,7 @@ class Cluster:
         os.mkdir(self.folder)
         self.env, self.passwords = accounts(types.SimpleNamespace(folder=self.folder), DOMAIN, [f"user{i}" for i in range(6)])
         lines = [f"{curve_key(f'{self.folder}/gateway.key')} gateway", f"{curve_key(f'{self.folder}/im.key')} service {DOMAIN}:client,server"]
+        lines.append(f"{curve_key(f'{self.folder}/mover.key')} service {ASKED}:client")
         replace_file(f"{self.folder}/authorized_keys", "# serial 1\n" + "\n".join(lines) + "\n")
         words = ready(test.start("registry", [f"{BUILD}/registry/ambrosia-registry", "--state-dir", f"{self.folder}/registry", "--bind",
                                               "tcp://127.0.0.1:0", "--authorized-keys", f"{self.folder}/authorized_keys"]))
@@ -170,6 +174,38 @@ class Cluster:
         host, _, port = self.address[gateway].rpartition(":")
         peer.tell("login", f"{user}@{DOMAIN}", self.passwords[user], host, port, "SCRAM-SHA-1")
         return peer, await peer.expect("online")
+
+
+async def asked_once(c):
+    """What a service answers to one worker of a gateway holds at all of them, and at the other gateway."""
+    test, folder = c.test, c.folder
+    mover = test.start("asked", [f"{BUILD}/tests/live/mover", folder, ASKED, "open", "erin=gw9.example:15222"],
+                       dict(os.environ, MOVER_REGISTRY=c.registry, MOVER_KEY=f"{folder}/mover.key"), stdin=subprocess.PIPE)
+    ready(mover)
+    test.check("the second service is linked to all four workers", await word_in(f"{test.folder}/asked.log", "gateways=4"))
+
+    async def sent_to(user, gateway):
+        client = Follower(f"{user}@{ASKED}", "anything", f"{test.folder}/ca.pem", "PLAIN")
+        host, _, port = c.address[gateway].rpartition(":")
+        client.connect((host, int(port)), force_starttls=True, disable_starttls=False)
+        how = await asyncio.wait_for(client.outcome, 30)
+        client.disconnect()
+        return how
+
+    test.check("erin is sent on at the first gateway", await sent_to("erin", "c1") == "gw9.example:15222")
+    asked = []
+    for _ in range(100):
+        said = told(mover, "list")
+        asked += [line for line in said if line.startswith("asked ")]
+        if f"erin@{ASKED} gw9.example:15222" in said:
+            break
+        await asyncio.sleep(0.05)
+    test.check("the answer has become a redirect", said[-1:] == [f"erin@{ASKED} gw9.example:15222"])
+    hosts = [await sent_to("erin", gateway) for gateway in ("c2", "c1", "c2", "c1")]
+    test.check("she is sent on everywhere", hosts == ["gw9.example:15222"] * 4)
+    test.check("somebody whom the service does not know fails", await sent_to("nobody", "c2") == "failed")
+    asked += [line for line in told(mover, "list") if line.startswith("asked ")]
+    test.check(f"the service was asked once for each of them: {asked}", asked == [f"asked erin@{ASKED}", f"asked nobody@{ASKED}"])
 
 
 def by_hand(c):
@@ -198,7 +234,8 @@ async def drains(c):
     jids = sorted(online[1] for _, online in peers)
     test.check("... and resume their sessions at the second", sorted(
         line.split("jid=")[1].strip().strip('"') for line in open(f"{test.folder}/c2.log") if "c2s" in line and " resumed " in line) == jids)
-    times = [datetime.fromisoformat(line.split()[0].rstrip("Z")) for line in open(f"{test.folder}/c1.log") if " redirect " in line]
+    times = [datetime.fromisoformat(line.split()[0].rstrip("Z")) for line in open(f"{test.folder}/c1.log")
+             if " redirect " in line and "host=gw9." not in line]
     spread = (max(times) - min(times)).total_seconds()
     test.check(f"... sent by ones and twos, one for each worker and tenth of a second ({spread:.1f} s)", len(times) == 6 and spread >= 0.15)
     test.check("the first gateway ends with status 0", await status == 0)
@@ -209,7 +246,8 @@ async def drains(c):
 def main():
     test = Test("interop.redirect")
     authority(test.folder, "ca")
-    certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
+    for domain in (DOMAIN, ASKED):
+        certificate(test.folder, "ca", domain, f"{test.folder}/certs")
     with open(f"{test.folder}/prepare.log", "ab") as log:
         subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, stdout=log, stderr=log)
     b, state_b, passwords_b = gateway(test, "b", ("alice", "bob", "carol", "dave"))
@@ -221,8 +259,9 @@ def main():
     run(test, set_by_a_service(test, mover, a, b, passwords_b))
     cluster = Cluster(test)
     by_hand(cluster)
+    run(test, asked_once(cluster))
     run(test, drains(cluster))
-    for name in ("mover", "im", "a", "b", "cluster-im", "c2", "registry"):
+    for name in ("mover", "asked", "im", "a", "b", "cluster-im", "c2", "registry"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()
 

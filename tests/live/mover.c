@@ -4,6 +4,8 @@
  *
  *     mover STATE-DIR DOMAIN open|closed [USER=HOST]...
  *
+ * MOVER_REGISTRY and MOVER_KEY name a cluster's registry and a key of its own; without them those of the gateway in STATE-DIR are found.
+ *
  * Lines on its standard input set and remove redirects; each is answered once every registry has:
  *
  *     redirect WHO HOST SECONDS       -> done
@@ -15,6 +17,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct mover {
@@ -55,7 +58,7 @@ static void on_locate(void *arg, uint64_t request, const char *bare_jid)
 	(void)arg;
 	printf("asked %s\n", bare_jid);
 	fflush(stdout);
-	(void)svcproto_located(mover.sp, request, host_of(bare_jid), false);
+	(void)svcproto_located(mover.sp, request, host_of(bare_jid), 0, false);
 }
 
 static void on_stanza(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st)
@@ -68,6 +71,7 @@ static void on_stanza(void *arg, struct svcproto_session *s, const struct svcpro
 static void on_linked(void *arg, unsigned nr_gateways)
 {
 	(void)arg;
+	fprintf(stderr, "linked gateways=%u\n", nr_gateways);
 	if (nr_gateways > 0 && !mover.ready)
 		puts("ready");
 	mover.ready = mover.ready || nr_gateways > 0;
@@ -154,6 +158,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	o.state_dir = argv[1];
+	o.registry = getenv("MOVER_REGISTRY");
+	o.key_file = getenv("MOVER_KEY");
 	r.domain = argv[2];
 	r.locate_open = strcmp(argv[3], "open") == 0;
 	mover.moved = argv + 4;

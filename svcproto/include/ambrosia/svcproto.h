@@ -150,8 +150,9 @@ SVCPROTO_API int svcproto_refuse(struct svcproto_session *s, const char *type, c
  * -SVCPROTO_E_INVALID: not such a value. s is gone afterwards, without session_closed(). */
 SVCPROTO_API int svcproto_redirect(struct svcproto_session *s, const char *host);
 /* Answers locate(), once: see_other_host as above, or NULL when the user is nowhere else; here: it is a user of ours. The gateway waits for
- * less than a second; what comes later, or twice, is passed over. */
-SVCPROTO_API int svcproto_located(struct svcproto *sp, uint64_t request, const char *see_other_host, bool here);
+ * less than a second; what comes later, or twice, it passes over. A host holds for so many seconds (0: 300; at most 30 days) at every
+ * gateway, so that none asks again: it becomes a redirect as by svcproto_set_redirect(), unless the user, or the domain, has one. */
+SVCPROTO_API int svcproto_located(struct svcproto *sp, uint64_t request, const char *see_other_host, uint32_t seconds, bool here);
 /* From now on, at every gateway, whoever is called `who` is sent to host: a user's bare JID, prepared, or a domain for all of it that has
  * no redirect of its own. It ends after so many seconds (at most 30 days) or by its removal, not with this process; a later one for the
  * same name takes its place. It takes effect when a client has authenticated; before that only where a registration allows it

@@ -209,6 +209,15 @@ static void on_undeliverable(void *arg, uint64_t cookie, const char *condition, 
 	copy(s->conditions[i], sizeof(s->conditions[i]), condition, strlen(condition));
 }
 
+static void on_locate(void *arg, uint64_t request, const char *bare_jid)
+{
+	struct service *s = arg;
+
+	snprintf(s->bare_jid, sizeof(s->bare_jid), "%s", bare_jid);
+	s->asked = request;
+	s->nr_asked++;
+}
+
 static void on_linked(void *arg, unsigned nr)
 {
 	struct service *s = arg;
@@ -249,7 +258,8 @@ static void on_log(void *arg, enum svcproto_log level, const char *line)
 static const struct svcproto_callbacks callbacks = {
 	.session_open = on_open, .session_detached = on_detached, .session_resumed = on_resumed,
 		.session_closed = on_closed, .stanza = on_stanza, .delivered = on_delivered,
-	.undeliverable = on_undeliverable, .linked = on_linked, .refused = on_refused, .before_flush = on_before_flush, .log = on_log,
+	.undeliverable = on_undeliverable, .linked = on_linked, .locate = on_locate,
+	.refused = on_refused, .before_flush = on_before_flush, .log = on_log,
 };
 
 int service_start(struct service *s, const struct cluster *c, const char *key_file)

@@ -35,6 +35,8 @@ struct service {
 	char resumed_address[64], refused[256], closed_condition[64], bare_jid[128];
 	char order[NOTES];       /* one letter for each callback: d, u, c, s */
 	unsigned nr_order;
+	unsigned nr_asked;       /* LOCATE: the last is for the test to answer */
+	uint64_t asked;
 	const char *answer;      /* sent before the flush of the dispatch that brings the first stanza, which is acknowledged then too */
 	unsigned nr_flushes, answered_in;
 	bool hold;               /* does not answer session_open */

@@ -150,11 +150,20 @@ static void on_admin(void *arg, uint32_t request, const char *command, const str
 	(void)svc_link_admin_reply(p->engine, request, false, p->g->admin_error, NULL, 0);
 }
 
+static void on_located(void *arg, const struct svc_located *m)
+{
+	struct fake_gateway *g = ((struct fake_peer *)arg)->g;
+
+	g->located++;
+	g->located_here = m->here;
+	snprintf(g->located_host, sizeof(g->located_host), "%s", m->see_other_host != NULL ? m->see_other_host : "");
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed,
 	.enabled = on_enabled, .resumed = on_resumed,
-	.admin = on_admin,
+	.admin = on_admin, .located = on_located,
 };
 
 static void on_hub_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)

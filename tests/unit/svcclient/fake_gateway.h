@@ -43,6 +43,9 @@ struct fake_gateway {
 	bool ack;                         /* acknowledge what comes */
 	unsigned asked, admin_rows;       /* ADMIN */
 	bool admin_silent;
+	unsigned located;                 /* LOCATED, and the last of them */
+	char located_host[64];
+	bool located_here;
 	const char *admin_error;
 	char asked_command[32];
 	const char *refuse_out;           /* condition: SERVER_OUT is refused with it */
