@@ -104,22 +104,27 @@ bool im_is_local(const struct im *im, struct slice domain)
 	return hash_get(im->domains, domain) != NULL;
 }
 
+bool im_owns(const struct im *im, struct slice bare)
+{
+	char *name;
+	bool owns;
+	if (!im->ops->is_here)
+		return true;
+	name = mem_slicedup(bare);
+	owns = im->ops->is_here(im->arg, name);
+	free(name);
+	return owns;
+}
+
 bool im_is_here(const struct im *im, const struct jid *jid)
 {
 	struct im_user *u;
-	char *bare;
-	bool here;
 	if (!im_is_local(im, jid->domain))
 		return false;
 	if (!im->ops->is_here || slice_empty(jid->local) || slice_eq(jid->bare, im->taken))
 		return true;
 	u = im_user_find(im, jid->bare);
-	if (u && u->nr_sessions)
-		return true;
-	bare = mem_slicedup(jid->bare);
-	here = im->ops->is_here(im->arg, bare);
-	free(bare);
-	return here;
+	return (u && u->nr_sessions) || im_owns(im, jid->bare);
 }
 
 struct im_user *im_user_find(const struct im *im, struct slice bare)
@@ -249,6 +254,7 @@ int im_turn_end(struct im *im, uint64_t *next_ms)
 {
 	works_expire(im);
 	passing_resume(im);
+	moving_run(im);
 	refresh(im);
 	if (store_dirty(im->store) && store_commit(im->store) < 0)
 		return -ERR_IO;
@@ -259,6 +265,8 @@ int im_turn_end(struct im *im, uint64_t *next_ms)
 	*next_ms = works_next_ms(im);
 	if (store_shared(im->store) && im->adopt_at_ms < *next_ms)
 		*next_ms = im->adopt_at_ms;
+	if (moving_next_ms(im) < *next_ms)
+		*next_ms = moving_next_ms(im);
 	bool more = im->nr_dirty || (im->linked && im->resume_row < im->resume_last);
 	if (more && im->now_ms + 100 < *next_ms)
 		*next_ms = im->now_ms + 100;

@@ -58,6 +58,8 @@ struct im_session {
 	size_t nr_sends;                 /* in flight: they keep the object */
 	bool closed;                     /* the transport's session is gone */
 	bool overflowed;                 /* to be closed when the turn ends */
+	bool given;                      /* by a gateway, when the policy picked another instance; until it picks us */
+	uint64_t away_at_ms;             /* since when it is known to pick another one; 0: it does not */
 	STAILQ_HEAD(, im_queued) queue;
 	size_t queue_bytes;
 };
@@ -115,6 +117,7 @@ struct im {
 	size_t nr_waiting, nr_sessions;
 	uint64_t push_last;              /* ids of roster pushes */
 	int64_t resume_row, resume_last; /* rows of `passing` that another process left */
+	uint64_t move_at_ms;             /* when to look for users who belong to another instance */
 	uint64_t adopt_at_ms;            /* when to look for more of them in a shared database */
 	bool linked;
 	struct slice taken;              /* bare JID that another instance took for ours, while its stanza is handled */
@@ -141,6 +144,7 @@ struct xml_node *stanza_root(struct stanza *st);   /* NULL when it can't be read
 bool im_is_local(const struct im *im, struct slice domain);
 /* Of our domains, and no other instance has this user: a server's address, somebody with a session here, or whom the policy gives us. */
 bool im_is_here(const struct im *im, const struct jid *jid);
+bool im_owns(const struct im *im, struct slice bare);   /* does the policy pick this instance for the user? */
 /* The user who has this bare JID, in memory: with a session or something in flight; NULL else. */
 struct im_user *im_user_find(const struct im *im, struct slice bare);
 struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id); /* makes it when absent */
@@ -206,6 +210,11 @@ void offline_pump(struct im_user *u);
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_resume(struct im *im);
 void passing_adopt(struct im *im);   /* outside a transaction: looks for instances that died */
+
+/* moving.c */
+void moving_opened(struct im_session *s);
+void moving_run(struct im *im);   /* ends sessions of users whom another instance has now */
+uint64_t moving_next_ms(const struct im *im);
 
 /* presence.c */
 /* What we say ourselves: a presence without children. */

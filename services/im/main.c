@@ -93,6 +93,7 @@ struct app {
 	struct loop_timer timer;
 	struct svcproto *sp;
 	struct im *im;
+	struct im_ops ops;
 	bool ready, stopping;
 	uint64_t stop_at_ms;
 };
@@ -317,8 +318,13 @@ static char *join(const char *dir, const char *name)
 static void open_database(struct app *a, const char *state_dir)
 {
 	char why[256];
+	a->ops = core_ops;
+	if (strcmp(a->o.policy, "hash") != 0) { /* users have no place then: nobody is looked for, or moved */
+		a->ops.is_here = NULL;
+		a->ops.send_peer = NULL;
+	}
 	char *path = a->o.database ? mem_strdup(a->o.database) : join(state_dir, "im.sqlite");
-	a->im = im_new(path, a->o.domains.v, a->o.domains.nr, NULL, &core_ops, a, why, sizeof why);
+	a->im = im_new(path, a->o.domains.v, a->o.domains.nr, NULL, &a->ops, a, why, sizeof why);
 	if (!a->im)
 		daemon_die("cannot serve from the database%s%s: %s", store_is_file(path) ? " " : "", store_is_file(path) ? path : "", why);
 	free(path);

@@ -57,6 +57,7 @@ static struct im_session *session_new(struct im *im, void *link, const struct ji
 	s->user->nr_sessions++;
 	im->nr_sessions++;
 	TAILQ_INSERT_TAIL(&im->sessions, s, link_all);
+	moving_opened(s);
 	return s;
 }
 

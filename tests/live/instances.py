@@ -17,7 +17,9 @@ USERS = [f"user{i}" for i in range(8)]
 def instance_of(test, user):
     """Where the user's last session was opened."""
     found = {}
-    for name in ("im1", "im2"):
+    for name in ("im1", "im2", "im3"):
+        if not os.path.exists(f"{test.folder}/{name}.log"):
+            continue
         for line in open(f"{test.folder}/{name}.log", errors="replace"):
             if f" session jid={user}@{DOMAIN}/" in line:
                 found[line.split()[0]] = name
@@ -115,6 +117,41 @@ async def story(test, passwords, ca, address, start):
     test.check("and nothing that was acknowledged is lost", await comes(b, (jid_a, "after the fall")))
     for client in (*clients.values(), b):
         client.disconnect()
+    await joins(test, passwords, ca, address, start)
+    await asyncio.sleep(0)
+
+
+def moved(test):
+    """Users whom the first instance has sent away."""
+    return {line.split("jid=")[1].split("@")[0] for line in open(f"{test.folder}/im1.log", errors="replace") if " moved jid=" in line}
+
+
+async def joins(test, passwords, ca, address, start):
+    """An instance that joins gets its users: the old one sends them."""
+    clients, told = {}, {}
+    for user in USERS:
+        clients[user], how = await login(f"{user}@{DOMAIN}", passwords[user], ca, address)
+        clients[user].reconnect = lambda *_, **__: None  # this test logs in again itself
+        clients[user].add_event_handler("stream_error", lambda e, user=user: told.setdefault(user, e["condition"]))
+    test.check("all users are at the instance that is left", {instance_of(test, user) for user in USERS} == {"im1"})
+    ready(await asyncio.get_event_loop().run_in_executor(None, start, "im3"))
+    for _ in range(300):
+        if moved(test) and moved(test) <= set(told):
+            break
+        await asyncio.sleep(0.1)
+    gone = sorted(moved(test))
+    test.check(f"when one joins, some are sent away, told to come back: {gone} {told}", gone != [] and {told.get(user) for user in gone} == {"reset"})
+    bob, alice = gone[0], next(user for user in USERS if user != gone[0])
+    clients[alice].disconnect()
+    a, how = await login(f"{alice}@{DOMAIN}", passwords[alice], ca, address)
+    a.send_message(f"{bob}@{DOMAIN}", "on your way")
+    b, how = await login(f"{bob}@{DOMAIN}", passwords[bob], ca, address)
+    test.check("they log in at the new one", how == "in" and instance_of(test, bob) == "im3")
+    test.check("what came meanwhile arrives", await arrives(b, (f"{alice}@{DOMAIN}", "on your way")))
+    a.send_message(f"{bob}@{DOMAIN}", "and now")
+    test.check("and what comes then", await arrives(b, (f"{alice}@{DOMAIN}", "and now")))
+    for client in (*clients.values(), a, b):
+        client.disconnect()
     await asyncio.sleep(0)
 
 
@@ -136,7 +173,7 @@ def main():
         ready(start(name))
     ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--domain", ELSEWHERE, "--state-dir", state]))
     run(test, story(test, passwords, f"{state}/self-signed.crt", ("127.0.0.1", int(ports["c2s"].rpartition(":")[2])), start), 200)
-    for name in ("echo", "im1", "gateway"):
+    for name in ("echo", "im1", "im3", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     database.stop()
     test.finish()

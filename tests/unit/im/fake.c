@@ -78,14 +78,27 @@ static void op_ack(void *arg, uint64_t ticket)
 	f->acks[f->nr_acks++] = ticket;
 }
 
+static bool op_is_here(void *arg, const char *bare_jid)
+{
+	struct fake *f = arg;
+	return !f->away || strcmp(f->away, bare_jid) != 0;
+}
+
+static int op_send_peer(void *arg, const char *bare_jid, const char *xml, size_t n, uint64_t cookie)
+{
+	note(arg, NULL, "peer", bare_jid, xml, n, cookie);
+	return 0;
+}
+
 static const struct im_ops ops = {op_accept, op_refuse, op_close, op_send, op_send_server, op_ack, NULL, NULL};
+static const struct im_ops ops_several = {op_accept, op_refuse, op_close, op_send, op_send_server, op_ack, op_is_here, op_send_peer};
 
 static void start(struct fake *f)
 {
 	char *domains[] = {(char[]){"a.example"}, (char[]){"b.example"}};
 	char why[256] = "";
 	f->server_room = f->stanza_max = SIZE_MAX;
-	f->im = im_new(f->path, domains, 2, &f->limits, &ops, f, why, sizeof why);
+	f->im = im_new(f->path, domains, 2, &f->limits, f->several ? &ops_several : &ops, f, why, sizeof why);
 	if (!f->im) {
 		fprintf(stderr, "cannot open %s: %s\n", f->path, why);
 		exit(1);

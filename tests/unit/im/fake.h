@@ -41,10 +41,12 @@ struct fake {
 	uint64_t next_ms;
 	size_t server_room, stanza_max;
 	bool in_turn;
+	bool several;               /* give the core an is_here: everybody is, but `away` */
+	const char *away;           /* bare JID */
 	const char *watch_table;    /* counted, as another process sees it, at the moment of every acknowledgement */
 	size_t rows_at_ack;
 	int end_err;
-	struct client clients[32];
+	struct client clients[64];
 	size_t nr_clients;
 };
 

@@ -1,0 +1,61 @@
+/*
+ * When another instance joins, the policy gives it users who have sessions here: their stanzas from elsewhere go there and would wait until
+ * they log in anew. So their sessions are ended with `reset`, some at a time, and their clients come back where they belong. An instance
+ * that the registries know may not be reached by the gateways yet: a user must have been its for a while; and one whom a gateway gave to us
+ * all the same is left alone for long, so that nobody goes round and round.
+ */
+#include "services/im/core.h"
+
+#include "common/log.h"
+
+enum {
+	LOOK_EVERY_MS = 1000,
+	LOOK_MAX = 2000,      /* sessions at a time */
+	END_MAX = 50,         /* that many log in anew in that time */
+	SETTLED_MS = 5000,
+	GIVEN_MS = 300000,
+};
+
+static bool is_due(struct im_session *s, uint64_t now_ms)
+{
+	if (im_owns(s->im, s->user->jid.bare)) {
+		s->given = false;
+		s->away_at_ms = 0;
+		return false;
+	}
+	if (s->away_at_ms == 0)
+		s->away_at_ms = now_ms;
+	return now_ms - s->away_at_ms >= (s->given ? GIVEN_MS : SETTLED_MS);
+}
+
+void moving_opened(struct im_session *s)
+{
+	s->given = !im_owns(s->im, s->user->jid.bare);
+	if (s->im->move_at_ms <= s->im->now_ms)
+		s->im->move_at_ms = s->im->now_ms + LOOK_EVERY_MS;
+}
+
+void moving_run(struct im *im)
+{
+	struct im_session *s, *first = NULL;
+	size_t nr_ended = 0;
+	if (im->now_ms < moving_next_ms(im))
+		return;
+	im->move_at_ms = im->now_ms + LOOK_EVERY_MS;
+	for (size_t n = 0; n < LOOK_MAX && nr_ended < END_MAX && (s = TAILQ_FIRST(&im->sessions)) != first; n++) {
+		if (!first)
+			first = s;
+		TAILQ_REMOVE(&im->sessions, s, link_all); /* looked at last */
+		TAILQ_INSERT_TAIL(&im->sessions, s, link_all);
+		if (!s->user || !is_due(s, im->now_ms))
+			continue;
+		log_info("im", 0, "moved", "jid=%s", log_escape(s->jid.full));
+		session_kill(s, "reset", "this account is served elsewhere now: come back");
+		nr_ended++;
+	}
+}
+
+uint64_t moving_next_ms(const struct im *im)
+{
+	return im->ops->is_here && im->nr_sessions ? im->move_at_ms : UINT64_MAX;
+}

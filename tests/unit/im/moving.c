@@ -1,0 +1,116 @@
+/* Users whom another instance has now: their sessions end here, after a while, and not over and over. */
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+static struct fake f;
+
+static void begin(void)
+{
+	fake_open(&f);
+	f.several = true;
+	fake_crash(&f);
+}
+
+static void wait_seconds(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		fake_wait(&f, 1000);
+}
+
+static void who_belongs_elsewhere_is_sent(void)
+{
+	begin();
+	struct client *home = fake_online(&f, "alice@a.example", "home", 0), *work = fake_online(&f, "alice@a.example", "work", 0);
+	struct client *bob = fake_online(&f, "bob@a.example", "home", 0);
+	wait_seconds(20);
+	CHECK_STR(home->closed, "");
+	f.away = "alice@a.example";
+	wait_seconds(3);
+	CHECK_STR(home->closed, "");
+	fake_from(bob, "<message xmlns='jabber:client' from='bob@a.example/home' to='alice@a.example/home' type='chat'>"
+		       "<body>x</body></message>");
+	CHECK(fake_got(&f, home, "<body>x", NULL)); /* hers as long as she is here */
+	wait_seconds(4);
+	CHECK_STR(home->closed, "reset");
+	CHECK_STR(work->closed, "reset");
+	CHECK_STR(bob->closed, "");
+	CHECK(f.next_ms > f.now_ms && f.next_ms <= f.now_ms + 1000);
+	fake_logout(home); /* what it never got is stored, and the new owner's to deliver */
+	fake_logout(work);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	fake_read_all(&f);
+	fake_from(bob, "<message xmlns='jabber:client' from='bob@a.example/home' to='alice@a.example' type='chat'>"
+		       "<body>y</body></message>");
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s != NULL && strcmp(s->to_domain, "alice@a.example") == 0 && strstr(s->xml, "<body>y") != NULL);
+	fake_close(&f);
+}
+
+static void a_moment_is_no_reason(void)
+{
+	begin();
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0);
+	for (unsigned i = 0; i < 5; i++) {
+		f.away = "alice@a.example";
+		wait_seconds(4);
+		f.away = NULL;
+		wait_seconds(2);
+	}
+	CHECK_STR(alice->closed, "");
+	fake_close(&f);
+}
+
+/* The gateways do not reach the instance that the registries know: nobody is sent round and round. */
+static void who_was_given_to_us_stays(void)
+{
+	begin();
+	f.away = "alice@a.example";
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0);
+	wait_seconds(200);
+	CHECK_STR(alice->closed, "");
+	wait_seconds(110);
+	CHECK_STR(alice->closed, "reset");
+	struct client *again = fake_online(&f, "alice@a.example", "home", 0);
+	f.away = NULL;
+	wait_seconds(2);
+	f.away = "alice@a.example"; /* it was ours meanwhile */
+	wait_seconds(7);
+	CHECK_STR(again->closed, "reset");
+	fake_close(&f);
+}
+
+static size_t nr_sent_away(void)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < f.nr_clients; i++)
+		n += strcmp(f.clients[i].closed, "reset") == 0;
+	return n;
+}
+
+static void some_at_a_time(void)
+{
+	char resource[8];
+	begin();
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(resource, sizeof resource, "%u", i);
+		fake_login(&f, "alice@a.example", resource);
+	}
+	f.away = "alice@a.example";
+	for (unsigned i = 0; i < 20 && nr_sent_away() == 0; i++)
+		wait_seconds(1);
+	CHECK_EQ(nr_sent_away(), 50);
+	wait_seconds(1);
+	CHECK_EQ(nr_sent_away(), 60);
+	CHECK_EQ(im_nr_sessions(f.im), 0);
+	CHECK_EQ(f.next_ms, UINT64_MAX); /* nobody is here: nothing to look for */
+	fake_close(&f);
+}
+
+int main(void)
+{
+	RUN(who_belongs_elsewhere_is_sent);
+	RUN(a_moment_is_no_reason);
+	RUN(who_was_given_to_us_stays);
+	RUN(some_at_a_time);
+	return check_done("im.moving");
+}
