@@ -49,7 +49,7 @@ class Stock:
     """One @xmpp/client."""
 
     def __init__(self, name):
-        self.name, self.sessions, self.resumed, self.sent, self.acked, self.got, self.strange = name, 0, 0, 0, [], [], []
+        self.name, self.sessions, self.resumed, self.sent, self.acked, self.got, self.marked, self.strange = name, 0, 0, 0, [], [], [], []
 
     async def start(self, c, port, peer):
         env = dict(os.environ, PASSWORD=c.passwords[self.name], NODE_EXTRA_CA_CERTS=c.trust)
@@ -67,8 +67,8 @@ class Stock:
                 self.resumed += 1
             elif word == "sent":
                 self.sent = int(rest)
-            elif word in ("ack", "got") and rest.isdigit():
-                (self.acked if word == "ack" else self.got).append(int(rest))
+            elif word in ("ack", "got", "marked") and rest.isdigit():
+                {"ack": self.acked, "got": self.got, "marked": self.marked}[word].append(int(rest))
             else:
                 self.strange.append(line)
 
@@ -116,6 +116,8 @@ class Story:
         for s, other in ((a, b), (b, a)):
             print(f"   {s.name}: sent {s.sent}, acknowledged {len(s.acked)}, arrived {len(set(other.got))}, resumed {s.resumed}, sessions {s.sessions}, "
                   f"lost {len(set(s.acked) - set(other.got))}, repeated {len(other.got) - len(set(other.got))}", flush=True)
+            if other.got != sorted(set(other.got)):
+                print(f"   arrived {other.got}, of which with a delay {other.marked}", flush=True)
         self.test.check("@xmpp/client: all is acknowledged and has arrived", done)
         self.test.check("@xmpp/client: once, and in order", all(s.got == sorted(set(s.got)) for s in stocks))
         self.test.check("@xmpp/client: resumed, and no session was lost", all(s.resumed and s.sessions == 1 for s in stocks))

@@ -25,6 +25,7 @@ xmpp.streamManagement.on("ack", (stanza) => {
 });
 xmpp.streamManagement.on("fail", (stanza) => say("fail", stanza.getChildText("body")));
 xmpp.on("stanza", (stanza) => {
+  if (stanza.getChild("delay", "urn:xmpp:delay")) say("marked", stanza.getChildText("body")); // the library's mark when it sends again, or the service's when it stored
   if (stanza.is("message")) say(stanza.attrs.type === "error" ? "error" : "got", stanza.getChildText("body"));
 });
 
