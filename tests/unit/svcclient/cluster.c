@@ -25,7 +25,7 @@ static void die(const char *what)
 
 const char *cluster_path(const struct cluster *c, const char *name)
 {
-	static char path[4][256];
+	static char path[4][512];
 	static unsigned next;
 	char *p = path[next++ % 4];
 
