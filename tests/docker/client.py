@@ -47,7 +47,6 @@ async def main():
         outcome = await asyncio.wait_for(client.outcome, 30)
         if outcome in ("in", "failed"):
             break
-        client.abort()
         name, _, number = outcome.rpartition(":")
         host, port = (name, int(number)) if number.isdigit() else (outcome, 5222)
     answer = {"outcome": outcome, "hosts": hosts}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """docker/compose.yaml, as a newcomer meets it: an engine of the test's own builds the images and starts the cluster; accounts are made, clients log in where the SRV records
-send them, the gateways become five, a login through the fifth works, one is stopped, and all of it goes. As root; cannot be skipped."""
+send them, the gateways become five, a login through the fifth and a redirect to it work, one is stopped, and all of it goes. As root; cannot be skipped."""
 import atexit
 import json
 import os
@@ -169,6 +169,14 @@ def growth(test, stack):
     return gateways
 
 
+def redirect(test, stack, gateways):
+    first, fifth = stack.host(gateways[0]), stack.host(gateways[-1])
+    stack.compose("run", "--rm", "-T", "ctl", "redirect", "set", f"alice@{DOMAIN}", f"{fifth}:5222", "--for", "600")
+    answer = stack.login("alice", first, "5222")
+    test.check("alice is sent from the first to the fifth", answer.get("hosts") == [first, fifth] and answer.get("message"))
+    test.check("bob is not", stack.login("bob", first, "5222").get("hosts") == [first])
+
+
 def departure(test, stack, gateways):
     stack.engine.run("docker", "stop", "--time", "30", gateways[1]["Id"])
     test.check("a gateway that was stopped ended by itself",
@@ -181,6 +189,7 @@ def story(test, stack):
     stack.up()
     first_day(test, stack)
     gateways = growth(test, stack)
+    redirect(test, stack, gateways)
     departure(test, stack, gateways)
 
 

@@ -8,7 +8,7 @@ BASE = "debian:bookworm-slim"
 
 
 def base_image(path):
-    """A Debian base as a tar file, from the mirror that this system uses, made once."""
+    """A Debian base as a tar file, from Debian's packages, made once."""
     if not os.path.exists(path):
         subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--components=main", "bookworm", path + ".new"], check=True, timeout=600)
         os.rename(path + ".new", path)
