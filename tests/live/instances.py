@@ -11,7 +11,7 @@ from slixmpp.exceptions import IqError  # noqa: E402
 from stack import BUILD, Test, accounts, arrives, login, ready, run, word_in  # noqa: E402
 
 DOMAIN, ELSEWHERE = "localhost", "echo.example"
-USERS = [f"user{i}" for i in range(8)]
+USERS = [f"user{i}" for i in range(16)]   # so many that each instance has some
 
 
 def instance_of(test, user):
