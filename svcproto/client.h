@@ -34,6 +34,7 @@ struct client_link {
 	bool up, said;
 	unsigned broken;         /* handshakes in a row that failed */
 	uint64_t retry_at_ms, retry_delay_ms;
+	uint64_t redial_at_ms;      /* no epoch by then: the connection is taken for dead though 0MQ has it */
 	uint64_t tick_at_ms;
 };
 

@@ -17,6 +17,8 @@
 #define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 30000u
 #define BROKEN_MAX 3u
+#define REDIAL_ENDED_MS 2000u   /* after an epoch ended, and */
+#define REDIAL_BEGUN_MS 5000u   /* after HELLO left: before the gateway gives our streams up */
 #define GOODBYE_TRIES 20
 #define GOODBYE_MS 200
 
@@ -71,6 +73,7 @@ static void on_up(void *arg, const struct svc_hello *peer)
 	cl->surplus = false;
 	cl->up = true;
 	cl->said = false;
+	cl->redial_at_ms = CLIENT_NEVER;
 	cl->sp->nr_up++;
 	(void)directory_set_linked(cl->sp->directory, &cl->instance, true); /* no memory: then a registry may end it */
 	client_log(cl->sp, SVCPROTO_LOG_INFO, "linked to gateway %s (%s)", cl->z.endpoint, peer->name);
@@ -90,9 +93,11 @@ static void on_down(void *arg, const char *why)
 		if (!cl->said)
 			client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
 		cl->said = true;
+		cl->redial_at_ms = CLIENT_NEVER; /* it answers */
 		return;
 	}
 	cl->up = false;
+	cl->redial_at_ms = cl->sp->now_ms + REDIAL_ENDED_MS;
 	cl->sp->nr_up--;
 	client_admin_lost(cl, why);
 	tell_linked(cl->sp);
@@ -207,7 +212,7 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	cl->serial = ++sp->link_serials;
 	cl->owner = cl->instance = g->owner;
 	cl->draining = g->draining;
-	cl->retry_at_ms = CLIENT_NEVER;
+	cl->retry_at_ms = cl->redial_at_ms = CLIENT_NEVER;
 	cl->retry_delay_ms = RETRY_MIN_MS;
 	memcpy(cl->key, g->key, sizeof(cl->key));
 	TAILQ_INSERT_TAIL(&sp->links, cl, all);
@@ -282,6 +287,7 @@ static void connection_up(struct client_link *cl)
 	cl->broken = 0;
 	cl->retry_at_ms = CLIENT_NEVER;
 	cl->retry_delay_ms = RETRY_MIN_MS;
+	cl->redial_at_ms = cl->sp->now_ms + REDIAL_BEGUN_MS;
 	(void)svc_link_start(cl->engine, cl->sp->now_ms);
 }
 
@@ -326,17 +332,23 @@ bool client_links_read(struct svcproto *sp)
 	return more;
 }
 
+/* A path that swallows what is sent may keep its connection: the kernel sees it acknowledged, so only a new one helps. */
+static void dial_again(struct client_link *cl)
+{
+	cl->retry_at_ms = cl->redial_at_ms = CLIENT_NEVER;
+	if (zmon_reconnect(&cl->z) != 0)
+		retry_later(cl);
+}
+
 static uint64_t link_tick(struct client_link *cl)
 {
-	uint64_t now = cl->sp->now_ms, next;
+	uint64_t now = cl->sp->now_ms, next, dial_at;
 
-	if (cl->retry_at_ms <= now) {
-		cl->retry_at_ms = CLIENT_NEVER;
-		if (zmon_reconnect(&cl->z) != 0)
-			retry_later(cl);
-	}
+	if (cl->retry_at_ms <= now || cl->redial_at_ms <= now)
+		dial_again(cl);
 	next = svc_link_tick(cl->engine, now);
-	return next < cl->retry_at_ms ? next : cl->retry_at_ms;
+	dial_at = cl->retry_at_ms < cl->redial_at_ms ? cl->retry_at_ms : cl->redial_at_ms;
+	return next < dial_at ? next : dial_at;
 }
 
 /* Sending may have eaten the edge of what came, and room to send may have come before this look. */
