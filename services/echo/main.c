@@ -12,7 +12,7 @@
 struct options {
 	struct option_list domains, types;
 	char *state_dir, *registry, *key, *policy;
-	uint64_t weight;
+	uint64_t weight, resumption;
 	enum log_level level;
 };
 
@@ -62,6 +62,14 @@ static const struct option_def defs[] = {
 	 .help = "share of this instance among several",
 	 .min = 1,
 	 .max = 1000},
+	{.flag = "--resumption",
+	 .arg = "SECONDS",
+	 .type = OPTION_NUMBER,
+	 .offset = AT(resumption),
+	 .def = "600",
+	 .help = "how long a client that lost its connection may take to resume its session (XEP-0198)",
+	 .min = 1,
+	 .max = 86400},
 	{.flag = "--log-level",
 	 .arg = "LEVEL",
 	 .type = OPTION_LEVEL,
@@ -169,7 +177,8 @@ int main(int argc, char **argv)
 	cb.linked = on_linked;
 	cb.refused = on_refused;
 	cb.log = on_log;
-	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo" };
+	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo",
+				       .resume_seconds_max = (uint32_t)o.resumption };
 	running = svcproto_new(&so, &cb, &running, &rc);
 	if (running == NULL)
 		daemon_die("cannot start: %s", svcproto_strerror(rc));

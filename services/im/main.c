@@ -20,7 +20,7 @@ struct options {
 	char *registry;
 	char *key;
 	char *policy;
-	uint64_t weight;
+	uint64_t weight, resumption;
 	enum log_level log_level;
 };
 
@@ -69,6 +69,14 @@ static const struct option_def option_defs[] = {
 	 .help = "share of this instance among several",
 	 .min = 1,
 	 .max = 1000},
+	{.flag = "--resumption",
+	 .arg = "SECONDS",
+	 .type = OPTION_NUMBER,
+	 .offset = offsetof(struct options, resumption),
+	 .def = "600",
+	 .help = "how long a client that lost its connection may take to resume its session (XEP-0198)",
+	 .min = 1,
+	 .max = 86400},
 	{.flag = "--log-level",
 	 .arg = "LEVEL",
 	 .type = OPTION_LEVEL,
@@ -332,7 +340,8 @@ static void open_database(struct app *a, const char *state_dir)
 
 static void open_link(struct app *a, const char *state_dir)
 {
-	struct svcproto_options so = {.registry = a->o.registry, .key_file = a->o.key, .state_dir = state_dir, .name = "ambrosia-im"};
+	struct svcproto_options so = {.registry = a->o.registry, .key_file = a->o.key, .state_dir = state_dir, .name = "ambrosia-im",
+				     .resume_seconds_max = (uint32_t)a->o.resumption};
 	int err;
 	a->sp = svcproto_new(&so, &callbacks, a, &err);
 	if (!a->sp)

@@ -33,7 +33,8 @@ class Stage:
         gateway = ["--state-dir", f"{test.folder}/state", "--certs", f"{test.folder}/certs", "--c2s", "127.0.0.1:0", "--c2s-direct", "none",
                    "--s2s", "127.0.0.1:0", "--svc", "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0", "--public-host", DOMAIN]
         self.port = ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", *gateway], env))["c2s"].rpartition(":")[2]
-        ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", f"{test.folder}/state"]))
+        # A client that vanishes is not gone before it could have resumed: here, soon.
+        ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", f"{test.folder}/state", "--resumption", "3"]))
 
     def prepare(self):
         """What no Debian package holds as a program: @xmpp/client by the lock file, and libstrophe's driver compiled."""
