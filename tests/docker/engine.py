@@ -10,7 +10,9 @@ BASE = "debian:bookworm-slim"
 def base_image(path):
     """A Debian base as a tar file, from Debian's packages, made once."""
     if not os.path.exists(path):
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--components=main", "bookworm", path + ".new"], check=True, timeout=600)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        subprocess.run(["mmdebstrap", "--format=tar", "--quiet", "--variant=minbase", "--components=main", "bookworm", path + ".new"],
+                       check=True, timeout=600)
         os.rename(path + ".new", path)
     return path
 
