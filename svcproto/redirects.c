@@ -130,28 +130,36 @@ static struct setter *setter_of(const struct redirects *rs, const char *key)
 	return NULL;
 }
 
-/* Its place is used again when it has nothing left. */
-static struct setter *setter_get(struct redirects *rs, const char *key)
+/* Room for one more: the place of one that has nothing left, or behind the last. NULL: no memory. */
+static struct setter *setter_room(struct redirects *rs)
 {
-	struct setter *s = setter_of(rs, key), *more;
 	uint32_t cap = rs->cap_setters == 0 ? 8 : rs->cap_setters * 2;
+	struct setter *more;
 
-	for (uint32_t i = 0; s == NULL && i < rs->nr_setters; i++)
+	for (uint32_t i = 0; i < rs->nr_setters; i++)
 		if (rs->setters[i].nr == 0)
-			s = &rs->setters[i];
-	if (s == NULL && rs->nr_setters == rs->cap_setters) {
+			return &rs->setters[i];
+	if (rs->nr_setters == rs->cap_setters) {
 		more = realloc(rs->setters, cap * sizeof(*more));
 		if (more == NULL)
 			return NULL;
 		rs->setters = more;
 		rs->cap_setters = cap;
 	}
+	return &rs->setters[rs->nr_setters++];
+}
+
+static struct setter *setter_get(struct redirects *rs, const char *key)
+{
+	struct setter *s = setter_of(rs, key);
+
+	if (s != NULL)
+		return s;
+	s = setter_room(rs);
 	if (s == NULL)
-		s = &rs->setters[rs->nr_setters++];
-	if (s->nr == 0 || strcmp(s->key, key) != 0) {
-		*s = (struct setter){ .nr = 0 };
-		memcpy(s->key, key, strnlen(key, sizeof(s->key) - 1));
-	}
+		return NULL;
+	*s = (struct setter){ .nr = 0 };
+	memcpy(s->key, key, strnlen(key, sizeof(s->key) - 1));
 	return s;
 }
 
