@@ -10,6 +10,7 @@ from datetime import datetime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
+import npm  # noqa: E402
 from peer import Peer  # noqa: E402
 from stack import BUILD, Client, Test, accounts, authority, certificate, curve_key, ready, replace_file, run, word_in  # noqa: E402
 
@@ -253,7 +254,7 @@ def main():
     for domain in (DOMAIN, ASKED):
         certificate(test.folder, "ca", domain, f"{test.folder}/certs")
     with open(f"{test.folder}/prepare.log", "ab") as log:
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, stdout=log, stderr=log)
+        npm.install(log)
     b, state_b, passwords_b = gateway(test, "b", ("alice", "bob", "carol", "dave"))
     a, state_a, passwords_a = gateway(test, "a", ("alice", "carol"), {user: passwords_b[user] for user in ("alice", "carol")})
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state_b]))

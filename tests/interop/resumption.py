@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "live", "lib")]
+sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
+import npm  # noqa: E402
 from stack import Test, run  # noqa: E402
 from cluster import Cluster, until, wait_ready  # noqa: E402
 from resuming import Pairs, Resuming  # noqa: E402
@@ -153,7 +154,7 @@ class Story:
 def main():
     test = Test("interop.resumption")
     with open(f"{test.folder}/prepare.log", "ab") as log:
-        subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=HERE, check=True, stdout=log, stderr=log)
+        npm.install(log)
     run(test, Story(test).play(), 200)
     test.finish()
 

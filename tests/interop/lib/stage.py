@@ -5,6 +5,7 @@ import sys
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.append(os.path.join(FOLDER, "..", "live", "lib"))
+import npm  # noqa: E402
 from peer import Peer  # noqa: E402
 from stack import BUILD, accounts, authority, certificate, ready  # noqa: E402
 
@@ -39,7 +40,7 @@ class Stage:
     def prepare(self):
         """What no Debian package holds as a program: @xmpp/client by the lock file, and libstrophe's driver compiled."""
         with open(f"{self.test.folder}/prepare.log", "ab") as log:
-            subprocess.run(["npm", "ci", "--ignore-scripts"], cwd=FOLDER, check=True, stdout=log, stderr=log)
+            npm.install(log)
             flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libstrophe"], check=True, stdout=subprocess.PIPE)
             subprocess.run(["cc", "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-O1", "-o", f"{self.test.folder}/strophe",
                             f"{FOLDER}/drivers/strophe.c", *flags.stdout.decode().split()], check=True, stdout=log, stderr=log)
