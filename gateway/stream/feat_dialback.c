@@ -123,6 +123,11 @@ static enum gate_result ask_result(struct stream *s, const struct db *d)
 	case PAIR_NONE:
 		break;
 	}
+	/* Stream management counts one pair's stanzas (XEP-0198). The domain may come on a stream of its own. */
+	if (stream_managed(s)) {
+		answer_result(s, d->from, d->to, "error", "policy-violation");
+		return GATE_NEXT;
+	}
 	if (pairs_put(&s->pairs, d->from, d->to, PAIR_PENDING) != 0)
 		answer_result(s, d->from, d->to, "error", "resource-constraint");
 	else

@@ -1,24 +1,44 @@
 #include "stream/own.h"
 
 /*
- * Stream management (XEP-0198), for clients. What is handled, by the service and by the client, the owner knows; here is what is said about
- * it and when. The client is asked when much is unacknowledged, and when nothing more was sent for a moment; never twice at a time. An <r/>
- * is answered at once, whatever the count: clients use it to see whether the connection lives.
+ * Stream management (XEP-0198), for clients and servers. What is handled, by the service and by the peer, the owner knows; here is what is
+ * said about it and when. The peer is asked when much is unacknowledged, and when nothing more was sent for a moment; never twice at a
+ * time. An <r/> is answered at once, whatever the count: clients use it to see whether the connection lives. A server stream can't be
+ * resumed, and its counts are one pair's: whoever has several on it does without.
  */
 
 #define IDLE_MS 200          /* what was sent is asked for after this time at the latest */
 #define ASK_PART 4           /* of what may be unacknowledged: asked for at once */
 
+/* Behind authentication only (section 2). A server stream goes on from there at once: it has no state of its own for it. */
 static void offer(struct stream *s, struct xml_writer *w)
 {
-	if (s->state != STREAM_WAIT_BIND || s->ops->sm_counts == NULL)
+	bool behind = s->role == STREAM_S2S_IN ? s->sasl_done : s->state == STREAM_WAIT_BIND;
+
+	if (!behind || s->ops->sm_counts == NULL)
 		return;
 	xml_start(w, "sm");
 	xml_attr_str(w, "xmlns", NS_SM);
 	xml_end(w, "sm");
 }
 
-const struct feature feature_sm = {.offer = offer};
+/* S2S_OUT: wanted, but no step that the stream waits for. What is sent from here on counts. */
+static bool consume(struct stream *s, const struct xml_node *features)
+{
+	if (s->verify_only || s->ops->sm_counts == NULL || xml_node_child(features, NS_SM, "sm") == NULL)
+		return false;
+	s->sm.state = SM_ASKED;
+	s->sm.answer_at_ms = s->limits->ack_ms > 0 ? s->now_ms + s->limits->ack_ms : UINT64_MAX;
+	stream_send_empty(s, "enable", NS_SM);
+	return true;
+}
+
+const struct feature feature_sm = {.offer = offer, .consume = consume};
+
+bool stream_managed(const struct stream *s)
+{
+	return s->sm.state != SM_OFF;
+}
 
 /* --- what is said ----------------------------------------------------------- */
 
@@ -65,21 +85,25 @@ static void send_request(struct stream *s)
 	stream_send_empty(s, "r", NS_SM);
 }
 
-void stream_sent(struct stream *s, size_t n, uint64_t now_ms)
+/* At once if much is unacknowledged, else in a moment. */
+static void request_if_due(struct stream *s)
 {
-	struct stream_counts c;
+	struct stream_counts c = counts(s);
 
-	s->now_ms = s->out_at_ms = now_ms;
-	if (s->sm.state != SM_ON || s->state != STREAM_ESTABLISHED)
-		return;
-	s->sm.bytes = n < UINT32_MAX - s->sm.bytes ? s->sm.bytes + (uint32_t)n : UINT32_MAX;
-	if (s->sm.requested)
-		return;
-	c = counts(s);
 	if (c.unhandled >= c.stanzas_max / ASK_PART || s->sm.bytes >= c.bytes_max / ASK_PART)
 		send_request(s);
 	else if (s->sm.ask_at_ms == UINT64_MAX)
-		s->sm.ask_at_ms = now_ms + IDLE_MS;
+		s->sm.ask_at_ms = s->now_ms + IDLE_MS;
+}
+
+void stream_sent(struct stream *s, size_t n, uint64_t now_ms)
+{
+	s->now_ms = s->out_at_ms = now_ms;
+	if (s->sm.state == SM_OFF || s->state != STREAM_ESTABLISHED)
+		return;
+	s->sm.bytes = n < UINT32_MAX - s->sm.bytes ? s->sm.bytes + (uint32_t)n : UINT32_MAX;
+	if (s->sm.state == SM_ON && !s->sm.requested)
+		request_if_due(s);
 }
 
 void stream_sm_grown(struct stream *s)
@@ -115,6 +139,7 @@ void stream_sm_enabled(struct stream *s, const char *id, uint32_t resume_s)
 	if (s->sm.state != SM_ASKED || s->state != STREAM_ESTABLISHED)
 		return;
 	s->sm.state = SM_ON;
+	s->sm.bytes = 0; /* what went before does not count */
 	buf_init(&out, STREAM_OUT_MAX);
 	xml_writer_init(&w, &out);
 	xml_start(&w, "enabled");
@@ -205,7 +230,7 @@ void stream_sm_too_high(struct stream *s, uint32_t h, uint32_t sent)
 	buf_clear(&own);
 }
 
-/* --- what the client says ------------------------------------------------------ */
+/* --- what the peer says ------------------------------------------------------ */
 
 /* xs:boolean; absent is false. False: it is none. */
 static bool take_bool(struct slice text, bool *out)
@@ -244,11 +269,20 @@ enum gate_result sm_enable(struct stream *s, const struct xml_element *e)
 	/* Section 3: a client tries once. A second time its counts would be anybody's guess. */
 	if (s->sm.state != SM_OFF)
 		return stream_refuse(s, CLOSE_POLICY);
+	if (s->role == STREAM_S2S_IN && s->pairs.nr_ > 1)
+		return fail(s, "not-allowed", NULL);
 	if (!take_bool(xml_attr_get(&e->head, "resume"), &resume) || (text.p != NULL && !take_number(text, &max)))
 		return fail(s, "bad-request", NULL);
 	s->sm.state = SM_ASKED;
 	s->ops->sm_enable(s->arg, resume ? max : 0);
 	return GATE_NEXT;
+}
+
+/* Section 5: no server stream can be resumed, and none could. */
+enum gate_result sm_no_resume(struct stream *s, const struct xml_element *e)
+{
+	(void)e;
+	return fail(s, "feature-not-implemented", NULL);
 }
 
 enum gate_result sm_resume(struct stream *s, const struct xml_element *e)
@@ -291,5 +325,34 @@ enum gate_result sm_answer(struct stream *s, const struct xml_element *e)
 	s->sm.bytes = 0;
 	s->sm.answer_at_ms = UINT64_MAX;
 	s->sm.ask_at_ms = counts(s).unhandled > 0 ? s->now_ms + IDLE_MS : UINT64_MAX;
+	return GATE_NEXT;
+}
+
+/* --- S2S_OUT: the answers to our <enable/> ------------------------------------- */
+
+/* The stream may go on without: what was sent meanwhile is known to be there by other means, or not at all. */
+enum gate_result sm_out_failed(struct stream *s, const struct xml_element *e)
+{
+	(void)e;
+	if (s->sm.state != SM_ASKED)
+		return stream_refuse(s, CLOSE_POLICY);
+	s->sm.state = SM_OFF;
+	s->sm.answer_at_ms = UINT64_MAX;
+	s->ops->sm_answered(s->arg, false);
+	return GATE_NEXT;
+}
+
+enum gate_result sm_out_enabled(struct stream *s, const struct xml_element *e)
+{
+	(void)e;
+	if (s->sm.state != SM_ASKED)
+		return stream_refuse(s, CLOSE_POLICY);
+	s->sm.state = SM_ON;
+	s->sm.answer_at_ms = UINT64_MAX;
+	s->ops->sm_answered(s->arg, true);
+	if (s->sm.answer_due)
+		send_answer(s, counts(s).h);
+	if (counts(s).unhandled > 0)
+		request_if_due(s);
 	return GATE_NEXT;
 }

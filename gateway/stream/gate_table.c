@@ -37,9 +37,12 @@ static const struct gate_rule rules[] = {
 	{ R(C2S), S(WAIT_BIND), NS_SM, "resume", NEED_TLS | NEED_AUTH, sm_resume },                /* XEP-0198 5 */
 	{ R(C2S), S(WAIT_BIND), NS_SM, "enable", NEED_TLS | NEED_AUTH, sm_unexpected },            /* XEP-0198 3: after bind only */
 	{ R(C2S), S(ESTABLISHED), NS_SM, "resume", NEED_TLS | NEED_AUTH, sm_unexpected },          /* XEP-0198 5: before bind only */
-	{ R(C2S), S(ESTABLISHED), NS_SM, "enable", NEED_TLS | NEED_AUTH, sm_enable },              /* XEP-0198 3 */
-	{ R(C2S), S(ESTABLISHED), NS_SM, "r", NEED_TLS | NEED_AUTH, sm_request },                  /* XEP-0198 4 */
-	{ R(C2S), S(ESTABLISHED), NS_SM, "a", NEED_TLS | NEED_AUTH, sm_answer },                   /* XEP-0198 4 */
+	{ R(S2S_IN), S(ESTABLISHED), NS_SM, "resume", NEED_TLS | NEED_AUTH, sm_no_resume },        /* XEP-0198 5 */
+	{ ACCEPTING, S(ESTABLISHED), NS_SM, "enable", NEED_TLS | NEED_AUTH, sm_enable },           /* XEP-0198 3 */
+	{ R(S2S_OUT), S(ESTABLISHED), NS_SM, "enabled", NEED_TLS | NEED_AUTH, sm_out_enabled },    /* XEP-0198 3 */
+	{ R(S2S_OUT), S(ESTABLISHED), NS_SM, "failed", NEED_TLS | NEED_AUTH, sm_out_failed },      /* XEP-0198 3 */
+	{ ANY_ROLE, S(ESTABLISHED), NS_SM, "r", NEED_TLS | NEED_AUTH, sm_request },                /* XEP-0198 4 */
+	{ ANY_ROLE, S(ESTABLISHED), NS_SM, "a", NEED_TLS | NEED_AUTH, sm_answer },                 /* XEP-0198 4 */
 
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "result", NEED_TLS, dialback_result },                  /* XEP-0220 2.2.1 */
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "verify", NEED_TLS, dialback_verify },                  /* XEP-0220 2.2.2 */

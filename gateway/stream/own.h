@@ -22,12 +22,12 @@ enum sm_state { SM_OFF, SM_ASKED, SM_ON };
 /* Stream management (feat_sm.c). */
 struct sm {
 	enum sm_state state;
-	bool answer_due;        /* <r/> came before <enabled/> was due */
+	bool answer_due;        /* <r/> came before <enabled/> was due, or did */
 	bool requested;         /* <r/> is not answered */
 	uint32_t h;             /* last said */
 	uint32_t bytes;         /* to the peer since it last said what it has */
 	uint64_t ask_at_ms;     /* when <r/> is due: UINT64_MAX: not */
-	uint64_t answer_at_ms;  /* when the peer must have answered: UINT64_MAX: not */
+	uint64_t answer_at_ms;  /* when the peer must have answered, to <r/> or to <enable/>: UINT64_MAX: not */
 };
 
 struct stream {
@@ -123,7 +123,7 @@ bool dialback_out_start(struct stream *s);
 gate_fn stream_take_error, stream_take_stanza, stream_ignore, stream_out_features;
 gate_fn tls_starttls, tls_starttls_again, tls_required, tls_proceed, tls_failure;
 gate_fn sasl_before_tls, sasl_auth, sasl_response, sasl_abort, sasl_out_success, sasl_out_failure, sasl_out_challenge;
-gate_fn sm_enable, sm_resume, sm_unexpected, sm_request, sm_answer;
+gate_fn sm_enable, sm_resume, sm_no_resume, sm_unexpected, sm_request, sm_answer, sm_out_enabled, sm_out_failed;
 gate_fn bind_iq, dialback_result, dialback_verify, dialback_out_result, dialback_out_verify;
 
 /*

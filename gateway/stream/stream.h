@@ -52,8 +52,8 @@ struct stream_limits {
 
 /* Stanzas since stream management was enabled, modulo 2^32. */
 struct stream_counts {
-	uint32_t h;              /* of the client, handled by the service in an unbroken row */
-	uint32_t sent;           /* to the client */
+	uint32_t h;              /* of the peer, handled by the service in an unbroken row */
+	uint32_t sent;           /* to the peer; S2S_OUT: since it was asked for */
 	uint32_t unhandled;      /* of these, not acknowledged */
 	uint32_t stanzas_max, bytes_max; /* how much may be so */
 };
@@ -76,13 +76,16 @@ struct stream_ops {
 	void (*auth_abort)(void *arg); /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
 	/* C2S: wanted resource, prepared; empty: choose. Answer: stream_bound or stream_bind_refused. */
 	void (*bind)(void *arg, struct slice resource);
-	/* C2S, stream management (XEP-0198); without sm_counts it is not offered. sm_enable: the client wants it, and to be able to resume
-	 * for so many seconds, 0: not at all. Answer: stream_sm_enabled or stream_sm_failed. */
+	/* Stream management (XEP-0198); without sm_counts it is neither offered nor, S2S_OUT, wanted. sm_enable: the peer wants it, and to
+	 * be able to resume for so many seconds, 0: not at all (a server's wish is not to be granted). Answer: stream_sm_enabled or
+	 * stream_sm_failed. */
 	void (*sm_enable)(void *arg, uint32_t resume_s);
-	/* Before bind: a session by the id that stream_sm_enabled gave, and how many stanzas the client has handled. Answer:
+	/* C2S, before bind: a session by the id that stream_sm_enabled gave, and how many stanzas the client has handled. Answer:
 	 * stream_sm_resumed, stream_sm_failed, stream_sm_too_high or a close. */
 	void (*sm_resume)(void *arg, struct slice id, uint32_t h);
-	/* The client has handled h stanzas in all. False: that is more than were sent. */
+	/* S2S_OUT: it was asked for when established() came (see stream_managed); now it is on, or it is not to be. */
+	void (*sm_answered)(void *arg, bool on);
+	/* The peer has handled h stanzas in all. False: that is more than were sent. */
 	bool (*sm_handled)(void *arg, uint32_t h);
 	void (*sm_counts)(void *arg, struct stream_counts *c);
 	/* A stanza on an established stream (message, presence, iq in the content namespace). */
@@ -149,7 +152,9 @@ void stream_sm_resumed(struct stream *s, const char *id, const char *full_jid, u
 /* Answers either; condition of a stanza error. h: how many stanzas of the client were handled, NULL: not known. */
 void stream_sm_failed(struct stream *s, const char *condition, const uint32_t *h);
 void stream_sm_too_high(struct stream *s, uint32_t h, uint32_t sent); /* closes */
-void stream_sm_grown(struct stream *s); /* more is handled than before: tells the client */
+void stream_sm_grown(struct stream *s); /* more is handled than before: tells the peer */
+/* On, or asked for. A server stream takes no further pair then: its counts are one pair's. */
+bool stream_managed(const struct stream *s);
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid,
 		      const char *error_condition); /* error: item-not-found, remote-… */
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v);

@@ -30,6 +30,11 @@ enum {
 	FUZZ_CLOSE_WITH = 'w',
 	FUZZ_SEE_OTHER = 'o',
 	FUZZ_LOST = 'l',
+	FUZZ_SM_ENABLED = 'E',
+	FUZZ_SM_FAILED = 'F',
+	FUZZ_SM_RESUMED = 'R',
+	FUZZ_SM_H = 'H',
+	FUZZ_SENT = 'S',
 };
 
 #endif

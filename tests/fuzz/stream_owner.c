@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "fuzz_marks.h"
+#include "xml/ns.h"
 
 /* A tiny owner: no memory of its own but the last names it was asked about, so that its answers fit some of the time. */
 
@@ -16,6 +17,7 @@ struct owner {
 	enum stream_role role;
 	bool let_in, established, closed, in_tls, mirror_done;
 	char *from, *to, *id;          /* of the last dialback question */
+	struct stream_counts counts;
 	char pending;                  /* the mark that answers the next question inside */
 	struct buf rest;
 	uint32_t random;
@@ -48,7 +50,12 @@ static void on_header(void *arg, const struct xml_head *h, struct slice default_
 
 static void on_element(void *arg, const struct xml_element *e)
 {
-	(void)arg;
+	struct owner *o = arg;
+	char h[11];
+
+	/* what is acknowledged is what was handled */
+	snprintf(h, sizeof h, "%u", (unsigned)o->counts.h);
+	MUST(!slice_is(e->head.ns, NS_SM) || !slice_is(e->head.name, "a") || slice_is(xml_attr_get(&e->head, "h"), h));
 	MUST(!e->mixed_text || slice_empty(e->head.prefix) || slice_is(e->head.prefix, "db"));
 }
 
@@ -131,11 +138,53 @@ static void op_stanza(void *arg, const struct xml_element *e)
 	inside(o);
 }
 
+static void op_sm_enable(void *arg, uint32_t resume_s)
+{
+	struct owner *o = arg;
+
+	(void)resume_s;
+	MUST(o->established && o->let_in && o->role != STREAM_S2S_OUT && stream_managed(o->s));
+	inside(o);
+}
+
+static void op_sm_resume(void *arg, struct slice id, uint32_t h)
+{
+	struct owner *o = arg;
+
+	(void)h;
+	MUST(o->let_in && !o->established && o->role == STREAM_C2S && id.n > 0);
+	inside(o);
+}
+
+static void op_sm_answered(void *arg, bool on)
+{
+	struct owner *o = arg;
+
+	MUST(o->established && o->role == STREAM_S2S_OUT && stream_managed(o->s) == on);
+	inside(o);
+}
+
+static bool op_sm_handled(void *arg, uint32_t h)
+{
+	struct owner *o = arg;
+	bool ok = o->counts.sent - h <= o->counts.unhandled;
+
+	MUST(o->established && stream_managed(o->s));
+	if (ok)
+		o->counts.unhandled = o->counts.sent - h;
+	return ok;
+}
+
+static void op_sm_counts(void *arg, struct stream_counts *c)
+{
+	*c = ((struct owner *)arg)->counts;
+}
+
 static void op_db_result(void *arg, const char *from, const char *to, struct slice key)
 {
 	struct owner *o = arg;
 
-	MUST(stream_secure(o->s) && key.n > 0 && !stream_pair_ok(o->s, from, to));
+	MUST(stream_secure(o->s) && key.n > 0 && !stream_pair_ok(o->s, from, to) && !stream_managed(o->s));
 	keep(&o->from, slice_str(from));
 	keep(&o->to, slice_str(to));
 	inside(o);
@@ -209,6 +258,11 @@ static const struct stream_ops ops = {
 	.auth_step = op_auth_step,
 	.auth_abort = op_auth_abort,
 	.bind = op_bind,
+	.sm_enable = op_sm_enable,
+	.sm_resume = op_sm_resume,
+	.sm_answered = op_sm_answered,
+	.sm_handled = op_sm_handled,
+	.sm_counts = op_sm_counts,
 	.stanza = op_stanza,
 	.db_result = op_db_result,
 	.db_verify = op_db_verify,
@@ -255,6 +309,34 @@ static void act_dialback(struct owner *o, char mark)
 	case FUZZ_VERIFY:
 		stream_db_verify_answer(o->s, from, to, o->id ? slice_str(o->id) : SLICE("1"),
 					(enum stream_verdict)(o->random % 3));
+		break;
+	default:
+		break;
+	}
+}
+
+static void act_sm(struct owner *o, char mark)
+{
+	switch (mark) {
+	case FUZZ_SM_ENABLED:
+		stream_sm_enabled(o->s, o->role == STREAM_C2S ? "the-id" : NULL, 300);
+		break;
+	case FUZZ_SM_FAILED:
+		stream_sm_failed(o->s, "item-not-found", (o->random & 1) ? &o->counts.h : NULL);
+		break;
+	case FUZZ_SM_RESUMED:
+		stream_sm_resumed(o->s, "the-id", "alice@example.com/home", o->counts.h);
+		break;
+	case FUZZ_SM_H:
+		o->counts.h += o->random & 3;
+		stream_sm_grown(o->s);
+		break;
+	case FUZZ_SENT:
+		if (!o->established || o->closed)
+			break;
+		o->counts.sent += stream_managed(o->s);
+		o->counts.unhandled += stream_managed(o->s);
+		stream_sent(o->s, o->random % 3000, o->now_ms);
 		break;
 	default:
 		break;
@@ -312,6 +394,7 @@ static void act(struct owner *o, char mark)
 		break;
 	default:
 		act_dialback(o, mark);
+		act_sm(o, mark);
 		act_end(o, mark);
 	}
 }
@@ -356,12 +439,14 @@ void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)
 		.negotiation_ms = 100000,
 		.tls_ms = 30000,
 		.close_ms = 5000,
+		.ack_ms = 80000,
 		.keepalive_ms = 60000,
 		.idle_ms = 200000,
 		.auth_attempts_max = 4,
 	};
 	static const struct xml_limits large = {.element_bytes = 1 << 20, .tag_bytes = 1 << 20, .depth_max = 64, .attrs_max = 64};
-	struct owner o = {.options = n > 0 ? data[0] : 0, .role = role, .now_ms = 1000000};
+	struct owner o = {.options = n > 0 ? data[0] : 0, .role = role, .now_ms = 1000000,
+			  .counts = {.stanzas_max = 16, .bytes_max = 4000}};
 	struct stream_params p = {.role = role, .limits = &limits, .direct_tls = o.options & FUZZ_DIRECT,
 				  .from = "here.example", .to = "there.example", .verify_only = o.options & FUZZ_VERIFY_ONLY};
 

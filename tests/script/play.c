@@ -168,6 +168,12 @@ static void op_sm_enable(void *arg, uint32_t resume_s)
 	act_inside(arg);
 }
 
+static void op_sm_answered(void *arg, bool on)
+{
+	event(arg, "sm-%s", on ? "on" : "off");
+	act_inside(arg);
+}
+
 static void op_sm_resume(void *arg, struct slice id, uint32_t h)
 {
 	event(arg, "sm-resume " SLICE_FMT " %u", SLICE_ARG(id), (unsigned)h);
@@ -269,6 +275,7 @@ static const struct stream_ops ops = {
 	.bind = op_bind,
 	.sm_enable = op_sm_enable,
 	.sm_resume = op_sm_resume,
+	.sm_answered = op_sm_answered,
 	.sm_handled = op_sm_handled,
 	.sm_counts = op_sm_counts,
 	.stanza = op_stanza,

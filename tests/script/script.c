@@ -444,6 +444,11 @@ static char mark_of(const struct line *l)
 		{"close-with", NULL, FUZZ_CLOSE_WITH},
 		{"see-other", NULL, FUZZ_SEE_OTHER},
 		{"lost", NULL, FUZZ_LOST},
+		{"sm", "enabled", FUZZ_SM_ENABLED},
+		{"sm", "failed", FUZZ_SM_FAILED},
+		{"sm", "resumed", FUZZ_SM_RESUMED},
+		{"sm", "h", FUZZ_SM_H},
+		{"sent", NULL, FUZZ_SENT},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
