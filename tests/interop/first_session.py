@@ -3,15 +3,12 @@
 made itself. Only the port is another."""
 import os
 import re
-import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "live", "lib"))
+sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
 from stack import BUILD, Test, accounts, ready  # noqa: E402
-
-SECONDS = 30
+from terminals import Terminals  # noqa: E402
 
 
 def commands():
@@ -19,41 +16,6 @@ def commands():
     with open(os.path.join(HERE, "..", "..", "README.md")) as f:
         section = re.search(r"^## A first session\n(.*?)^## ", f.read(), re.S | re.M).group(1)
     return [[line.strip() for line in block.splitlines()] for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
-
-
-class Terminals:
-    """tmux sessions of a server of our own."""
-
-    def __init__(self, test):
-        self.test, self.tmux = test, ["tmux", "-S", f"{test.folder}/tmux", "-f", "/dev/null"]
-
-    def open(self, name, command):
-        home = f"{self.test.folder}/home"
-        os.makedirs(home, exist_ok=True)
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "TMUX"))}
-        subprocess.run([*self.tmux, "new-session", "-d", "-x", "120", "-y", "40", "-s", name, command], check=True,
-                       env=dict(env, HOME=home, LANG="C.UTF-8", TERM="xterm"))
-
-    def type(self, name, line):
-        subprocess.run([*self.tmux, "send-keys", "-t", name, "-l", line], check=True)
-        subprocess.run([*self.tmux, "send-keys", "-t", name, "Enter"], check=True)
-
-    def screen(self, name):
-        shown = subprocess.run([*self.tmux, "capture-pane", "-p", "-t", name], check=True, stdout=subprocess.PIPE).stdout.decode()
-        return re.sub(r"\s+", " ", shown)
-
-    def shows(self, name, *texts):
-        """Whether all of them come to stand on the screen."""
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            if all(text in self.screen(name) for text in texts):
-                return True
-            time.sleep(0.1)
-        print(f"   {name} waits for {texts}; the screen: {self.screen(name)}", flush=True)
-        return False
-
-    def close(self):
-        subprocess.run([*self.tmux, "kill-server"], check=False)
 
 
 def play(test, terminals, port, passwords):

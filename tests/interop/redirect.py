@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""see-other-host (RFC 6120 section 4.9.3.19): clients dial gateway A and end in a session behind gateway B. @xmpp/client follows by itself, but not
-in the middle of a SASL exchange (docs/DECISIONS.md); there slixmpp reports where to go, and this test goes: its own reconnection forgets the port."""
+"""see-other-host (RFC 6120 section 4.9.3.19): clients dial gateway A and end in a session behind gateway B. profanity follows by itself throughout a
+login, also in the middle of SASL; @xmpp/client after authentication, also when a gateway drains (docs/DECISIONS.md). slixmpp forgets the
+port: where a -PLUS mechanism is wanted, it reports where to go, and this test goes."""
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -12,7 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "lib"), os.path.join(HERE, "..", "live", "lib")]
 import npm  # noqa: E402
 from peer import Peer  # noqa: E402
-from stack import BUILD, Client, Test, accounts, authority, certificate, curve_key, ready, replace_file, run, word_in  # noqa: E402
+from stack import BUILD, Client, Test, accounts, authority, certificate, curve_key, openssl, ready, replace_file, run, word_in  # noqa: E402
+from terminals import Terminals  # noqa: E402
 
 DOMAIN = "moved.example"
 ASKED = "asked.example"
@@ -78,6 +81,52 @@ def lines_of(test, name, *words):
         return sum(all(word in line for word in words) for line in log)
 
 
+def trust(terminals, ca):
+    """The authority whose certificates profanity believes: the only one of this test."""
+    folder = f"{terminals.home}/{ca}"
+    os.mkdir(folder)
+    shutil.copy(f"{terminals.test.folder}/{ca}.pem", folder)
+    openssl("rehash", folder)
+    terminals.keep(".config/profanity/profrc", ["[connection]", f"tls.certpath={folder}"])
+
+
+def by_itself(test, a, b, passwords):
+    """profanity, typed at: both users dial gateway A, and talk behind gateway B."""
+    terminals, (host, _, port) = Terminals(test), a.rpartition(":")
+    users = {"bob": "SASL does not know bob, the service does", "alice": "the service refuses alice's session with a host"}
+
+    def connect(user, name):
+        terminals.open(name, "profanity")
+        terminals.shows(name, "Profanity. Type /help")
+        terminals.type(name, f"/connect {user}")
+        terminals.shows(name, "Enter password")
+        terminals.type(name, passwords[user])
+
+    # It goes where it is sent only with an account of its own, not after a bare /connect JID.
+    terminals.keep(".local/share/profanity/accounts", [line for user in users for line in (
+        f"[{user}]", "enabled=true", f"jid={user}@{DOMAIN}", f"server={host}", f"port={port}", "tls.policy=force", "resource=typed")])
+    try:
+        trust(terminals, "other-ca")
+        connect("bob", "stranger")
+        test.check("profanity: an unknown authority's certificate is not believed", terminals.shows("stranger", "TLS certificate verification failed"))
+        terminals.type("stranger", "/tls deny")
+        test.check("... and nobody is sent anywhere", terminals.shows("stranger", "Login failed") and lines_of(test, "a", "c2s", "redirect") == 0)
+        trust(terminals, "ca")
+        for user, why in users.items():
+            connect(user, user)
+            test.check(f"profanity: {why}: the session is behind gateway B", terminals.shows(user, f"{user}@{DOMAIN}/", "logged in successfully", "[TLS]")
+                       and lines_of(test, "im", f" jid={user}@{DOMAIN}/typed ") == 1)
+        test.check("gateway A sent both away, to gateway B", lines_of(test, "a", "c2s", "redirect", f"host={b}") == 2)
+        terminals.type("alice", f"/msg bob@{DOMAIN} are you here too?")
+        test.check("a message arrives there", terminals.shows("bob", f"chat message: alice@{DOMAIN}"))
+        terminals.type("bob", "/win 2")
+        terminals.shows("bob", "are you here too?")
+        terminals.type("bob", "as you see")
+        test.check("... and is answered", terminals.shows("alice", "as you see"))
+    finally:
+        terminals.close()
+
+
 async def story(test, a, b, passwords_a, passwords_b):
     event = await arrives(test, "alice", passwords_b["alice"], a)
     test.check("the service refuses a session with a host: alice's is behind gateway B",
@@ -90,7 +139,7 @@ async def story(test, a, b, passwords_a, passwords_b):
     test.check("somebody whom nobody knows fails as ever", event[0] == "refused" and "not-authorized" in event[1])
     event = await arrives(test, "alice", "not " + passwords_a["alice"], a)
     test.check("a wrong password fails where it is", event[0] == "refused" and "not-authorized" in event[1])
-    test.check("gateway A sent three clients away", lines_of(test, "a", "c2s", "redirect", "host=") == 3)
+    test.check("gateway A sent five clients away", lines_of(test, "a", "c2s", "redirect", "host=") == 5)
 
 
 def told(mover, line):
@@ -250,7 +299,8 @@ async def drains(c):
 
 def main():
     test = Test("interop.redirect")
-    authority(test.folder, "ca")
+    for ca in ("ca", "other-ca"):
+        authority(test.folder, ca)
     for domain in (DOMAIN, ASKED):
         certificate(test.folder, "ca", domain, f"{test.folder}/certs")
     with open(f"{test.folder}/prepare.log", "ab") as log:
@@ -260,6 +310,7 @@ def main():
     ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", DOMAIN, "--state-dir", state_b]))
     mover = test.start("mover", [f"{BUILD}/tests/live/mover", state_a, DOMAIN, "open", f"alice={b}", f"bob={b}"], stdin=subprocess.PIPE)
     ready(mover)
+    by_itself(test, a, b, passwords_b)
     run(test, story(test, a, b, passwords_a, passwords_b))
     run(test, set_by_a_service(test, mover, a, b, passwords_b))
     cluster = Cluster(test)
