@@ -49,12 +49,12 @@ static bool op_own_certificate(void *arg)
 	return has;
 }
 
-static bool op_make_key(void *arg, struct slice stream_id, char *out)
+static bool op_make_key(void *arg, const char *from, const char *to, struct slice stream_id, char *out)
 {
 	struct s2s_attempt *a = attempt_of(arg);
 
 	ASSERT(a->arg != NULL);
-	if (dialback_make(&a->e.env->dialback, a->p.to, a->p.from, stream_id, out))
+	if (dialback_make(&a->e.env->dialback, to, from, stream_id, out))
 		return true;
 	log_warn("s2s-out", a->e.id, "dialback", "why=\"no registry has given the cluster's secrets yet\"");
 	return false;

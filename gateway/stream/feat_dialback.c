@@ -4,8 +4,8 @@
 
 /*
  * Server dialback (XEP-0220). S2S_IN is the receiving server (db:result) and the authoritative one (db:verify); S2S_OUT the initiating
- * server, and the receiving one that asks. Keys are the owner's: here they are bytes. Questions don't stop the stream, since other pairs go
- * on (2.2.1); a domain that isn't ours is an error inside dialback, not of the stream (2.4.2).
+ * server, and the receiving one that asks; with XEP-0288 the other two as well. Keys are the owner's: here they are bytes. Questions don't
+ * stop the stream, since other pairs go on (2.2.1); a domain that isn't ours is an error inside dialback, not of the stream (2.4.2).
  */
 
 #define KEY_MAX 255
@@ -149,16 +149,20 @@ enum gate_result dialback_result(struct stream *s, const struct xml_element *e)
 
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid, const char *error_condition)
 {
-	ASSERT(s->role == STREAM_S2S_IN);
+	ASSERT(s->role != STREAM_C2S);
 	if ((s->state != STREAM_WAIT_SASL && s->state != STREAM_ESTABLISHED) || pairs_get(&s->pairs, from, to) != PAIR_PENDING)
 		return;
 	if (valid) {
 		ASSERT(pairs_put(&s->pairs, from, to, PAIR_OK) == 0);
 		answer_result(s, from, to, "valid", NULL);
-		stream_establish(s);
+		if (s->role == STREAM_S2S_IN)
+			stream_establish(s);
 		return;
 	}
 	pairs_drop(&s->pairs, from, to);
+	/* 2.1.2: what we send on our own stream does not suffer for it. */
+	if (error_condition == NULL && s->role == STREAM_S2S_OUT)
+		error_condition = "forbidden";
 	if (error_condition != NULL) {
 		answer_result(s, from, to, "error", close_stanza_condition(error_condition));
 		return;
@@ -196,7 +200,7 @@ enum gate_result dialback_verify(struct stream *s, const struct xml_element *e)
 /* Error: we can't tell now. It denies nothing (2.4.2), so that the other server may ask again. */
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v)
 {
-	ASSERT(s->role == STREAM_S2S_IN);
+	ASSERT(s->role != STREAM_C2S);
 	if (s->state == STREAM_WAIT_SASL || s->state == STREAM_ESTABLISHED)
 		send_element(s, "db:verify", to, from, id, v == STREAM_DB_VALID ? "valid" : v == STREAM_DB_INVALID ? "invalid" : "error",
 			     v == STREAM_DB_ERROR ? "internal-server-error" : NULL, SLICE_NONE);
@@ -215,11 +219,38 @@ bool dialback_out_start(struct stream *s)
 		stream_close(s, CLOSE_BAD_FORMAT);
 		return true;
 	}
-	if (!s->ops->make_key(s->arg, slice_str(s->id), key))
+	if (!s->ops->make_key(s->arg, s->local, s->peer, slice_str(s->id), key))
 		return false;
+	ASSERT(pairs_put(&s->asked_for, s->local, s->peer, PAIR_PENDING) == 0);
 	stream_enter(s, STREAM_WAIT_DIALBACK);
 	send_element(s, "db:result", s->local, s->peer, SLICE_NONE, NULL, NULL, (struct slice){key, 64});
 	return true;
+}
+
+bool stream_ask_pair(struct stream *s, const char *from, const char *to)
+{
+	char key[65];
+
+	ASSERT(s->role == STREAM_S2S_OUT);
+	if (s->state != STREAM_ESTABLISHED || !s->dialback_offered || s->id == NULL || stream_managed(s))
+		return false;
+	if (pairs_get(&s->asked_for, from, to) != PAIR_NONE || !s->ops->make_key(s->arg, from, to, slice_str(s->id), key) ||
+	    pairs_put(&s->asked_for, from, to, PAIR_PENDING) != 0)
+		return false;
+	send_element(s, "db:result", from, to, SLICE_NONE, NULL, NULL, (struct slice){key, 64});
+	return true;
+}
+
+void stream_pair_taken(struct stream *s)
+{
+	/* The first ones of their kinds. */
+	ASSERT(pairs_put(&s->asked_for, s->local, s->peer, PAIR_OK) == 0);
+	ASSERT(bidi_pair(s, s->local, s->peer));
+}
+
+bool stream_pair_given(const struct stream *s, const char *from, const char *to)
+{
+	return pairs_get(&s->asked_for, from, to) == PAIR_OK;
 }
 
 static const char *error_of(struct stream *s, const struct xml_element *e)
@@ -232,38 +263,76 @@ static const char *error_of(struct stream *s, const struct xml_element *e)
 	return condition;
 }
 
-enum gate_result dialback_out_result(struct stream *s, const struct xml_element *e)
+/* The answer for the pair that the stream was made for. */
+static enum gate_result take_first(struct stream *s, const struct xml_element *e, struct slice type)
 {
-	bool ours;
-	struct db d;
-
-	if (!read_element(e, &d))
-		return stream_refuse(s, CLOSE_IMPROPER_ADDRESSING);
-	ours = strcmp(d.from, s->peer) == 0 && strcmp(d.to, s->local) == 0;
-	clear(&d);
-	/* 2.1.1: an answer to something that was not asked on this stream. */
-	if (!ours)
-		return stream_refuse(s, CLOSE_INVALID_FROM);
-	if (slice_is(d.type, "valid")) {
+	if (slice_is(type, "valid")) {
+		stream_pair_taken(s);
 		stream_establish(s);
 		return GATE_NEXT;
 	}
-	if (!slice_is(d.type, "error"))
+	if (!slice_is(type, "error"))
 		return stream_refuse(s, CLOSE_KEY_REFUSED);
 	s->detail = error_of(s, e);
 	return stream_refuse(s, CLOSE_REFUSED);
 }
 
-enum gate_result dialback_out_verify(struct stream *s, const struct xml_element *e)
+/* The answer for one more: an error is that pair's alone, while "invalid" ends the stream (2.1.1), which the peer must do as well. */
+static enum gate_result take_further(struct stream *s, const struct xml_element *e, const struct db *d)
 {
+	if (slice_is(d->type, "valid") && bidi_pair(s, d->to, d->from)) {
+		ASSERT(pairs_put(&s->asked_for, d->to, d->from, PAIR_OK) == 0);
+		s->ops->pair_answered(s->arg, d->to, d->from, STREAM_DB_VALID, NULL);
+		return GATE_NEXT;
+	}
+	pairs_drop(&s->asked_for, d->to, d->from);
+	if (slice_is(d->type, "valid") || slice_is(d->type, "error")) {
+		s->ops->pair_answered(s->arg, d->to, d->from, STREAM_DB_ERROR, error_of(s, e));
+		return GATE_NEXT;
+	}
+	s->ops->pair_answered(s->arg, d->to, d->from, STREAM_DB_INVALID, NULL);
+	return stream_refuse(s, CLOSE_KEY_REFUSED);
+}
+
+static enum gate_result take_result(struct stream *s, const struct xml_element *e, const struct db *d)
+{
+	/* XEP-0288 2.2: the peer may have more domains, too. */
+	if (s->bidi && s->state == STREAM_ESTABLISHED && d->type.p == NULL)
+		return ask_result(s, d);
+	/* 2.1.1: an answer to something that was not asked on this stream, or not any more. */
+	if (pairs_get(&s->asked_for, d->to, d->from) != PAIR_PENDING)
+		return stream_refuse(s, CLOSE_INVALID_FROM);
+	return s->state == STREAM_ESTABLISHED ? take_further(s, e, d) : take_first(s, e, d->type);
+}
+
+enum gate_result dialback_out_result(struct stream *s, const struct xml_element *e)
+{
+	enum gate_result r;
 	struct db d;
 
 	if (!read_element(e, &d))
 		return stream_refuse(s, CLOSE_IMPROPER_ADDRESSING);
-	s->ops->db_verified(s->arg, d.from, d.to, d.id,
-			    slice_is(d.type, "valid") ? STREAM_DB_VALID : slice_is(d.type, "error") ? STREAM_DB_ERROR : STREAM_DB_INVALID);
+	r = take_result(s, e, &d);
 	clear(&d);
-	return GATE_NEXT;
+	return r;
+}
+
+enum gate_result dialback_out_verify(struct stream *s, const struct xml_element *e)
+{
+	enum gate_result r = GATE_NEXT;
+	struct db d;
+
+	if (!read_element(e, &d))
+		return stream_refuse(s, CLOSE_IMPROPER_ADDRESSING);
+	if (s->bidi && d.type.p == NULL)
+		r = ask_verify(s, &d);
+	else
+		s->ops->db_verified(s->arg, d.from, d.to, d.id,
+				    slice_is(d.type, "valid")   ? STREAM_DB_VALID
+				    : slice_is(d.type, "error") ? STREAM_DB_ERROR
+								: STREAM_DB_INVALID);
+	clear(&d);
+	return r;
 }
 
 void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id, struct slice key)

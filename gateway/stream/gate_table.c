@@ -9,7 +9,7 @@
 
 const char gate_content[] = "";
 
-enum { NEED_TLS = 1, NEED_PLAIN = 2, NEED_AUTH = 4 };
+enum { NEED_TLS = 1, NEED_PLAIN = 2, NEED_AUTH = 4, NEED_BIDI = 8 };
 
 #define R(role) (1u << STREAM_##role)
 #define S(state) (1u << STREAM_##state)
@@ -20,6 +20,7 @@ enum { NEED_TLS = 1, NEED_PLAIN = 2, NEED_AUTH = 4 };
 #define PAIRING (S(WAIT_SASL) | S(ESTABLISHED))
 
 static const struct gate_rule rules[] = {
+	{ R(S2S_OUT), S(CLOSING), GATE_CONTENT, NULL, NEED_TLS | NEED_AUTH | NEED_BIDI, bidi_last },  /* RFC 6120 4.4 */
 	{ ANY_ROLE, S(CLOSING), NULL, NULL, 0, stream_ignore },                                    /* RFC 6120 4.4 */
 	{ ANY_ROLE, ALIVE, NS_STREAMS, "error", 0, stream_take_error },                            /* 4.9.1.1 */
 
@@ -44,6 +45,8 @@ static const struct gate_rule rules[] = {
 	{ ANY_ROLE, S(ESTABLISHED), NS_SM, "r", NEED_TLS | NEED_AUTH, sm_request },                /* XEP-0198 4 */
 	{ ANY_ROLE, S(ESTABLISHED), NS_SM, "a", NEED_TLS | NEED_AUTH, sm_answer },                 /* XEP-0198 4 */
 
+	{ R(S2S_IN), S(WAIT_SASL), NS_BIDI, "bidi", NEED_TLS, bidi_enable },                       /* XEP-0288 2.2 */
+
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "result", NEED_TLS, dialback_result },                  /* XEP-0220 2.2.1 */
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "verify", NEED_TLS, dialback_verify },                  /* XEP-0220 2.2.2 */
 
@@ -57,8 +60,11 @@ static const struct gate_rule rules[] = {
 	{ R(S2S_OUT), S(WAIT_SASL), NS_SASL, "success", NEED_TLS, sasl_out_success },              /* 6.4.6 */
 	{ R(S2S_OUT), S(WAIT_SASL), NS_SASL, "failure", NEED_TLS, sasl_out_failure },              /* 6.4.5 */
 	{ R(S2S_OUT), S(WAIT_SASL), NS_SASL, "challenge", NEED_TLS, sasl_out_challenge },          /* 6.4.3 */
-	{ R(S2S_OUT), S(WAIT_DIALBACK), NS_DIALBACK, "result", NEED_TLS, dialback_out_result },    /* XEP-0220 2.1.1 */
+	{ R(S2S_OUT), S(WAIT_DIALBACK) | S(ESTABLISHED), NS_DIALBACK, "result", NEED_TLS, dialback_out_result }, /* XEP-0220 2.1.1, 2.6 */
 	{ R(S2S_OUT), S(ESTABLISHED), NS_DIALBACK, "verify", NEED_TLS, dialback_out_verify },      /* XEP-0220 2.1.2 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "message", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },   /* XEP-0288 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "presence", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },  /* XEP-0288 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "iq", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },        /* XEP-0288 */
 };
 
 const struct gate_rule *gate_rules(size_t *nr)
@@ -73,7 +79,7 @@ static bool matches(const struct gate_rule *r, const struct stream *s, const str
 
 	return (r->roles & 1u << s->role) && (r->states & 1u << s->state) && (ns == NULL || slice_is(h->ns, ns)) &&
 	       (r->name == NULL || slice_is(h->name, r->name)) && (!(r->need & NEED_TLS) || s->secure) &&
-	       (!(r->need & NEED_PLAIN) || !s->secure) && (!(r->need & NEED_AUTH) || s->authed);
+	       (!(r->need & NEED_PLAIN) || !s->secure) && (!(r->need & NEED_AUTH) || s->authed) && (!(r->need & NEED_BIDI) || s->bidi);
 }
 
 const struct gate_rule *gate_find(const struct stream *s, const struct xml_element *e)

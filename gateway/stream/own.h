@@ -56,6 +56,7 @@ struct stream {
 	bool external_failed;   /* S2S_OUT: tried and refused */
 	bool external_answered; /* S2S_OUT: one empty challenge was answered */
 	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
+	bool may_bidi, bidi;    /* XEP-0288: the owner allows it; it is agreed */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
@@ -65,7 +66,8 @@ struct stream {
 	char *see_other_host;
 	const char *detail;     /* static */
 	struct jid jid;
-	struct pairs pairs;
+	struct pairs pairs;     /* the peer may send for: remote from, our to */
+	struct pairs asked_for; /* S2S_OUT: we may, or asked to, send for: our from, remote to */
 	struct sasl_offer *offer; /* while features are written */
 	struct sm sm;
 
@@ -116,6 +118,11 @@ void stream_in_header(struct stream *s, const struct xml_head *h, struct slice d
 void stream_out_header(struct stream *s, const struct xml_head *h, struct slice default_ns);
 /* S2S_OUT: sends our header of a new stream, or gives up when the owner does not accept the peer. */
 void stream_out_begin(struct stream *s);
+/* feat_dialback.c, S2S_OUT: we are authenticated for the stream's own pair. */
+void stream_pair_taken(struct stream *s);
+/* feat_bidi.c, S2S_OUT: we may send for the pair; so may the peer the other way, where that was agreed. False: that is
+ * one pair too many. */
+MUST_CHECK bool bidi_pair(struct stream *s, const char *from, const char *to);
 /* S2S_OUT: sends our key if the peer does dialback; false when it doesn't. */
 bool dialback_out_start(struct stream *s);
 
@@ -124,6 +131,7 @@ gate_fn stream_take_error, stream_take_stanza, stream_ignore, stream_out_feature
 gate_fn tls_starttls, tls_starttls_again, tls_required, tls_proceed, tls_failure;
 gate_fn sasl_before_tls, sasl_auth, sasl_response, sasl_abort, sasl_out_success, sasl_out_failure, sasl_out_challenge;
 gate_fn sm_enable, sm_resume, sm_no_resume, sm_unexpected, sm_request, sm_answer, sm_out_enabled, sm_out_failed;
+gate_fn bidi_enable, bidi_last;
 gate_fn bind_iq, dialback_result, dialback_verify, dialback_out_result, dialback_out_verify;
 
 /*
@@ -134,7 +142,7 @@ struct feature {
 	void (*offer)(struct stream *s, struct xml_writer *w);
 	bool (*consume)(struct stream *s, const struct xml_node *features);
 };
-extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback, feature_sm;
+extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback, feature_sm, feature_bidi;
 
 /* feat_sm.c: what is due; the next time to look. */
 uint64_t sm_tick(struct stream *s, uint64_t now_ms);

@@ -335,6 +335,7 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 	s->limits = p->limits;
 	s->secure = p->direct_tls;
 	s->verify_only = p->verify_only;
+	s->may_bidi = p->bidi;
 	s->see_other_host = mem_strdup(p->see_other_host);
 	s->ops = ops;
 	s->arg = arg;
@@ -359,6 +360,7 @@ void stream_free(struct stream *s)
 	xml_parser_free(s->parser);
 	jid_clear(&s->jid);
 	pairs_clear(&s->pairs);
+	pairs_clear(&s->asked_for);
 	free(s->local);
 	free(s->peer);
 	free(s->id);

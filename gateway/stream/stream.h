@@ -90,18 +90,21 @@ struct stream_ops {
 	void (*sm_counts)(void *arg, struct stream_counts *c);
 	/* A stanza on an established stream (message, presence, iq in the content namespace). */
 	void (*stanza)(void *arg, const struct xml_element *e);
-	/* S2S_IN: a dialback key for the pair (from: remote, to: ours; prepared): verify it at the authoritative server, then
-	 * stream_db_result. */
+	/* S2S_IN, and S2S_OUT when stream_bidi(): a dialback key for the pair (from: remote, to: ours; prepared): verify it at the
+	 * authoritative server, then stream_db_result. */
 	void (*db_result)(void *arg, const char *from, const char *to, struct slice key);
-	/* S2S_IN, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our
+	/* The same, as the authoritative server: is this our key? Answer now or later by stream_db_verify_answer. from: who asks, to: our
 	 * domain. */
 	void (*db_verify)(void *arg, const char *from, const char *to, struct slice id, struct slice key);
 	/* S2S_OUT used for verification: the authoritative server's answer. Match all three: they're the peer's word. */
 	void (*db_verified)(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v);
-	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for the receiver's stream id: 65-byte
-	 * out, or false: we can make none now. */
+	/* S2S_OUT: may we authenticate by EXTERNAL (we showed a certificate), and the dialback key for a pair (from: ours) and the
+	 * receiver's stream id: 65-byte out, or false: we can make none now. */
 	bool (*own_certificate)(void *arg);
-	bool (*make_key)(void *arg, struct slice stream_id, char *out);
+	bool (*make_key)(void *arg, const char *from, const char *to, struct slice stream_id, char *out);
+	/* S2S_OUT: the peer's answer to stream_ask_pair(); error: detail is its condition. Invalid: the stream is being closed (XEP-0220
+	 * section 2.1.1: nothing more should be sent on it). */
+	void (*pair_answered)(void *arg, const char *from, const char *to, enum stream_verdict v, const char *detail);
 	/* S2S_OUT after TLS: is the peer who it should be? False closes with NOT_AUTHORIZED (policy certificates-only); true goes on. */
 	bool (*peer_acceptable)(void *arg);
 	/* C2S: bound. S2S_IN: a pair was authenticated (from EXTERNAL or db_result). S2S_OUT: the pair may send, or, when verify_only,
@@ -119,6 +122,7 @@ struct stream_params {
 	bool direct_tls;                     /* TLS is already in place */
 	const char *from, *to;               /* S2S_OUT: our domain, the remote one (prepared) */
 	bool verify_only;                    /* S2S_OUT: connection for db:verify only */
+	bool bidi;                           /* S2S_IN: offer, S2S_OUT: ask for stanzas both ways (XEP-0288) */
 	const char *see_other_host;          /* NULL */
 };
 
@@ -160,6 +164,9 @@ void stream_db_result(struct stream *s, const char *from, const char *to, bool v
 void stream_db_verify_answer(struct stream *s, const char *from, const char *to, struct slice id, enum stream_verdict v);
 void stream_send_db_verify(struct stream *s, const char *from, const char *to, struct slice id,
 			   struct slice key); /* S2S_OUT, after established */
+/* S2S_OUT, established: asks by dialback to send for one more pair (XEP-0220 section 2.6); pair_answered() follows, unless the stream ends
+ * before. False: not on this stream, or it was asked for already. */
+MUST_CHECK bool stream_ask_pair(struct stream *s, const char *from, const char *to);
 /* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or
  * close_ms passed. */
 void stream_close(struct stream *s, enum close_reason r);
@@ -176,7 +183,10 @@ const char *stream_local_domain(const struct stream *s);      /* the stream's to
 const char *stream_peer_domain(const struct stream *s);       /* S2S: the other side's domain, prepared; NULL when unknown */
 struct slice stream_id(const struct stream *s);               /* the stream id in force (ours when accepting, the peer's when initiating) */
 bool stream_secure(const struct stream *s);
-/* S2S_IN: is the stream authenticated for this pair (remote from, our to)? */
+/* Is the peer authenticated for this pair (remote from, our to)? */
 bool stream_pair_ok(const struct stream *s, const char *from, const char *to);
+/* S2S_OUT: are we (our from, remote to)? */
+bool stream_pair_given(const struct stream *s, const char *from, const char *to);
+bool stream_bidi(const struct stream *s);                     /* stanzas go both ways (XEP-0288) */
 
 #endif

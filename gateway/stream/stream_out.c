@@ -5,8 +5,8 @@
  * believed nor needed: who it is, its certificate or DNS says, and nothing but answers is taken from it.
  */
 
-/* In the order that RFC 6120 wants: TLS, then the certificate, then dialback. */
-static const struct feature *const wanted[] = {&feature_tls, &feature_sasl, &feature_dialback};
+/* In the order that RFC 6120 wants: TLS, then the certificate, then dialback; bidirectionality before either of these. */
+static const struct feature *const wanted[] = {&feature_tls, &feature_bidi, &feature_sasl, &feature_dialback};
 
 void stream_out_begin(struct stream *s)
 {
@@ -52,6 +52,8 @@ enum gate_result stream_out_features(struct stream *s, const struct xml_element 
 	if (s->secure && (s->sasl_done || s->verify_only)) {
 		(void)feature_sm.consume(s, xml_tree_root(t));
 		xml_tree_free(t);
+		if (s->sasl_done)
+			stream_pair_taken(s);
 		stream_establish(s);
 		return GATE_NEXT;
 	}

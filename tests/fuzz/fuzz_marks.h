@@ -24,6 +24,7 @@ enum {
 	FUZZ_VERIFY = 'y',
 	FUZZ_TICK = 'k',
 	FUZZ_ASK_VERIFY = 'q',
+	FUZZ_ASK_PAIR = 'p',
 	FUZZ_HOLD = 'h',
 	FUZZ_UNHOLD = 'u',
 	FUZZ_CLOSE = 'x',

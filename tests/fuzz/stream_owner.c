@@ -15,7 +15,7 @@ struct owner {
 	struct xml_parser *mirror;     /* reads what is sent */
 	unsigned options;
 	enum stream_role role;
-	bool let_in, established, closed, in_tls, mirror_done;
+	bool let_in, established, closed, in_tls, mirror_done, asked_pair;
 	char *from, *to, *id;          /* of the last dialback question */
 	struct stream_counts counts;
 	char pending;                  /* the mark that answers the next question inside */
@@ -134,7 +134,9 @@ static void op_stanza(void *arg, const struct xml_element *e)
 {
 	struct owner *o = arg;
 
-	MUST(o->established && o->let_in && stream_secure(o->s) && e->raw.n > 0 && stream_state(o->s) == STREAM_ESTABLISHED);
+	MUST(o->established && o->let_in && stream_secure(o->s) && e->raw.n > 0);
+	MUST(o->role != STREAM_S2S_OUT || stream_bidi(o->s));
+	MUST(stream_state(o->s) == STREAM_ESTABLISHED || (stream_state(o->s) == STREAM_CLOSING && o->role == STREAM_S2S_OUT));
 	inside(o);
 }
 
@@ -216,12 +218,23 @@ static bool op_own_certificate(void *arg)
 	return ((struct owner *)arg)->options & FUZZ_CERTIFICATE;
 }
 
-static bool op_make_key(void *arg, struct slice id, char *out)
+static bool op_make_key(void *arg, const char *from, const char *to, struct slice id, char *out)
 {
+	MUST(from[0] != '\0' && to[0] != '\0');
 	MUST(id.n > 0);
 	memset(out, 'f', 64);
 	out[64] = '\0';
 	return (((struct owner *)arg)->random & 7) != 0;
+}
+
+static void op_pair_answered(void *arg, const char *from, const char *to, enum stream_verdict v, const char *detail)
+{
+	struct owner *o = arg;
+
+	MUST(o->established && o->asked_pair && strcmp(to, "there.example") == 0 && strcmp(from, "chat.here.example") == 0);
+	MUST((v == STREAM_DB_VALID) == stream_pair_given(o->s, from, to) && (v == STREAM_DB_ERROR) == (detail != NULL));
+	o->asked_pair = false;
+	inside(o);
 }
 
 static bool op_peer_acceptable(void *arg)
@@ -269,6 +282,7 @@ static const struct stream_ops ops = {
 	.db_verified = op_db_verified,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
+	.pair_answered = op_pair_answered,
 	.peer_acceptable = op_peer_acceptable,
 	.established = op_established,
 	.closed = op_closed,
@@ -294,7 +308,9 @@ static void act_dialback(struct owner *o, char mark)
 
 	if (o->role == STREAM_S2S_OUT && mark == FUZZ_ASK_VERIFY)
 		stream_send_db_verify(o->s, "here.example", "there.example", SLICE("<id>"), SLICE("key"));
-	if (o->role != STREAM_S2S_IN)
+	if (o->role == STREAM_S2S_OUT && mark == FUZZ_ASK_PAIR && !o->asked_pair)
+		o->asked_pair = stream_ask_pair(o->s, "chat.here.example", "there.example");
+	if (o->role == STREAM_C2S)
 		return;
 	switch (mark) {
 	case FUZZ_DB_VALID:
@@ -448,7 +464,7 @@ void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)
 	struct owner o = {.options = n > 0 ? data[0] : 0, .role = role, .now_ms = 1000000,
 			  .counts = {.stanzas_max = 16, .bytes_max = 4000}};
 	struct stream_params p = {.role = role, .limits = &limits, .direct_tls = o.options & FUZZ_DIRECT,
-				  .from = "here.example", .to = "there.example", .verify_only = o.options & FUZZ_VERIFY_ONLY};
+				  .from = "here.example", .to = "there.example", .verify_only = o.options & FUZZ_VERIFY_ONLY, .bidi = true};
 
 	o.random = (uint32_t)n;
 	buf_init(&o.rest, 1 << 22);

@@ -234,14 +234,24 @@ static bool op_own_certificate(void *arg)
 	return ((struct play *)arg)->c->own_certificate;
 }
 
-static bool op_make_key(void *arg, struct slice id, char *out)
+static bool op_make_key(void *arg, const char *from, const char *to, struct slice id, char *out)
 {
+	(void)from;
+	(void)to;
 	event(arg, "make-key " SLICE_FMT, SLICE_ARG(id));
 	if (((struct play *)arg)->c->no_key)
 		return false;
 	memset(out, '7', 64);
 	out[64] = '\0';
 	return true;
+}
+
+static void op_pair_answered(void *arg, const char *from, const char *to, enum stream_verdict v, const char *detail)
+{
+	static const char *const words[] = {[STREAM_DB_INVALID] = "invalid", [STREAM_DB_VALID] = "valid", [STREAM_DB_ERROR] = "error"};
+
+	event(arg, "pair %s %s %s%s%s", from, to, words[v], detail ? " " : "", detail ? detail : "");
+	act_inside(arg);
 }
 
 static bool op_peer_acceptable(void *arg)
@@ -285,6 +295,7 @@ static const struct stream_ops ops = {
 	.peer_named = op_peer_named,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
+	.pair_answered = op_pair_answered,
 	.peer_acceptable = op_peer_acceptable,
 	.established = op_established,
 	.closed = op_closed,

@@ -114,6 +114,8 @@ static bool take_role(struct script *s, char **w, unsigned nr)
 			p->direct_tls = true;
 		else if (strcmp(w[i], "verify-only") == 0)
 			p->verify_only = true;
+		else if (strcmp(w[i], "bidi") == 0)
+			p->bidi = true;
 		else if (strcmp(w[i], "certificate") == 0)
 			s->config.own_certificate = true;
 		else if (strcmp(w[i], "unacceptable") == 0)
@@ -438,6 +440,7 @@ static char mark_of(const struct line *l)
 		{"verify", NULL, FUZZ_VERIFY},
 		{"tick", NULL, FUZZ_TICK},
 		{"ask-verify", NULL, FUZZ_ASK_VERIFY},
+		{"ask-pair", NULL, FUZZ_ASK_PAIR},
 		{"hold", "on", FUZZ_HOLD},
 		{"hold", "off", FUZZ_UNHOLD},
 		{"close", NULL, FUZZ_CLOSE},
