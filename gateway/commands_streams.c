@@ -74,6 +74,7 @@ static void tell(struct admin_request *q, struct role_env *env, const struct edg
 	row_add(&r, "address", conn_peer_text(e->conn));
 	row_add_number(&r, "port", conn_peer_port(e->conn));
 	row_add_bool(&r, "tls", stream_secure(e->stream));
+	row_add_bool(&r, "sm", stream_managed(e->stream));
 	row_add(&r, "proof", e->proof);
 	row_add_number(&r, "seconds", (loop_now_ms(env->loop) - e->since_ms) / 1000);
 	row_add_number(&r, "bytes-in", conn_bytes_in(e->conn));

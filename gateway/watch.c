@@ -67,6 +67,10 @@ static void put_streams(struct metrics *m)
 			sample(m, "ambrosia_streams", count_stream((enum stream_role)r, (enum stream_state)s), "role=\"%s\",state=\"%s\"",
 			       stream_role_name((enum stream_role)r), stream_state_name((enum stream_state)s));
 	}
+	metrics_family(m, "ambrosia_streams_managed", "gauge", stat_help(STAT_managed));
+	for (int r = STREAM_C2S; r <= STREAM_S2S_OUT; r++)
+		sample(m, "ambrosia_streams_managed", count_stream_managed((enum stream_role)r), "role=\"%s\"",
+		       stream_role_name((enum stream_role)r));
 	metrics_family(m, "ambrosia_stream_closes_total", "counter", stat_help(STAT_closes));
 	for (int c = 0; c < CLOSE_MAX_; c++)
 		sample(m, "ambrosia_stream_closes_total", count_close((enum close_reason)c), "reason=\"%s\"",
@@ -125,6 +129,8 @@ static void put_federation(struct metrics *m)
 	metrics_family(m, "ambrosia_s2s_out_total", "counter", stat_help(STAT_s2s_out));
 	for (unsigned i = 0; i < ARRAY_LEN(results); i++)
 		sample(m, "ambrosia_s2s_out_total", count_s2s_out((enum s2s_out_result)i), "result=\"%s\"", results[i]);
+	metrics_family(m, "ambrosia_s2s_unacknowledged_stanzas", "gauge", stat_help(STAT_s2s_unacknowledged));
+	metrics_sample(m, "ambrosia_s2s_unacknowledged_stanzas", NULL, (double)stat_sum(STAT_s2s_unacknowledged));
 }
 
 static void put_health(struct watch *w, struct metrics *m)

@@ -13,6 +13,10 @@ struct acks {
 };
 
 void acks_clear(struct acks *a);
+static inline uint32_t acks_count(const struct acks *a)
+{
+	return a->nr_;
+}
 void acks_push(struct acks *a, uint64_t pos, uint32_t seq);
 /* Takes the oldest mark that the peer's TCP has passed; false when there is none. */
 bool acks_pop(struct acks *a, uint64_t pos, uint32_t *seq);

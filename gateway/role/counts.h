@@ -14,6 +14,12 @@ static inline enum stat_id count_stream(enum stream_role role, enum stream_state
 	return (enum stat_id)(STAT_streams + (unsigned)role * (STREAM_CLOSED + 1) + (unsigned)state);
 }
 
+/* STAT_managed: a gauge for each role. */
+static inline enum stat_id count_stream_managed(enum stream_role role)
+{
+	return (enum stat_id)(STAT_managed + (unsigned)role);
+}
+
 /* STAT_closes: by reason. */
 static inline enum stat_id count_close(enum close_reason r)
 {

@@ -41,11 +41,20 @@ static void make_stream(struct edge *e, const struct stream_params *p, const str
 	stat_add(count_stream(e->kind, e->counted), 1);
 }
 
+static void count_managed(struct edge *e, bool managed)
+{
+	if (managed == e->managed)
+		return;
+	e->managed = managed;
+	stat_add(count_stream_managed(e->kind), managed ? 1 : (uint64_t)-1);
+}
+
 /* The stream may have come to another state. */
 static void count_state(struct edge *e)
 {
 	enum stream_state state = stream_state(e->stream);
 
+	count_managed(e, stream_managed(e->stream));
 	if (state == e->counted)
 		return;
 	e->env->counts[e->kind][e->counted]--;
@@ -291,6 +300,7 @@ static void unlink_edge(struct edge *e)
 	if (e->stream != NULL) {
 		e->env->counts[e->kind][e->counted]--;
 		stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
+		count_managed(e, false);
 	}
 	*e->prev = e->next;
 	if (e->next != NULL)

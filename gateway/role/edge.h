@@ -46,6 +46,7 @@ struct edge {
 	enum stream_state state_seen;
 	enum stream_role kind;            /* of the stream */
 	enum stream_state counted;        /* in env->counts */
+	bool managed;                     /* in STAT_managed */
 	struct edge *next, **prev;        /* env->edges */
 };
 

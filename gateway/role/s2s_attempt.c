@@ -21,6 +21,7 @@ struct s2s_attempt {
 	const struct s2s_attempt_ops *ops;
 	void *arg;                       /* NULL once let go */
 	bool established;
+	uint32_t sent, handled;          /* stanzas, with stream management */
 	struct loop_timer timer;
 };
 
@@ -127,6 +128,42 @@ static void op_db_verified(void *arg, const char *from, const char *to, struct s
 		a->ops->verified(a->arg, from, to, id, v);
 }
 
+/* --- stream management ----------------------------------------------------- */
+
+static void op_sm_answered(void *arg, bool on)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	log_info("s2s-out", a->e.id, "managed", "on=%d", on);
+	/* what has been sent meanwhile is known to have arrived by TCP, as everything from here on */
+	if (!on)
+		conn_watch_acks(a->e.conn);
+}
+
+/* What was said before is let pass; a greater step than there are stanzas is no truth. */
+static bool op_sm_handled(void *arg, uint32_t h)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+	uint32_t nr = h - a->handled;
+
+	if (nr > a->sent - a->handled)
+		return a->handled - h <= a->p.stanzas_max;
+	a->handled = h;
+	if (a->arg != NULL && nr > 0)
+		a->ops->handled(a->arg, nr);
+	return true;
+}
+
+static void op_sm_counts(void *arg, struct stream_counts *out)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	out->sent = a->sent;
+	out->unhandled = a->sent - a->handled;
+	out->stanzas_max = a->p.stanzas_max;
+	out->bytes_max = a->p.bytes_max;
+}
+
 /* A server stream carries stanzas one way; what comes the other way was never agreed (no XEP-0288). */
 static void op_stanza(void *arg, const struct xml_element *el)
 {
@@ -141,6 +178,9 @@ static const struct stream_ops stream_ops = {
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
 	.peer_acceptable = op_peer_acceptable,
+	.sm_answered = op_sm_answered,
+	.sm_handled = op_sm_handled,
+	.sm_counts = op_sm_counts,
 	.stanza = op_stanza,
 	.db_verified = op_db_verified,
 	.established = op_established,
@@ -185,7 +225,8 @@ static void edge_acked(struct edge *e, uint64_t pos)
 {
 	struct s2s_attempt *a = attempt_of(e);
 
-	if (a->arg != NULL)
+	/* what the remote's TCP has, the remote need not have */
+	if (a->arg != NULL && !stream_managed(e->stream))
 		a->ops->acked(a->arg, pos);
 }
 
@@ -258,9 +299,15 @@ unsigned s2s_attempt_number(const struct s2s_attempt *a)
 
 void s2s_attempt_send(struct s2s_attempt *a, struct slice xml)
 {
+	bool managed = stream_managed(a->e.stream);
+
 	conn_send(a->e.conn, xml);
+	a->sent += managed;
 	stream_sent(a->e.stream, xml.n, loop_now_ms(a->e.env->loop));
-	conn_watch_acks(a->e.conn);
+	if (managed)
+		edge_kick(&a->e); /* an <r/> may be due later */
+	else
+		conn_watch_acks(a->e.conn);
 }
 
 void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key)

@@ -16,6 +16,7 @@ struct s2s_attempt_ops {
 	/* Over; also when the time for negotiating is. a is not to be used from here on. detail: static, or NULL. */
 	void (*ended)(void *arg, struct s2s_attempt *a, enum close_reason r, const char *detail);
 	void (*acked)(void *arg, uint64_t pos);
+	void (*handled)(void *arg, uint32_t nr);                   /* so many more stanzas, by a remote with stream management */
 	void (*drained)(void *arg);
 	void (*verified)(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v);
 };
@@ -27,6 +28,7 @@ struct s2s_attempt_params {
 	bool verify_only, direct_tls;
 	struct sockaddr_storage addr;
 	unsigned number;            /* the owner's */
+	uint32_t stanzas_max, bytes_max; /* that the owner's service leaves unacknowledged */
 };
 
 /* Connects. NULL when the system refuses at once. Callbacks come later, never inside. */

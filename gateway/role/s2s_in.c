@@ -15,13 +15,6 @@
 
 #define PAIRS_MAX 128
 
-struct in_pair {
-	struct link_end end;
-	struct s2s_in *in;
-	char *from, *to;
-	struct in_pair *next;
-};
-
 /* --- stanzas ------------------------------------------------------------- */
 
 static void hold_if_full(struct s2s_in *in)
@@ -59,18 +52,18 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 	links_release(end, "not-authorized", "an inbound server pair has one direction");
 }
 
-static void end_acked(struct link_end *end, uint32_t seq)
+static void end_writable(struct link_end *end)
 {
 	struct s2s_in *in = pair_of(end)->in;
 
-	(void)seq;
 	hold_if_full(in);
 	edge_kick(&in->e);
 }
 
-static void end_writable(struct link_end *end)
+static void end_acked(struct link_end *end, uint32_t seq)
 {
-	end_acked(end, 0);
+	s2s_in_sm_acked(pair_of(end), seq);
+	end_writable(end);
 }
 
 static void end_closed(struct link_end *end, const char *condition, const char *text, bool link_lost)
@@ -148,10 +141,12 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 	else
 		err = svc_stream_send_reject(p->end.stream, xml.p, xml.n, r->type, r->condition, NULL);
 	links_touch(in->e.env->links);
-	if (err != 0)
+	if (err != 0) {
 		edge_close(&in->e, CLOSE_RESOURCE_CONSTRAINT);
-	else
-		hold_if_full(in);
+		return;
+	}
+	p->sent++;
+	hold_if_full(in);
 }
 
 static void op_stanza(void *arg, const struct xml_element *el)
@@ -196,6 +191,9 @@ static const struct stream_ops stream_ops = {
 	.auth_start = s2s_in_op_auth_start,
 	.auth_step = s2s_in_op_auth_step,
 	.auth_abort = s2s_in_op_auth_abort,
+	.sm_enable = s2s_in_op_sm_enable,
+	.sm_handled = s2s_in_op_sm_handled,
+	.sm_counts = s2s_in_op_sm_counts,
 	.stanza = op_stanza,
 	.db_result = s2s_in_op_db_result,
 	.db_verify = s2s_in_op_db_verify,

@@ -1,13 +1,14 @@
 #ifndef GATEWAY_ROLE_S2S_IN_INT_H
 #define GATEWAY_ROLE_S2S_IN_INT_H
 
-/* Private to the role of an accepted server stream: s2s_in.c (pairs, stanzas, life), s2s_in_auth.c (who it is). */
+/* Private to the role of an accepted server stream: s2s_in.c (pairs, stanzas, life), s2s_in_auth.c (who it is), s2s_in_sm.c (stream
+ * management). */
 
 #include "role/edge.h"
 #include "role/peer_dane.h"
 
-struct in_pair;
 struct in_check;
+struct in_pair;
 
 struct s2s_in {
 	struct edge e;             /* first */
@@ -15,6 +16,16 @@ struct s2s_in {
 	struct in_check *checks;
 	unsigned nr_pairs, nr_checks;
 	struct peer_dane dane;
+	uint32_t h;                /* managed: of the only pair's stanzas since then, handled by the service in an unbroken row */
+	uint32_t nr_before;        /* handled first: those from before */
+};
+
+struct in_pair {
+	struct link_end end;
+	struct s2s_in *in;
+	char *from, *to;
+	uint32_t sent, acked;      /* numbers of the last stanzas given to the service, and handled by it; both wrap */
+	struct in_pair *next;
 };
 
 static inline struct s2s_in *s2s_in_of(void *arg)
@@ -31,7 +42,12 @@ void s2s_in_op_auth_step(void *arg, struct slice response);
 void s2s_in_op_auth_abort(void *arg);
 void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct slice key);
 void s2s_in_op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key);
-/* A domain of this cluster: no certificate and no key from outside speaks for it, and DNS is not asked about it. */
+/* s2s_in_sm.c: likewise. */
+void s2s_in_op_sm_enable(void *arg, uint32_t resume_s);
+bool s2s_in_op_sm_handled(void *arg, uint32_t h);
+void s2s_in_op_sm_counts(void *arg, struct stream_counts *out);
+void s2s_in_sm_acked(struct in_pair *p, uint32_t seq);   /* the service handled the pair's stanzas up to this one */
+/* s2s_in_auth.c again. A domain of this cluster: no certificate and no key from outside speaks for it, and DNS is not asked about it. */
 bool s2s_in_is_local(const struct s2s_in *in, const char *domain);
 bool s2s_in_is_blocked(const struct s2s_in *in, const char *domain);
 void s2s_in_auth_end(struct s2s_in *in);  /* whatever goes on is forgotten */

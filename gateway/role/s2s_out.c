@@ -20,6 +20,8 @@ struct s2s_out {
 	char *from, *to;
 	char *verify_id;                 /* asked about, or NULL */
 	bool verify_only, established, over;
+	uint32_t stanzas_max, bytes_max; /* unacknowledged */
+	bool took_stanzas;               /* the remote said so itself */
 	bool dialled;                    /* the back-off let us, and has not heard how it ended */
 	uint64_t established_at_ms;
 	enum s2s_out_result result;      /* of the attempts so far, when all of them fail */
@@ -77,7 +79,8 @@ static void let_go(struct s2s_out *o)
 	loop_reap(o->env->loop, free_out, o);
 }
 
-/* The remote's doing, not ours. */
+/* The remote's doing, not ours. A stream on which the remote said that it has stanzas was of use, however soon it broke: what it has not is
+ * to be repeated at once, not handed back. */
 static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
 {
 	uint64_t now = loop_now_ms(o->env->loop);
@@ -85,7 +88,7 @@ static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
 	if (!o->dialled)
 		return;
 	o->dialled = false;
-	if (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS)
+	if (o->took_stanzas || (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS))
 		backoff_worked(o->env->backoff, o->to);
 	else
 		backoff_failed(o->env->backoff, o->to, now, (int)r);
@@ -174,6 +177,15 @@ static void on_acked(void *arg, uint64_t pos)
 		o->ops->acked(o->arg, pos);
 }
 
+static void on_handled(void *arg, uint32_t nr)
+{
+	struct s2s_out *o = arg;
+
+	o->took_stanzas = true;
+	if (o->ops->handled != NULL)
+		o->ops->handled(o->arg, nr);
+}
+
 static void on_drained(void *arg)
 {
 	struct s2s_out *o = arg;
@@ -196,6 +208,7 @@ static const struct s2s_attempt_ops attempt_ops = {
 	.established = on_established,
 	.ended = on_ended,
 	.acked = on_acked,
+	.handled = on_handled,
 	.drained = on_drained,
 	.verified = on_verified,
 };
@@ -214,6 +227,8 @@ static bool start(struct s2s_out *o, unsigned i)
 		.tlsa = o->targets[target].tlsa,
 		.addr = o->v[i].addr,
 		.number = i,
+		.stanzas_max = o->stanzas_max,
+		.bytes_max = o->bytes_max,
 	};
 
 	o->v[i].attempt = s2s_attempt_new(o->env, &p, &attempt_ops, o);
@@ -349,6 +364,12 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 		o->resolve = resolve_server(env->resolver, name, on_resolved, o);
 	free(name);
 	return o;
+}
+
+void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max)
+{
+	o->stanzas_max = stanzas_max;
+	o->bytes_max = bytes_max;
 }
 
 void s2s_out_send(struct s2s_out *o, struct slice xml)

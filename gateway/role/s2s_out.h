@@ -15,7 +15,7 @@ enum s2s_out_result {
 	S2S_OUT_INVALID,         /* internal-server-error: the remote says that our dialback key is not ours (XEP-0220 section 2.1.1) */
 };
 
-/* Who only verifies leaves acked and drained out, who only sends verified. */
+/* Who only verifies leaves acked, handled and drained out, who only sends verified. */
 struct s2s_out_ops {
 	/* The pair may send now (or, verifying, the stream stands). */
 	void (*established)(void *arg);
@@ -23,6 +23,8 @@ struct s2s_out_ops {
 	void (*ended)(void *arg, enum s2s_out_result r, const char *why);
 	/* The remote TCP has everything up to pos (s2s_out_position). */
 	void (*acked)(void *arg, uint64_t pos);
+	/* Instead, where it has stream management: the remote handled so many more of the stanzas sent. */
+	void (*handled)(void *arg, uint32_t nr);
 	void (*drained)(void *arg);
 	/* The authoritative server's answer; error: it has none (its domain is not there, say). */
 	void (*verified)(void *arg, enum stream_verdict v);
@@ -31,6 +33,8 @@ struct s2s_out_ops {
 /* Begins: DNS, connections to its addresses (net/race.h) until one does, TLS, authentication. Callbacks come later, never inside. */
 struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
 			    void *arg);
+/* What the service leaves unacknowledged: a remote with stream management is asked when a part of it is used up. */
+void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max);
 void s2s_out_send(struct s2s_out *o, struct slice xml);          /* established; jabber:server */
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
 uint64_t s2s_out_position(const struct s2s_out *o);

@@ -49,6 +49,7 @@ static void finish(struct pair *p)
 	if (p->over)
 		return;
 	p->over = true;
+	stat_add(STAT_s2s_unacknowledged, (uint64_t)0 - acks_count(&p->acks));
 	s2s_out_release(p->out);
 	p->out = NULL;
 	loop_reap(p->env->loop, free_pair, p);
@@ -78,6 +79,9 @@ static void on_ended(void *arg, enum s2s_out_result r, const char *why)
 
 	p->out = NULL;
 	p->end.stream = NULL;
+	if (acks_count(&p->acks) > 0)
+		log_info("s2s-out", 0, "unacknowledged", "from=%s to=%s stanzas=%u", log_escape(slice_str(p->from)),
+			 log_escape(slice_str(p->to)), acks_count(&p->acks));
 	if (s != NULL) {
 		svc_stream_set_data(s, NULL);
 		/* Refused before it was accepted, closed after: an error from the first means just the other. */
@@ -92,8 +96,23 @@ static void on_acked(void *arg, uint64_t pos)
 	struct pair *p = arg;
 	uint32_t seq;
 
-	while (p->end.stream != NULL && acks_pop(&p->acks, pos, &seq))
+	while (p->end.stream != NULL && acks_pop(&p->acks, pos, &seq)) {
+		stat_add(STAT_s2s_unacknowledged, (uint64_t)-1);
 		(void)svc_stream_ack(p->end.stream, seq);
+	}
+	links_touch(p->env->links);
+}
+
+/* In the order they were sent. */
+static void on_handled(void *arg, uint32_t nr)
+{
+	struct pair *p = arg;
+	uint32_t seq;
+
+	for (; nr > 0 && p->end.stream != NULL && acks_pop(&p->acks, UINT64_MAX, &seq); nr--) {
+		stat_add(STAT_s2s_unacknowledged, (uint64_t)-1);
+		(void)svc_stream_ack(p->end.stream, seq);
+	}
 	links_touch(p->env->links);
 }
 
@@ -110,6 +129,7 @@ static const struct s2s_out_ops out_ops = {
 	.established = on_established,
 	.ended = on_ended,
 	.acked = on_acked,
+	.handled = on_handled,
 	.drained = on_drained,
 };
 
@@ -129,6 +149,7 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 		stat_add(STAT_stanzas_out, 1);
 		s2s_out_send(p->out, buf_slice(&out));
 		acks_push(&p->acks, s2s_out_position(p->out), seq);
+		stat_add(STAT_s2s_unacknowledged, 1);
 		if (s2s_out_full(p->out))
 			svc_stream_pause(end->stream, true);
 	}
@@ -164,6 +185,8 @@ static const struct link_end_ops end_ops = {
 
 void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
 {
+	struct svc_link *link = svc_stream_link(s);
+	const struct svc_hello *peer = link != NULL ? svc_link_peer(link) : NULL;
 	struct pair *p = NEW(struct pair);
 
 	p->magic = PAIR_MAGIC;
@@ -173,4 +196,6 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 	p->end.ops = &end_ops;
 	links_attach(s, &p->end);
 	p->out = s2s_out_new(env, p->from, p->to, false, &out_ops, p);
+	s2s_out_bounds(p->out, peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS,
+		       peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES);
 }
