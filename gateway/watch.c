@@ -103,6 +103,7 @@ static void put_traffic(struct metrics *m)
 	sample(m, "ambrosia_stanzas_total", STAT_stanzas_in, "direction=\"in\"");
 	sample(m, "ambrosia_stanzas_total", STAT_stanzas_out, "direction=\"out\"");
 	metrics_counter(m, "ambrosia_stanzas_refused_total", STAT_stanzas_refused);
+	metrics_counter(m, "ambrosia_stanzas_repeated_total", STAT_stanzas_repeated);
 	metrics_family(m, "ambrosia_stream_bytes_total", "counter", "bytes of streams, inside TLS, read (in) and written (out)");
 	sample(m, "ambrosia_stream_bytes_total", STAT_bytes_in, "direction=\"in\"");
 	sample(m, "ambrosia_stream_bytes_total", STAT_bytes_out, "direction=\"out\"");

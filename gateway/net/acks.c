@@ -181,6 +181,11 @@ static void look(struct conn *c)
 	c->ops->acked(c->arg, pos);
 }
 
+void conn_look_acks(struct conn *c)
+{
+	look(c);
+}
+
 static uint32_t since_look_ms(const struct conn *c)
 {
 	return (uint32_t)loop_now_ms(c->loop) - c->looked_at_ms;

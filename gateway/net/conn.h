@@ -56,6 +56,7 @@ void conn_send(struct conn *c, struct slice bytes);
 bool conn_full(const struct conn *c);                     /* above the high mark */
 size_t conn_queued(const struct conn *c);
 uint64_t conn_position(const struct conn *c);             /* plaintext bytes ever given to conn_send */
+void conn_look_acks(struct conn *c);   /* at once, for what is watched: acked() may come from inside */
 void conn_watch_acks(struct conn *c); /* acked() will come for the present position (polled by SIOCOUTQ while outstanding) */
 void conn_pause(struct conn *c, bool paused);             /* stop reading; nests not: a plain switch. The peer's reset is still noticed */
 /* Flushes what is queued (a few seconds at most), sends close_notify and FIN, then closed(CLOSED_BY_US). linger_ms: how long to wait for

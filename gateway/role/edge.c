@@ -424,6 +424,9 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 
 	if (e->ended)
 		return;
+	/* What the peer has by now was delivered, though the stream is over. */
+	if (e->conn != NULL)
+		conn_look_acks(e->conn);
 	e->ended = true;
 	count_state(e);
 	stat_add(count_close(r), 1);

@@ -297,6 +297,11 @@ unsigned s2s_attempt_number(const struct s2s_attempt *a)
 	return a->p.number;
 }
 
+bool s2s_attempt_takes(const struct s2s_attempt *a)
+{
+	return a->established && !a->e.ended && stream_state(a->e.stream) == STREAM_ESTABLISHED;
+}
+
 void s2s_attempt_send(struct s2s_attempt *a, struct slice xml)
 {
 	bool managed = stream_managed(a->e.stream);

@@ -34,6 +34,8 @@ struct s2s_attempt_params {
 /* Connects. NULL when the system refuses at once. Callbacks come later, never inside. */
 struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attempt_params *p, const struct s2s_attempt_ops *ops, void *arg);
 unsigned s2s_attempt_number(const struct s2s_attempt *a);
+/* Established, and not being closed: what is sent after our closing tag nobody reads, though the peer's TCP acknowledges it. */
+bool s2s_attempt_takes(const struct s2s_attempt *a);
 /* Established: */
 void s2s_attempt_send(struct s2s_attempt *a, struct slice xml);
 void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key);

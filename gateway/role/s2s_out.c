@@ -372,9 +372,14 @@ void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max)
 	o->bytes_max = bytes_max;
 }
 
+bool s2s_out_takes(const struct s2s_out *o)
+{
+	return o->established && o->chosen != NULL && s2s_attempt_takes(o->chosen);
+}
+
 void s2s_out_send(struct s2s_out *o, struct slice xml)
 {
-	ASSERT(o->established && o->chosen != NULL);
+	ASSERT(s2s_out_takes(o));
 	s2s_attempt_send(o->chosen, xml);
 }
 

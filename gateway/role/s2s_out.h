@@ -35,7 +35,8 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 			    void *arg);
 /* What the service leaves unacknowledged: a remote with stream management is asked when a part of it is used up. */
 void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max);
-void s2s_out_send(struct s2s_out *o, struct slice xml);          /* established; jabber:server */
+bool s2s_out_takes(const struct s2s_out *o);                     /* established, and not being closed */
+void s2s_out_send(struct s2s_out *o, struct slice xml);          /* it takes; jabber:server */
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
 uint64_t s2s_out_position(const struct s2s_out *o);
 bool s2s_out_full(const struct s2s_out *o);

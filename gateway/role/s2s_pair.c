@@ -22,6 +22,7 @@ struct pair {
 	struct link_end end;          /* the service that sends */
 	struct s2s_out *out;
 	struct acks acks;
+	unsigned nr_repeated;         /* not told in the log yet */
 	bool over;
 };
 
@@ -44,12 +45,22 @@ static void free_pair(void *arg)
 	free(p);
 }
 
+/* Nothing in XMPP tells the other server: whoever wonders why something came twice finds it here. */
+static void tell_repeated(struct pair *p)
+{
+	if (p->nr_repeated > 0)
+		log_info("s2s-out", 0, "repeated", "from=%s to=%s stanzas=%u", log_escape(slice_str(p->from)),
+			 log_escape(slice_str(p->to)), p->nr_repeated);
+	p->nr_repeated = 0;
+}
+
 static void finish(struct pair *p)
 {
 	if (p->over)
 		return;
 	p->over = true;
 	stat_add(STAT_s2s_unacknowledged, (uint64_t)0 - acks_count(&p->acks));
+	tell_repeated(p);
 	s2s_out_release(p->out);
 	p->out = NULL;
 	loop_reap(p->env->loop, free_pair, p);
@@ -138,7 +149,11 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 	struct pair *p = pair_of(end);
 	struct buf out;
 
-	(void)flags; /* nothing in XMPP tells another server */
+	/* Behind our closing tag nothing is said: it is not acknowledged, and comes again over the next stream. */
+	if (!s2s_out_takes(p->out)) {
+		svc_stream_pause(end->stream, true);
+		return;
+	}
 	buf_init(&out, xml.n + 4096);
 	if (policy_to_server(xml, &p->env->limits.from_service, slice_str(p->from), slice_str(p->to), &out) != 0) {
 		log_warn("s2s-out", 0, "stanza", "from=%s to=%s why=\"the stanza's addresses are not this pair's\"",
@@ -147,6 +162,12 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 		finish(p);
 	} else {
 		stat_add(STAT_stanzas_out, 1);
+		if (flags & SVC_REPEATED) {
+			stat_add(STAT_stanzas_repeated, 1);
+			p->nr_repeated++;
+		} else {
+			tell_repeated(p);
+		}
 		s2s_out_send(p->out, buf_slice(&out));
 		acks_push(&p->acks, s2s_out_position(p->out), seq);
 		stat_add(STAT_s2s_unacknowledged, 1);
