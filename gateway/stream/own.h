@@ -71,6 +71,7 @@ struct stream {
 	struct sasl_offer *offer; /* while features are written */
 	struct sm sm;
 
+	uint32_t peer_max_bytes, peer_idle_ms; /* that the peer announced (XEP-0478); 0: none */
 	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms;
 };
 
@@ -142,8 +143,13 @@ struct feature {
 	void (*offer)(struct stream *s, struct xml_writer *w);
 	bool (*consume)(struct stream *s, const struct xml_node *features);
 };
-extern const struct feature feature_tls, feature_sasl, feature_bind, feature_dialback, feature_sm, feature_bidi;
+extern const struct feature feature_limits, feature_tls, feature_sasl, feature_bind, feature_dialback, feature_sm, feature_bidi;
 
+/* feat_limits.c: <limits/> of ours, as they are or as they are before authentication; those in a parent of the peer's, or none. */
+void limits_write(const struct stream *s, struct xml_writer *w, bool before_auth);
+void limits_read(struct stream *s, const struct xml_node *parent);
+/* Keeps the peer from taking us for gone; the next time to look. */
+uint64_t limits_tick(struct stream *s, uint64_t now_ms);
 /* feat_sm.c: what is due; the next time to look. */
 uint64_t sm_tick(struct stream *s, uint64_t now_ms);
 /* feat_bind.c: who the session is, as the service named it; false: that is not within the account, and the stream has been ended. */

@@ -295,6 +295,7 @@ static uint64_t tick_established(struct stream *s, uint64_t now_ms)
 		}
 		next = sooner(next, quiet_since + l->keepalive_ms);
 	}
+	next = sooner(next, limits_tick(s, now_ms));
 	next = sooner(next, sm_tick(s, now_ms));
 	if (s->state != STREAM_ESTABLISHED)
 		return UINT64_MAX;

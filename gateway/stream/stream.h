@@ -157,6 +157,8 @@ void stream_sm_resumed(struct stream *s, const char *id, const char *full_jid, u
 void stream_sm_failed(struct stream *s, const char *condition, const uint32_t *h);
 void stream_sm_too_high(struct stream *s, uint32_t h, uint32_t sent); /* closes */
 void stream_sm_grown(struct stream *s); /* more is handled than before: tells the peer */
+/* The largest stanza that the peer takes, in bytes as sent (XEP-0478); 0: it has not said. A larger one is not to be sent. */
+uint32_t stream_peer_max_bytes(const struct stream *s);
 /* On, or asked for. A server stream takes no further pair then: its counts are one pair's. */
 bool stream_managed(const struct stream *s);
 void stream_db_result(struct stream *s, const char *from, const char *to, bool valid,

@@ -5,7 +5,8 @@
  * may speak for which address is decided here for headers, in feat_* for what comes after.
  */
 
-static const struct feature *const offered[] = {&feature_tls, &feature_sasl, &feature_dialback, &feature_bidi, &feature_bind, &feature_sm};
+static const struct feature *const offered[] = {&feature_tls,  &feature_sasl, &feature_dialback, &feature_bidi,
+					       &feature_bind, &feature_sm,   &feature_limits};
 
 void stream_in_new_id(struct stream *s)
 {

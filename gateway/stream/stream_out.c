@@ -48,6 +48,7 @@ enum gate_result stream_out_features(struct stream *s, const struct xml_element 
 
 	if (t == NULL)
 		return stream_refuse(s, CLOSE_POLICY);
+	(void)feature_limits.consume(s, xml_tree_root(t));
 	s->dialback_offered = declares_dialback(e) || xml_node_child(xml_tree_root(t), NS_DIALBACK_FEATURE, "dialback") != NULL;
 	if (s->secure && (s->sasl_done || s->verify_only)) {
 		(void)feature_sm.consume(s, xml_tree_root(t));

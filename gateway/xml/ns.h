@@ -13,6 +13,7 @@
 #define NS_SESSION "urn:ietf:params:xml:ns:xmpp-session"
 #define NS_STREAM_ERRORS "urn:ietf:params:xml:ns:xmpp-streams"
 #define NS_STANZA_ERRORS "urn:ietf:params:xml:ns:xmpp-stanzas"
+#define NS_LIMITS "urn:xmpp:stream-limits:0"
 #define NS_SM "urn:xmpp:sm:3"
 #define NS_STREAM_LIMITS "urn:xmpp:stream-limits:0"
 #define NS_BIDI "urn:xmpp:bidi"

@@ -134,6 +134,8 @@ static bool act(struct play *p, char **w, unsigned nr)
 		stream_tls_done(p->s, p->now_ms);
 	else if (strcmp(w[0], "peer-known") == 0 && nr == 1)
 		stream_peer_known(p->s);
+	else if (strcmp(w[0], "peer-max") == 0 && nr == 2)
+		return stream_peer_max_bytes(p->s) == strtoul(w[1], NULL, 10);
 	else if (strcmp(w[0], "start") == 0 && nr == 1)
 		stream_start(p->s, p->now_ms);
 	else if (strcmp(w[0], "tick") == 0 && nr == 2)
