@@ -94,7 +94,7 @@ struct queued {
 struct pair {
 	struct pair *chain;
 	TAILQ_ENTRY(pair) all, work;
-	bool in_work, closing;
+	bool in_work, closing, accepted;
 	char *from, *to;
 	struct svc_stream *stream;       /* NULL: none now */
 	struct svc_id id;                /* to a user: the origin of all its streams, while has_id */
@@ -210,6 +210,7 @@ void client_locate_free(struct svcproto *sp);  /* all questions */
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);
 void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
+void client_pair_accepted(struct svcproto *sp, struct svc_stream *s);
 void client_pair_writable(struct svcproto *sp, struct svc_stream *s);
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition);
 void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */

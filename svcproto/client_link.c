@@ -110,9 +110,8 @@ static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 
 static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
 {
-	(void)arg;
-	(void)s;
-	(void)full_jid; /* the engine sends what waits by itself */
+	(void)full_jid; /* a pair of servers has none */
+	client_pair_accepted(((struct client_link *)arg)->sp, s);
 }
 
 static bool is_ours(const struct svc_stream *s)

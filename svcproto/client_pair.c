@@ -153,6 +153,17 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 		want_work(sp, p);
 }
 
+/* Only now it is known how large a stanza may be. */
+void client_pair_accepted(struct svcproto *sp, struct svc_stream *s)
+{
+	struct pair *p = svc_stream_data(s);
+
+	if (p == NULL)
+		return;
+	p->accepted = true;
+	want_work(sp, p);
+}
+
 void client_pair_writable(struct svcproto *sp, struct svc_stream *s)
 {
 	struct pair *p = svc_stream_data(s);
@@ -167,7 +178,7 @@ static void unsend(struct svcproto *sp, struct pair *p)
 	struct queued *q;
 
 	p->stream = NULL;
-	p->closing = false;
+	p->closing = p->accepted = false;
 	STAILQ_FOREACH(q, &p->queue, all) {
 		q->repeated = q->repeated || q->seq != 0;
 		q->seq = 0;
@@ -186,10 +197,13 @@ void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct
 	bounce_all(sp, p, r->condition != NULL && !r->stream_error ? r->condition : "remote-server-timeout");
 }
 
-/* A stanza whose addresses are not the pair's, or that is no stanza: sent again it would end the next stream. Which one, nobody says. */
-static bool is_our_fault(const char *condition)
+/* A stanza whose addresses are not the pair's, or that is no stanza, or too large after all: sent again it would end the next stream. Which
+ * one, nobody says. What its sender is told, or NULL. */
+static const char *our_fault(const char *condition)
 {
-	return condition != NULL && strcmp(condition, "invalid-from") == 0;
+	if (condition == NULL)
+		return NULL;
+	return strcmp(condition, "invalid-from") == 0 ? "forbidden" : strcmp(condition, "policy-violation") == 0 ? condition : NULL;
 }
 
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
@@ -202,11 +216,11 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 	unsend(sp, p);
 	if (p->nr == 0 || ours)
 		return;
-	if (is_our_fault(condition)) {
+	if (our_fault(condition) != NULL) {
 		client_log(sp, SVCPROTO_LOG_WARN,
 			   "the gateway found a stanza on the stream %s to %s that does not belong there: %zu come back", p->from, p->to,
 			   p->nr);
-		bounce_all(sp, p, "forbidden");
+		bounce_all(sp, p, our_fault(condition));
 		return;
 	}
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew", p->from, p->to, p->nr,
@@ -278,7 +292,7 @@ static void feed(struct svcproto *sp, struct pair *p)
 		rc = svc_stream_send(p->stream, q->xml, q->n, q->repeated ? SVC_REPEATED : 0, &q->seq);
 		if (rc != 0)
 			q->seq = 0;
-		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway takes */
+		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway, or the server behind it, takes */
 			take(sp, p, q);
 			if (q->cookie != 0 && sp->cb->undeliverable != NULL)
 				sp->cb->undeliverable(sp->arg, q->cookie, "policy-violation", q->xml, q->n);
@@ -296,7 +310,7 @@ static void pair_work(struct svcproto *sp, struct pair *p)
 		return;
 	if (p->stream == NULL)
 		open_stream(sp, p);
-	if (p->stream != NULL)
+	if (p->stream != NULL && p->accepted)
 		feed(sp, p);
 }
 

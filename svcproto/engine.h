@@ -81,6 +81,7 @@ struct svc_stream {
 	bool resume_due;    /* service: the ATTACHED that is due answers a RESUME */
 	uint8_t sm, place;
 	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
+	uint32_t accepted_bytes_max; /* likewise on this stream, by its ACCEPT; 0: no less */
 	uint32_t generation;
 	uint32_t out_base, in_base; /* the last stanza before stream management, each way */
 	uint32_t resume_s;          /* granted; SM_ASKED: wanted */
@@ -219,6 +220,7 @@ void svc_stream_finish(struct svc_stream *s, const char *condition, const char *
 void stream_remove(struct svc_stream *s); /* off its link or out of its hub, onto the dead list; no event */
 void svc_stream_dispose(struct svc_stream *s);
 void stream_violation(struct svc_stream *s, const char *condition, const char *text);
+void stream_narrow(struct svc_stream *s);             /* by what its ACCEPT said, too */
 void stream_wake(struct svc_stream *s);
 void stream_sleep(struct svc_stream *s);
 void stream_give_credit(struct svc_stream *s);

@@ -171,6 +171,9 @@ int svc_link_admin_reply(struct svc_link *l, uint32_t request, bool more, const 
 /* NULL: link not up, limit reached, no memory, or an `o` that the peer would not take. `data` is the stream's user pointer. */
 struct svc_stream *svc_stream_open(struct svc_link *l, const struct svc_open *o, void *data);
 int svc_stream_accept(struct svc_stream *s, const char *full_jid);
+/* The same, where no stanza above so many bytes may be sent to us on this stream (0: as many as ever): svc_stream_send refuses it at the
+ * peer from there on. What the peer sent before, it does not know this of: it should wait for accepted(). */
+int svc_stream_accept_narrow(struct svc_stream *s, const char *full_jid, uint32_t stanza_bytes_max);
 int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s, unless it fails */
 /* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED;
  * E_INVALID: larger than the peer takes, or empty. flags: SVC_REPEATED or 0. Allowed before ACCEPT arrived on a stream that we opened: kept

@@ -259,12 +259,14 @@ bool message_open_fits(const struct svc_open *o)
 	       props_text_fits(PROP_FROM_DOMAIN, o->from_domain) && props_text_fits(PROP_TO_DOMAIN, o->to_domain);
 }
 
-void message_put_accept(struct props_writer *w, const char *full_jid)
+void message_put_accept(struct props_writer *w, const char *full_jid, uint32_t stanza_bytes_max)
 {
 	props_put_text(w, PROP_FULL_JID, full_jid);
+	if (stanza_bytes_max != 0)
+		props_put_u32(w, PROP_STANZA_BYTES_MAX, stanza_bytes_max);
 }
 
-int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid)
+int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid, uint32_t *stanza_bytes_max)
 {
 	struct props_value v[PROP_COUNT];
 	int rc = message_parse(f, v);
@@ -273,6 +275,7 @@ int message_get_accept(const struct wire_frame *f, struct message_text *t, const
 		return rc;
 	t->n = 0;
 	*full_jid = message_text(t, &v[PROP_FULL_JID]);
+	*stanza_bytes_max = v[PROP_STANZA_BYTES_MAX].p != NULL ? props_u32(&v[PROP_STANZA_BYTES_MAX]) : 0;
 	return WIRE_OK;
 }
 

@@ -63,7 +63,7 @@ void message_put_welcome(struct props_writer *w, const struct message_welcome *m
 void message_put_reset(struct props_writer *w, const char *reason);
 void message_put_ping(struct props_writer *w, const struct message_ping *m);
 void message_put_open(struct props_writer *w, const struct svc_open *o);
-void message_put_accept(struct props_writer *w, const char *full_jid);
+void message_put_accept(struct props_writer *w, const char *full_jid, uint32_t stanza_bytes_max); /* NULL and 0: none */
 void message_put_refuse(struct props_writer *w, const struct svc_refusal *r);
 void message_put_close(struct props_writer *w, const char *condition, const char *text);
 
@@ -75,7 +75,7 @@ int message_get_welcome(const struct wire_frame *f, struct message_welcome *m);
 int message_get_reset(const struct wire_frame *f, struct message_text *t, const char **reason);
 int message_get_ping(const struct wire_frame *f, struct message_ping *m);
 int message_get_open(const struct wire_frame *f, struct message_text *t, struct svc_open *o); /* 1: a kind that is not known */
-int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid);
+int message_get_accept(const struct wire_frame *f, struct message_text *t, const char **full_jid, uint32_t *stanza_bytes_max);
 int message_get_refuse(const struct wire_frame *f, struct message_text *t, struct svc_refusal *r);
 int message_get_close(const struct wire_frame *f, struct message_text *t, const char **condition, const char **text);
 

@@ -63,7 +63,8 @@ static const char *on_accept(struct svc_link *l, struct svc_stream *s, const str
 {
 	struct message_text t;
 	const char *full_jid;
-	int rc = message_get_accept(f, &t, &full_jid);
+	uint32_t bytes_max;
+	int rc = message_get_accept(f, &t, &full_jid, &bytes_max);
 
 	if (rc != 0)
 		return wire_strerror(rc);
@@ -79,6 +80,8 @@ static const char *on_accept(struct svc_link *l, struct svc_stream *s, const str
 	}
 	s->state = STREAM_OPEN;
 	s->was_open = true;
+	s->accepted_bytes_max = bytes_max;
+	stream_narrow(s);
 	stream_wake(s);
 	l->ops->accepted(l->arg, s, full_jid);
 	return NULL;

@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the far end's own peer takes may be less than what the far end does. */
+void stream_narrow(struct svc_stream *s)
+{
+	if (s->accepted_bytes_max != 0 && s->accepted_bytes_max < s->stanza_bytes_max)
+		s->stanza_bytes_max = s->accepted_bytes_max;
+}
+
 int stream_join_link(struct svc_stream *s, struct svc_link *l, uint32_t handle, bool ours)
 {
 	if (table_add(&l->table, handle, s) != 0)
@@ -16,6 +23,7 @@ int stream_join_link(struct svc_stream *s, struct svc_link *l, uint32_t handle, 
 	s->handle = handle;
 	s->our_handle = ours;
 	s->stanza_bytes_max = l->peer.stanza_bytes_max;
+	stream_narrow(s);
 	s->out.credit = l->peer.stream_window_bytes;
 	s->in.credit = l->self.stream_window_bytes;
 	l->unsent += s->out.unsent;
@@ -305,6 +313,11 @@ bool stream_is_over(const struct svc_stream *s)
 
 int svc_stream_accept(struct svc_stream *s, const char *full_jid)
 {
+	return svc_stream_accept_narrow(s, full_jid, 0);
+}
+
+int svc_stream_accept_narrow(struct svc_stream *s, const char *full_jid, uint32_t stanza_bytes_max)
+{
 	uint8_t body[WIRE_PROPS_MAX];
 	struct props_writer w = { .p = body, .max = sizeof(body) };
 	int rc;
@@ -313,7 +326,7 @@ int svc_stream_accept(struct svc_stream *s, const char *full_jid)
 		return stream_is_over(s) ? SVCPROTO_E_CLOSED : SVCPROTO_E_INVALID;
 	if (!props_text_fits(PROP_FULL_JID, full_jid) || (s->kind == SVC_KIND_CLIENT && full_jid == NULL))
 		return SVCPROTO_E_INVALID;
-	message_put_accept(&w, full_jid);
+	message_put_accept(&w, full_jid, stanza_bytes_max);
 	rc = link_put(s->link, WIRE_ACCEPT, s->handle, body, (uint32_t)w.n);
 	if (rc != 0)
 		return rc;

@@ -326,6 +326,11 @@ uint64_t s2s_attempt_position(const struct s2s_attempt *a)
 	return conn_position(a->e.conn);
 }
 
+uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a)
+{
+	return stream_peer_max_bytes(a->e.stream);
+}
+
 bool s2s_attempt_full(const struct s2s_attempt *a)
 {
 	return conn_full(a->e.conn);

@@ -40,6 +40,7 @@ bool s2s_attempt_takes(const struct s2s_attempt *a);
 void s2s_attempt_send(struct s2s_attempt *a, struct slice xml);
 void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key);
 uint64_t s2s_attempt_position(const struct s2s_attempt *a);
+uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a); /* stream_peer_max_bytes */
 bool s2s_attempt_full(const struct s2s_attempt *a);
 /* Lets go of it, closing what there is; no callback follows. Takes NULL. */
 void s2s_attempt_release(struct s2s_attempt *a);

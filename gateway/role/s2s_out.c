@@ -396,6 +396,11 @@ uint64_t s2s_out_position(const struct s2s_out *o)
 	return o->chosen ? s2s_attempt_position(o->chosen) : 0;
 }
 
+uint32_t s2s_out_max_bytes(const struct s2s_out *o)
+{
+	return o->chosen ? s2s_attempt_max_bytes(o->chosen) : 0;
+}
+
 bool s2s_out_full(const struct s2s_out *o)
 {
 	return o->chosen != NULL && s2s_attempt_full(o->chosen);

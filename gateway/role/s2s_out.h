@@ -39,6 +39,8 @@ bool s2s_out_takes(const struct s2s_out *o);                     /* established,
 void s2s_out_send(struct s2s_out *o, struct slice xml);          /* it takes; jabber:server */
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
 uint64_t s2s_out_position(const struct s2s_out *o);
+/* Established: the largest stanza that the remote takes (XEP-0478); 0: it has not said. */
+uint32_t s2s_out_max_bytes(const struct s2s_out *o);
 bool s2s_out_full(const struct s2s_out *o);
 /* Lets go: closes what there is; no callback follows. */
 void s2s_out_release(struct s2s_out *o);

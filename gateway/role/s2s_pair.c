@@ -14,6 +14,7 @@
  */
 
 #define PAIR_MAGIC 0x50414952u
+#define GROWTH_MAX 64
 
 struct pair {
 	unsigned magic;
@@ -23,6 +24,7 @@ struct pair {
 	struct s2s_out *out;
 	struct acks acks;
 	unsigned nr_repeated;         /* not told in the log yet */
+	uint32_t max_bytes;           /* that the remote takes (XEP-0478); 0: it has not said */
 	bool over;
 };
 
@@ -67,12 +69,19 @@ static void finish(struct pair *p)
 	links_touch(p->env->links);
 }
 
+/* What the service may send: its stanza is written anew before it leaves, and may grow a little if it was not written as we do. */
+static uint32_t narrowed(uint32_t max_bytes)
+{
+	return max_bytes > GROWTH_MAX ? max_bytes - GROWTH_MAX : max_bytes > 0 ? 1 : 0;
+}
+
 static void on_established(void *arg)
 {
 	struct pair *p = arg;
 
+	p->max_bytes = s2s_out_max_bytes(p->out);
 	if (p->end.stream != NULL)
-		(void)svc_stream_accept(p->end.stream, NULL);
+		(void)svc_stream_accept_narrow(p->end.stream, NULL, narrowed(p->max_bytes));
 	links_touch(p->env->links);
 }
 
@@ -159,6 +168,9 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 		log_warn("s2s-out", 0, "stanza", "from=%s to=%s why=\"the stanza's addresses are not this pair's\"",
 			 log_escape(slice_str(p->from)), log_escape(slice_str(p->to)));
 		links_release(end, "invalid-from", "a stanza's addresses are not this pair's");
+		finish(p);
+	} else if (p->max_bytes > 0 && buf_len(&out) > p->max_bytes) {
+		links_release(end, "policy-violation", "a stanza is larger than the other server takes");
 		finish(p);
 	} else {
 		stat_add(STAT_stanzas_out, 1);

@@ -88,7 +88,8 @@ struct svcproto_callbacks {
 	 */
 	void (*delivered)(void *arg, uint64_t cookie);
 	/* What you sent with this cookie came back: condition is a stanza error condition of RFC 6120 section 8.3.3
-	 * ("remote-server-not-found", "remote-server-timeout", "recipient-unavailable" when the session ended, …). xml is what you sent. */
+	 * ("remote-server-not-found", "remote-server-timeout", "policy-violation" when it is larger than the other server takes,
+	 * "recipient-unavailable" when the session ended, …). xml is what you sent. */
 	void (*undeliverable)(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length);
 	/* Where is this user? Asked for clients whose user the login database does not know, in domains registered with locate_open.
 	 * Answer with svcproto_located(), now or later. NULL: unknown, to every question. */

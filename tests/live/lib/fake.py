@@ -29,6 +29,7 @@ class Wire:
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
+        self.nr_signs = 0                                 # of life: white spaces between stanzas
         self.reset()
 
     def reset(self):
@@ -54,6 +55,7 @@ class Wire:
                 data = b""
             if not data:
                 return "end", None
+            self.nr_signs += not data.strip()
             self.parser.feed(data)
             self.take()
         return self.events.pop(0)
@@ -83,6 +85,7 @@ class Server:
     def __init__(self, domain, context, features=DIALBACK, before=None, direct=False):
         self.domain, self.context, self.features, self.before, self.direct = domain, context, features, before, direct
         self.stanzas, self.errors = asyncio.Queue(), asyncio.Queue()
+        self.features_then = ""                           # behind SASL
         self.heard = []                                   # names of elements, in order
         self.nr_connections = 0
         self.answer_result = self.answer_verify = self.say_valid
@@ -98,7 +101,7 @@ class Server:
         return self
 
     async def serve(self, reader, writer):
-        wire = Wire(reader, writer)
+        wire = self.wire = Wire(reader, writer)
         self.nr_connections += 1
         try:
             if self.before is not None:
@@ -150,7 +153,7 @@ class Server:
         if e.tag == name(NS_SASL, "auth"):
             wire.send(f"<success xmlns='{NS_SASL}'/>")
             wire.reset()
-            return await self.reopen(wire, "")
+            return await self.reopen(wire, self.features_then)
         if e.tag == name(NS_DIALBACK, "result"):
             verdict = await self.answer_result(e.attrib, e.text)
             wire.send(f"<db:result from='{e.get('to')}' to='{e.get('from')}' type='{verdict}'/>")

@@ -108,6 +108,12 @@ def certificate(folder, ca, domain, into, san=None, days=2):
             "-days", str(days), "-extfile", f"{folder}/extensions", "-out", f"{into}/{domain}.crt")
 
 
+def condition(stanza):
+    """Of an error; slixmpp knows none of policy-violation."""
+    names = [c.tag.rsplit("}")[-1] for c in stanza.xml.find("{jabber:client}error") if c.tag.startswith("{urn:ietf:params:xml:ns:xmpp-stanzas}")]
+    return next((name for name in names if name != "text"), "")
+
+
 class Client(slixmpp.ClientXMPP):
     """slixmpp, unmodified in what it sends; `outcome` says "in" or "failed", `inbox` takes (from, body, type)."""
 
@@ -122,7 +128,7 @@ class Client(slixmpp.ClientXMPP):
             self.add_event_handler(event, self.on_message)
 
     def on_message(self, m):
-        self.inbox.put_nowait((m["from"].bare, m["error"]["condition"] if m["type"] == "error" else m["body"]))
+        self.inbox.put_nowait((m["from"].bare, condition(m) if m["type"] == "error" else m["body"]))
 
     def settle(self, value):
         if not self.outcome.done():

@@ -57,7 +57,7 @@ static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 		return;
 	}
 	g->out = s;
-	(void)svc_stream_accept(s, NULL);
+	(void)svc_stream_accept_narrow(s, NULL, g->out_bytes_max);
 }
 
 static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)

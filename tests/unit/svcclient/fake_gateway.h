@@ -48,6 +48,7 @@ struct fake_gateway {
 	bool located_here;
 	const char *admin_error;
 	char asked_command[32];
+	uint32_t out_bytes_max;           /* the largest stanza taken on a SERVER_OUT or PEER; 0: as on any */
 	const char *refuse_out;           /* condition: SERVER_OUT is refused with it */
 };
 

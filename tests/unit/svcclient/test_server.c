@@ -112,6 +112,57 @@ static void test_refused(void)
 	stop();
 }
 
+/* The other server takes less than the gateway. What is larger comes back by itself, the one for which the stream was opened too, and what
+ * waits behind it goes on; that holds after a broken link as well. */
+static void test_narrow(void)
+{
+	char large[102];
+
+	memset(large, 'x', sizeof(large));
+	memcpy(large, "<message>", 9);
+	large[101] = '\0';
+	start(1);
+	g[0].out_bytes_max = 100;
+	CHECK_EQ(send_out("far.example", large, 1), 0);
+	large[100] = '\0'; /* just as much as may be */
+	CHECK_EQ(send_out("far.example", large, 2), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(s.delivered[0], 2);
+	CHECK_EQ(s.nr_undeliverable, 1);
+	CHECK_EQ(s.undeliverable[0], 1);
+	CHECK_STR(s.conditions[0], "policy-violation");
+	svc_link_break(fake_gateway_peer(&g[0])->engine, "cut");
+	CHECK_EQ(send_out("far.example", "<message/>", 3), 0);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	large[100] = 'x';
+	CHECK_EQ(send_out("far.example", large, 4), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 2));
+	CHECK_EQ(g[0].outs, 1);
+	g[0].out_bytes_max = 0;
+	CHECK_EQ(send_out("wide.example", large, 5), 0);
+	CHECK(wait_for(&s.nr_delivered, 3));
+	stop();
+}
+
+/* The gateway finds a stanza too large after all: nobody knows which, so all that was on the way comes back, once, and nothing is
+ * repeated. */
+static void test_too_large_after_all(void)
+{
+	start(1);
+	g[0].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK_EQ(send_out("far.example", "<message id='2'/>", 2), 0);
+	CHECK(wait_for(&g[0].stanzas, 2));
+	CHECK_EQ(svc_stream_close(g[0].out, "policy-violation", NULL), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 2));
+	CHECK_STR(s.conditions[0], "policy-violation");
+	g[0].ack = true;
+	CHECK_EQ(send_out("far.example", "<message id='3'/>", 3), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(g[0].stanzas, 3);
+	stop();
+}
+
 /* The link breaks and comes back: the streams go on, each with its owner, and nothing is repeated. */
 static void test_survives_the_link(void)
 {
@@ -250,6 +301,8 @@ int main(void)
 	RUN(test_out);
 	RUN(test_survives_the_link);
 	RUN(test_refused);
+	RUN(test_narrow);
+	RUN(test_too_large_after_all);
 	RUN(test_moves_to_the_other_gateway);
 	RUN(test_reopened);
 	RUN(test_bound);

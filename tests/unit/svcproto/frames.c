@@ -160,8 +160,11 @@ static size_t open_samples(struct sample *v, size_t nr)
 	message_put_open(&w, &sample_open_peer);
 	frame(add(v, &nr, "open-peer", SVC_SERVICE, 2), WIRE_OPEN, 0, 3, 0, b, w.n);
 	w.n = 0;
-	message_put_accept(&w, "juliet@example.org/balcony");
+	message_put_accept(&w, "juliet@example.org/balcony", 0);
 	frame(add(v, &nr, "accept", SVC_SERVICE, 3), WIRE_ACCEPT, 0, 2, 0, b, w.n);
+	w.n = 0;
+	message_put_accept(&w, NULL, 10000);
+	frame(add(v, &nr, "accept-narrow", SVC_GATEWAY, 3), WIRE_ACCEPT, 0, 1, 0, b, w.n);
 	w.n = 0;
 	message_put_refuse(&w, &sample_refusal);
 	frame(add(v, &nr, "refuse", SVC_SERVICE, 3), WIRE_REFUSE, 0, 2, 0, b, w.n);

@@ -133,6 +133,21 @@ static void located_and_back(void)
 	CHECK(m.request == 78 && m.here && m.see_other_host == NULL);
 }
 
+static void accept_there_and_back(void)
+{
+	struct message_text t;
+	struct wire_frame f = body_of("accept");
+	const char *jid;
+	uint32_t bytes_max;
+
+	CHECK_EQ(message_get_accept(&f, &t, &jid, &bytes_max), 0);
+	CHECK_STR(jid, "juliet@example.org/balcony");
+	CHECK_EQ(bytes_max, 0);
+	f = body_of("accept-narrow");
+	CHECK_EQ(message_get_accept(&f, &t, &jid, &bytes_max), 0);
+	CHECK(jid == NULL && bytes_max == 10000);
+}
+
 static void there_and_back(void)
 {
 	struct message_hello hello;
@@ -175,9 +190,6 @@ static void there_and_back(void)
 	CHECK(o.kind == SVC_KIND_SERVER_OUT && !o.secure && o.bare_jid == NULL);
 	CHECK_STR(o.from_domain, "example.org");
 	CHECK_STR(o.to_domain, "example.net");
-	f = body_of("accept");
-	CHECK_EQ(message_get_accept(&f, &t, &a), 0);
-	CHECK_STR(a, "juliet@example.org/balcony");
 	f = body_of("refuse");
 	CHECK_EQ(message_get_refuse(&f, &t, &r), 0);
 	CHECK_STR(r.type, "cancel");
@@ -510,6 +522,7 @@ int main(int argc, char **argv)
 	RUN(attached_is_whole);
 	RUN(samples_are_sound);
 	RUN(there_and_back);
+	RUN(accept_there_and_back);
 	RUN(administration_there_and_back);
 	RUN(located_and_back);
 	RUN(peer_and_back);
