@@ -1,0 +1,147 @@
+"""What is measured of one stack at a time. Each scenario takes (context, kind of stack) and returns {name: figure}; any loss, disorder or refusal raises."""
+import time
+
+from measure import Load, cpu, less, pss
+from stacks import DOMAIN, LARGE
+
+PAIRS, BODY, WINDOW = 50, 200, 8
+
+
+class Sizes:
+    """How much: for figures, or just enough to see that all works."""
+
+    def __init__(self, smoke):
+        self.users = 40 if smoke else 2000
+        self.logins, self.at_once, self.wear = (40, 10, 80) if smoke else (2000, 50, 50000)
+        self.idle = (20, 60) if smoke else (2000, 10000)
+        self.idle_seconds = 1 if smoke else 60
+        self.pairs = 4 if smoke else PAIRS
+        self.each = 100 if smoke else 1000
+        self.rates = (200,) if smoke else (1000, 2000)
+        self.seconds = 1 if smoke else 10
+        self.singles = 50 if smoke else 3000
+        self.large = ((60 << 10, 2),) if smoke else ((200 << 10, 10), (1 << 20, 2))
+        self.services = (1, 3) if smoke else (1, 10, 100)
+        self.gateways = (1, 2) if smoke else (1, 2, 4, 8)
+        self.storm = 40 if smoke else 10000
+        self.smoke = smoke
+
+
+class Context:
+    def __init__(self, place, build, sizes, say):
+        self.place, self.build, self.sizes, self.say = place, build, sizes, say
+
+    def stack(self, kind, *args, **kwargs):
+        stack = kind(self.place, self.build)
+        stack.start(*args, **kwargs)
+        return stack
+
+    def load(self, stack, clients, *more):
+        return Load(self.build, self.place, [f"{DOMAIN}:{stack.ports[0]}", *more], clients)
+
+
+def total(parts):
+    return sum(parts.values())
+
+
+def parts_of(name, parts, scale, figures):
+    """The sum under `name`, and each part's own when there are several."""
+    figures[name] = total(parts) * scale
+    if len(parts) > 1:
+        for part, value in parts.items():
+            figures[f"{name}.{part}"] = value * scale
+
+
+def one_login_round(load, stack, sizes, mechanism, figures, name):
+    answer = load.measured(stack, "login", sizes.logins, sizes.at_once, mechanism, forgive=stack.name == "jabberd2")
+    done = answer["login"]["nr"]
+    parts_of(f"{name}.cpu_ms", answer["cpu"], 1000 / done, figures)
+    figures[f"{name}.per_s"] = done / answer["seconds"]
+    figures[f"{name}.p50_ms"], figures[f"{name}.p99_ms"] = answer["login"]["p50_ms"], answer["login"]["p99_ms"]
+    figures[f"{name}.lost"] = answer["errors"]
+
+
+def login(context, kind):
+    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again after many logins more."""
+    sizes, figures = context.sizes, {}
+    stack = context.stack(kind)
+    load = context.load(stack, 0)
+    forgive = stack.name == "jabberd2"
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"):
+        load.do("login", sizes.users, sizes.at_once, mechanism, forgive=forgive)
+        one_login_round(load, stack, sizes, mechanism, figures, mechanism)
+    before = total(pss(stack))
+    load.do("login", sizes.wear, sizes.at_once, "SCRAM-SHA-1", forgive=forgive)
+    one_login_round(load, stack, sizes, "SCRAM-SHA-1", figures, "worn")
+    figures["worn.grown_kib"] = total(pss(stack)) - before
+    load.end()
+    stack.stop()
+    return figures
+
+
+def idle(context, kind):
+    """PSS for each client at each size and the slope between the first and the last; CPU while nothing happens."""
+    sizes, figures = context.sizes, {}
+    stack = context.stack(kind)
+    load = context.load(stack, sizes.idle[-1])
+    load.do("login", sizes.at_once, sizes.at_once, "SCRAM-SHA-1", forgive=True)   # what the first clients cost the process is no client's
+    empty, seen, connected = pss(stack), [], 0
+    for size in sizes.idle:
+        load.do("connect", size - connected, sizes.at_once, 0)
+        connected = size
+        time.sleep(0 if sizes.smoke else 5)   # whatever a server does behind a login's back
+        now = pss(stack)
+        seen.append(now)
+        parts_of(f"{size}.kib", less(now, empty), 1 / size, figures)
+    if len(seen) > 1:
+        parts_of("slope.kib", less(seen[-1], seen[0]), 1 / (sizes.idle[-1] - sizes.idle[0]), figures)
+    before = cpu(stack)
+    time.sleep(sizes.idle_seconds)
+    figures["minute.cpu_ms"] = total(less(cpu(stack), before)) * 1000 * 60 / sizes.idle_seconds
+    load.end()
+    stack.stop()
+    return figures
+
+
+def deliveries(answer, name, figures, key="delivery"):
+    for field in ("p50_ms", "p99_ms", "max_ms"):
+        figures[f"{name}.{field}"] = answer[key][field]
+
+
+def chat(context, kind):
+    """Closed loop, open loop, and one message at a time."""
+    sizes, figures = context.sizes, {}
+    stack = context.stack(kind)
+    load = context.load(stack, 2 * sizes.pairs)
+    load.do("connect", 2 * sizes.pairs, 10, 0)
+    load.do("chat", sizes.pairs, BODY, WINDOW, sizes.each // 10)
+    answer = load.measured(stack, "chat", sizes.pairs, BODY, WINDOW, sizes.each)
+    parts_of("busy.cpu_us", answer["cpu"], 1e6 / answer["messages"], figures)
+    figures["busy.per_s"] = answer["messages"] / answer["seconds"]
+    deliveries(answer, "busy", figures)
+    for rate in sizes.rates:
+        answer = load.measured(stack, "open", sizes.pairs, BODY, rate, sizes.seconds)
+        parts_of(f"open{rate}.cpu_us", answer["cpu"], 1e6 / answer["messages"], figures)
+        deliveries(answer, f"open{rate}", figures)
+    load.do("one", sizes.singles // 10, BODY)
+    deliveries(load.do("one", sizes.singles, BODY), "one", figures)
+    load.end()
+    stack.stop()
+    return figures
+
+
+def large(context, kind):
+    """Small messages while four other pairs send large ones."""
+    sizes, figures = context.sizes, {}
+    stack = context.stack(kind)
+    load = context.load(stack, 2 * sizes.pairs + 8)
+    load.do("connect", 2 * sizes.pairs + 8, 10, 0)
+    for body, rate in sizes.large:
+        answer = load.measured(stack, "open", sizes.pairs, BODY, sizes.rates[0], sizes.seconds, 4, min(body, LARGE // 2), rate)
+        name = f"beside{body >> 10}k"
+        deliveries(answer, name, figures)
+        deliveries(answer, f"{name}.large", figures, "large")
+        figures[f"{name}.cpu_s"] = total(answer["cpu"])
+    load.end()
+    stack.stop()
+    return figures

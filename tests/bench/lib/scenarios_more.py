@@ -1,0 +1,82 @@
+"""What takes more than one stack, or several gateways and services of ours: two domains, many services and gateways, and a storm."""
+import os
+import signal
+
+from measure import Load, cpu, less, pss
+from scenarios import BODY, WINDOW, deliveries, parts_of, total
+from stacks import DOMAIN, SECOND, Ours, Prosody, OurCluster
+
+OUR_KINDS = {"ambrosia": (Ours, Ours), "ambrosia-prosody": (Ours, Prosody), "prosody": (Prosody, Prosody)}
+
+
+def domains(context, name):
+    """The chat of 50 pairs, each across a server connection, both ways."""
+    sizes, figures = context.sizes, {}
+    kinds = OUR_KINDS[name]
+    stacks = [context.stack(kind, domain=domain, number=i + 1) for i, (kind, domain) in enumerate(zip(kinds, (DOMAIN, SECOND)))]
+    load = Load(context.build, context.place, [f"{domain}:{stack.ports[0]}" for stack, domain in zip(stacks, (DOMAIN, SECOND))], 2 * sizes.pairs)
+    load.do("connect", 2 * sizes.pairs, 10, "cross")
+    load.do("chat", sizes.pairs, BODY, WINDOW, max(sizes.each // 10, 1))
+    before = [cpu(stack) for stack in stacks]
+    answer = load.do("chat", sizes.pairs, BODY, WINDOW, sizes.each)
+    used = {f"{i + 1}-{part}": value for i, stack in enumerate(stacks) for part, value in less(cpu(stack), before[i]).items()}
+    parts_of("cpu_us", used, 1e6 / answer["messages"], figures)
+    figures["per_s"] = answer["messages"] / answer["seconds"]
+    deliveries(answer, "busy", figures)
+    load.end()
+    for stack in stacks:
+        stack.stop()
+    return figures
+
+
+def many(context, _):
+    """One gateway with 1, 10, 100 service instances; one service with 1 to 8 gateways: memory, and what a chat through the first of each costs."""
+    sizes, figures = context.sizes, {}
+    for gateways, services in [(1, n) for n in sizes.services] + [(n, 1) for n in sizes.gateways if n > 1]:
+        name = f"{gateways}g{services}s"
+        stack = OurCluster(context.place, context.build)
+        stack.start(gateways, services)
+        figures[f"{name}.gateway_kib"], figures[f"{name}.service_kib"] = pss(stack)["gateway0"], pss(stack)["im"]
+        load = context.load(stack, 2 * sizes.pairs)
+        load.do("connect", 2 * sizes.pairs, 10, 0)
+        load.do("chat", sizes.pairs, BODY, WINDOW, max(sizes.each // 10, 1))
+        answer = load.measured(stack, "chat", sizes.pairs, BODY, WINDOW, sizes.each)
+        figures[f"{name}.cpu_us"] = (answer["cpu"]["gateway0"] + answer["cpu"]["im"]) * 1e6 / answer["messages"]
+        before = cpu(stack)
+        deliveries(load.do("open", sizes.pairs, BODY, 100, max(sizes.seconds, 2)), name, figures)
+        figures[f"{name}.all_cpu_percent"] = total(less(cpu(stack), before)) * 100 / max(sizes.seconds, 2)
+        load.end()
+        stack.stop()
+    return figures
+
+
+def storm(context, _):
+    """Two gateways; one is killed, and its clients, half of them with sessions to resume, come to the other at once, where 50 pairs chat at 1,000 messages a second."""
+    sizes, figures = context.sizes, {}
+    stack = OurCluster(context.place, context.build)
+    stack.start(2, 1)
+    load = Load(context.build, context.place, [f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm + 2 * sizes.pairs)
+    half = sizes.storm // 2
+    load.do("connect", half, sizes.at_once, 0)
+    load.do("sm", "on")
+    load.do("connect", sizes.storm - half, sizes.at_once, 0)
+    load.do("sm", "off")
+    load.do("connect", 2 * sizes.pairs, 10, 1)
+    quiet = load.do("quiet", sizes.storm, sizes.pairs, BODY, sizes.rates[0], sizes.seconds)
+    deliveries(quiet, "quiet", figures)
+    load.begin("storm", sizes.storm, sizes.pairs, BODY, sizes.rates[0], 300)
+    before = cpu(stack)
+    os.kill(stack.processes["gateway0"].pid, signal.SIGKILL)
+    answer = load.answer()
+    used = less({part: value for part, value in cpu(stack).items() if part != "gateway0"}, before)
+    stack.processes.pop("gateway0").wait()
+    deliveries(answer, "others", figures, "others")
+    figures["all_back_s"], figures["refused_once"] = answer["all_back_s"], answer["failures"]
+    figures["logins_per_s"] = answer["back"] / answer["all_back_s"]
+    for key in ("back_after", "resumed_after"):
+        figures[f"{key}.p50_s"], figures[f"{key}.p90_s"], figures[f"{key}.max_s"] = (answer[key][field] / 1000 for field in ("p50_ms", "p90_ms", "max_ms"))
+        figures[f"{key}.nr"] = answer[key]["nr"]
+    parts_of("cpu_ms_each", used, 1000 / answer["back"], figures)
+    load.end()
+    stack.stop()
+    return figures
