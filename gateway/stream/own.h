@@ -57,6 +57,7 @@ struct stream {
 	bool external_answered; /* S2S_OUT: one empty challenge was answered */
 	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
 	bool may_bidi, bidi;    /* XEP-0288: the owner allows it; it is agreed */
+	bool spoken;            /* input came while established */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
