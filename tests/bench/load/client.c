@@ -11,7 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* One XMPP client's connection: TCP, TLS, bytes and elements. What is said before it is online stands in client_negotiate.c, what afterwards in the scenarios. */
+/* One XMPP client's connection: TCP, TLS, bytes and elements. What is said before it is online stands in client_negotiate.c, what
+ * afterwards in the scenarios. */
 
 #define READ_MAX (64u << 10)
 

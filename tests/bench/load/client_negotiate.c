@@ -21,8 +21,9 @@ void client_begin_stream(struct client *c)
 	c->in_n = 0;   /* nothing can follow what ended the stream before */
 	scan_reset(&c->scan);
 	snprintf(header, sizeof header,
-		"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>",
-		c->w->domain);
+		 "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='%s' "
+		 "version='1.0'>",
+		 c->w->domain);
 	say(c, header);
 }
 
@@ -56,7 +57,8 @@ static void authenticate(struct client *c)
 	c->scram = malloc(sizeof *c->scram);
 	if (c->scram == NULL)
 		abort();
-	scram_first(c->scram, strcmp(c->w->mechanism, "SCRAM-SHA-1") == 0 ? "SHA1" : "SHA256", user, &c->w->keys[c->index % c->w->nr_users], text);
+	scram_first(c->scram, strcmp(c->w->mechanism, "SCRAM-SHA-1") == 0 ? "SHA1" : "SHA256", user, &c->w->keys[c->index % c->w->nr_users],
+		    text);
 	say_sasl(c, "auth", attribute, text, strlen(text));
 	c->step = CHALLENGE;
 }
@@ -67,7 +69,8 @@ static int decode(struct slice element, char *out, size_t size)
 	struct slice text = scan_between(element, ">", "<");
 	int n;
 
-	if (text.n == 0 || text.n % 4 != 0 || text.n / 4 * 3 > size || (n = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text.p, (int)text.n)) < 0)
+	if (text.n == 0 || text.n % 4 != 0 || text.n / 4 * 3 > size ||
+	    (n = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)text.p, (int)text.n)) < 0)
 		return -1;
 	return n - (text.p[text.n - 1] == '=') - (text.p[text.n - 2] == '=');
 }

@@ -80,7 +80,8 @@ struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza
 	}
 	body = scan_between(stanza, "<body>", "</body>");
 	if (body.p == NULL || body.n != f->body) {
-		load_error(l, scan_has(stanza, "type='error'") || scan_has(stanza, "type=\"error\"") ? "a message came back as an error" : "a body of another length");
+		load_error(l, scan_has(stanza, "type='error'") || scan_has(stanza, "type=\"error\"") ? "a message came back as an error"
+												     : "a body of another length");
 		return NULL;
 	}
 	memcpy(number, body.p, 12);

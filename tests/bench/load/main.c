@@ -1,5 +1,6 @@
 /*
- * The load: XMPP clients over TLS 1.3 against any server, driven by commands on standard input, each answered by a line of JSON. tests/bench/run drives it.
+ * The load: XMPP clients over TLS 1.3 against any server, driven by commands on standard input, each answered by a line of JSON.
+ * tests/bench/run drives it.
  *
  *     BENCH_PASSWORD=… bench_load CA.pem CLIENTS USERS DOMAIN:PORT [DOMAIN:PORT]
  *
@@ -20,7 +21,8 @@
 
 static struct load the_load;
 
-static const struct phase *const phases[] = {&phase_login, &phase_connect, &phase_close, &phase_chat, &phase_open, &phase_one, &phase_quiet, &phase_storm};
+static const struct phase *const phases[] = {&phase_login, &phase_connect, &phase_close, &phase_chat,
+					     &phase_open,  &phase_one,     &phase_quiet, &phase_storm};
 
 _Noreturn static void die(const char *why)
 {
@@ -170,8 +172,16 @@ static void add_target(struct load *l, char *text, SSL_CTX *tls, unsigned nr_use
 		die("DOMAIN:PORT is wanted");
 	*colon = '\0';
 	l->ports[l->nr_targets++] = (unsigned)port;
-	*w = (struct client_world){.base = l->base, .tls = tls, .ops = &ops, .domain = text, .user_prefix = "u", .password = getenv("BENCH_PASSWORD"),
-		.nr_users = nr_users, .nr_sources = SOURCES, .mechanism = "SCRAM-SHA-1", .keys = calloc(nr_users, sizeof *w->keys)};
+	*w = (struct client_world){.base = l->base,
+				   .tls = tls,
+				   .ops = &ops,
+				   .domain = text,
+				   .user_prefix = "u",
+				   .password = getenv("BENCH_PASSWORD"),
+				   .nr_users = nr_users,
+				   .nr_sources = SOURCES,
+				   .mechanism = "SCRAM-SHA-1",
+				   .keys = calloc(nr_users, sizeof *w->keys)};
 	if (w->password == NULL || w->keys == NULL)
 		die("BENCH_PASSWORD is needed");
 }

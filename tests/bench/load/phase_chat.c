@@ -2,8 +2,8 @@
 
 #include "tests/bench/load/load.h"
 
-/* Messages between the pairs of connected clients: chat (each answered by the next, a window of them on the way), one (a window of one, one pair), open (at
- * a given rate, whatever comes back; large stanzas beside them at a rate of their own). */
+/* Messages between the pairs of connected clients: chat (each answered by the next, a window of them on the way), one (a window of one, one
+ * pair), open (at a given rate, whatever comes back; large stanzas beside them at a rate of their own). */
 
 #define RING_OPEN 65536u
 
@@ -79,8 +79,8 @@ static bool start_chat(struct load *l, char **words, int nr)
 	uint64_t pairs, body;
 	struct chat *s = chat_new(l);
 
-	if (nr != 4 || !load_number(words[0], 1, l->nr / 2, &pairs) || !body_of(words[1], &body) || !load_number(words[2], 1, 10000, &s->window) ||
-		!load_number(words[3], 1, 1000000000, &s->each)) {
+	if (nr != 4 || !load_number(words[0], 1, l->nr / 2, &pairs) || !body_of(words[1], &body) ||
+	    !load_number(words[2], 1, 10000, &s->window) || !load_number(words[3], 1, 1000000000, &s->each)) {
 		free(s);
 		return false;
 	}
@@ -120,7 +120,8 @@ static void open_stanza(struct load *l, struct client *c, struct slice stanza)
 }
 
 /* Those that were due by now, from one flow after the other. */
-static void send_due(struct load *l, uint64_t us, uint64_t rate, uint64_t seconds, uint64_t *scheduled, unsigned first, unsigned nr, unsigned *next)
+static void send_due(struct load *l, uint64_t us, uint64_t rate, uint64_t seconds, uint64_t *scheduled, unsigned first, unsigned nr,
+		     unsigned *next)
 {
 	uint64_t due = (us - l->began_us) * rate / 1000000 + 1;   /* the first one at once */
 
@@ -176,8 +177,8 @@ static bool start_quiet(struct load *l, char **words, int nr)
 	uint64_t first, pairs, body;
 	struct chat *s = chat_new(l);
 
-	if (nr != 5 || !load_number(words[0], 0, l->nr, &first) || !load_number(words[1], 1, (l->nr - first) / 2, &pairs) || !body_of(words[2], &body) ||
-		!load_number(words[3], 1, 1000000, &s->rate) || !load_number(words[4], 1, 3600, &s->seconds)) {
+	if (nr != 5 || !load_number(words[0], 0, l->nr, &first) || !load_number(words[1], 1, (l->nr - first) / 2, &pairs) ||
+	    !body_of(words[2], &body) || !load_number(words[3], 1, 1000000, &s->rate) || !load_number(words[4], 1, 3600, &s->seconds)) {
 		free(s);
 		return false;
 	}
@@ -194,8 +195,12 @@ const struct phase phase_quiet = {.name = "quiet",
 	.gone = chat_gone,
 	.tick = open_tick,
 	.print = chat_print};
-const struct phase phase_chat = {
-	.name = "chat", .usage = "PAIRS BODY WINDOW MESSAGES_EACH", .start = start_chat, .stanza = chat_stanza, .gone = chat_gone, .print = chat_print};
+const struct phase phase_chat = {.name = "chat",
+				 .usage = "PAIRS BODY WINDOW MESSAGES_EACH",
+				 .start = start_chat,
+				 .stanza = chat_stanza,
+				 .gone = chat_gone,
+				 .print = chat_print};
 const struct phase phase_one = {
 	.name = "one", .usage = "MESSAGES BODY", .start = start_one, .stanza = chat_stanza, .gone = chat_gone, .print = chat_print};
 const struct phase phase_open = {.name = "open",

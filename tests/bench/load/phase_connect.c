@@ -107,7 +107,9 @@ static bool start_login(struct load *l, char **words, int nr)
 
 		if (strcmp(w->mechanism, words[2]) == 0)
 			continue;
-		w->mechanism = strcmp(words[2], "PLAIN") == 0 ? "PLAIN" : strcmp(words[2], "SCRAM-SHA-1") == 0 ? "SCRAM-SHA-1" : "SCRAM-SHA-256";
+		w->mechanism = strcmp(words[2], "PLAIN") == 0         ? "PLAIN"
+			       : strcmp(words[2], "SCRAM-SHA-1") == 0 ? "SCRAM-SHA-1"
+								      : "SCRAM-SHA-256";
 		memset(w->keys, 0, w->nr_users * sizeof *w->keys);
 	}
 	s = coming(l, total, concurrency);

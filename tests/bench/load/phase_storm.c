@@ -2,8 +2,8 @@
 
 #include "tests/bench/load/load.h"
 
-/* The gateway of target 0 is killed from outside while this runs: its clients come to target 1 at once, each again after a second where it fails, while the pairs
- * at target 1 go on at their rate. quiet SECONDS of that rate come first, so that both can be told apart. */
+/* The gateway of target 0 is killed from outside while this runs: its clients come to target 1 at once, each again after a second where it
+ * fails, while the pairs at target 1 go on at their rate. quiet SECONDS of that rate come first, so that both can be told apart. */
 
 #define RETRY_US 1000000
 
@@ -108,7 +108,8 @@ static bool start(struct load *l, char **words, int nr)
 	if (s == NULL)
 		abort();
 	if (nr != 5 || !load_number(words[0], 1, l->nr, &clients) || !load_number(words[1], 1, (l->nr - clients) / 2, &pairs) ||
-		!load_number(words[2], 12, 65536, &body) || !load_number(words[3], 1, 100000, &s->rate) || !load_number(words[4], 1, 3600, &s->patience_s)) {
+	    !load_number(words[2], 12, 65536, &body) || !load_number(words[3], 1, 100000, &s->rate) ||
+	    !load_number(words[4], 1, 3600, &s->patience_s)) {
 		free(s);
 		return false;
 	}

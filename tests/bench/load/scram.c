@@ -30,6 +30,16 @@ void scram_first(struct scram *s, const char *digest, const char *user, struct s
 	snprintf(out, 200, "n,,%s", s->first_bare);
 }
 
+/* Decimal digits, up to whatever else. */
+static unsigned number_of(struct slice text)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < text.n && i < 9 && text.p[i] >= '0' && text.p[i] <= '9'; i++)
+		n = n * 10 + (unsigned)(text.p[i] - '0');
+	return n;
+}
+
 /* The field `x=` of a message, up to the next comma or the end. */
 static struct slice field(struct slice message, char name)
 {
@@ -49,7 +59,8 @@ static int decode(struct slice text, unsigned char *out, size_t size)
 {
 	int n;
 
-	if (text.n == 0 || text.n % 4 != 0 || text.n / 4 * 3 > size || (n = EVP_DecodeBlock(out, (const unsigned char *)text.p, (int)text.n)) < 0)
+	if (text.n == 0 || text.n % 4 != 0 || text.n / 4 * 3 > size ||
+	    (n = EVP_DecodeBlock(out, (const unsigned char *)text.p, (int)text.n)) < 0)
 		return -1;
 	return n - (text.p[text.n - 1] == '=') - (text.p[text.n - 2] == '=');
 }
@@ -83,7 +94,7 @@ bool scram_final(struct scram *s, struct slice challenge, const char *password, 
 	char proof[64], final[320];
 	size_t n = (size_t)EVP_MD_size(md);
 
-	if (nonce.p == NULL || salt.p == NULL || count.p == NULL || nonce.n > 200 || !derive(s, salt, (unsigned)atoi(count.p), password))
+	if (nonce.p == NULL || salt.p == NULL || count.p == NULL || nonce.n > 200 || !derive(s, salt, number_of(count), password))
 		return false;
 	snprintf(final, sizeof final, "c=biws,r=%.*s", (int)nonce.n, nonce.p);
 	snprintf(s->proof_for, sizeof s->proof_for, "%s,%.*s,%s", s->first_bare, (int)challenge.n, challenge.p, final);

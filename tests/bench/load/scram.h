@@ -5,7 +5,8 @@
 
 #include "common/slice.h"
 
-/* The client's side of SCRAM (RFC 5802) without channel binding. The costly derivation is done once for each user, as a client that keeps its keys does. */
+/* The client's side of SCRAM (RFC 5802) without channel binding. The costly derivation is done once for each user, as a client that keeps
+ * its keys does. */
 struct scram_keys {
 	char salt[128];
 	unsigned iterations;
