@@ -172,6 +172,7 @@ static int tell_service(void *arg, const struct directory_registration *s)
 	row_add_id(&r, "instance", &s->instance);
 	row_add(&r, "name", l.found != NULL ? l.found->peer->name : NULL);
 	row_add(&r, "policy", s->policy);
+	row_add(&r, "failover", s->reopens ? "reopen" : "close");
 	row_add_number(&r, "weight", s->weight);
 	row_add_bool(&r, "draining", s->draining);
 	row_add_bool(&r, "authorised", directory_may(t->c->o.env->directory, s->key, s->domain, s->types));

@@ -95,6 +95,7 @@ static void put_logins(struct metrics *m)
 		sample(m, "ambrosia_logins_total", count_login_at(i, false), "mechanism=\"%s\",result=\"failure\"", name);
 	}
 	metrics_counter(m, "ambrosia_redirects_total", STAT_redirects);
+	metrics_counter(m, "ambrosia_sessions_reopened_total", STAT_sessions_reopened);
 }
 
 static void put_traffic(struct metrics *m)

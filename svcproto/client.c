@@ -18,6 +18,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "svcproto/entry.h"
+
 #define SOCKETS_MAX 64u
 #define ZMQ_SOCKETS_MAX 8192 /* three for each gateway worker; 0MQ's own limit of 1,023 ends at some 330 */
 #define TURN_MAX_MS 1000u
@@ -360,8 +362,10 @@ int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r
 {
 	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight,
 					    .locate_open = r->locate_open };
-	int rc = announcer_set_registration(sp->announcer, &dr);
+	int rc = SVCPROTO_E_INVALID;
 
+	if (r->failover == NULL || entry_failover(r->failover, strlen(r->failover), &dr.reopens) == 0)
+		rc = announcer_set_registration(sp->announcer, &dr);
 	if (rc != 0)
 		return rc;
 	client_kick(sp);

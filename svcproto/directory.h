@@ -29,6 +29,7 @@ struct directory_registration {
 	unsigned types;               /* SVCPROTO_CLIENT | SVCPROTO_SERVER */
 	const char *policy;           /* "round-robin" or "hash" */
 	uint32_t weight;
+	bool reopens;                 /* failover "reopen": its streams may go on at another instance once it is known dead */
 	bool locate_open;             /* redirects may come before authentication */
 	bool draining;
 };

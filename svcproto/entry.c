@@ -17,6 +17,12 @@ const char *entry_policy(const char *p, size_t n)
 	return NULL;
 }
 
+int entry_failover(const char *p, size_t n, bool *reopens)
+{
+	*reopens = n == 6 && memcmp(p, "reopen", 6) == 0;
+	return *reopens || (n == 5 && memcmp(p, "close", 5) == 0) ? 0 : -1;
+}
+
 int entry_compare(const struct entry *a, const struct entry *b)
 {
 	if (a->incarnation != b->incarnation)

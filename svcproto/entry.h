@@ -30,6 +30,7 @@ struct entry {
 	const char *policy;              /* static: entry_policy() */
 	uint32_t weight;
 	bool locate_open;                /* registration */
+	bool reopens;                    /* registration: failover is "reopen" */
 	bool draining;
 	/* The store's owner uses these. */
 	uint64_t until_ms;               /* end of the lease, or of the tombstone */
@@ -49,6 +50,8 @@ struct entries {
 
 /* The static text of a policy, NULL if it is not known. */
 const char *entry_policy(const char *p, size_t n);
+/* 0 with *reopens set, or -1: a failover that is not known. */
+int entry_failover(const char *p, size_t n, bool *reopens);
 /* Is (incarnation, version) of a later than b's? >0, 0, <0. */
 int entry_compare(const struct entry *a, const struct entry *b);
 

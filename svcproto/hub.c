@@ -359,6 +359,8 @@ void svc_hub_forget(struct svc_hub *h, const struct svc_id *instance)
 			continue;
 		TAILQ_FOREACH(s, &p->waiting, all)
 			s->until_ms = 0;
+		TAILQ_FOREACH(s, &p->fresh, all) /* the link's end may be what lets it be known */
+			s->until_ms = 0;
 		if (p->nr > 0)
 			hub_soon(h);
 	}

@@ -75,6 +75,28 @@ uint32_t svc_stream_resume_s(const struct svc_stream *s);
  * svc_stream_close and svc_stream_detach are allowed. NULL: as svc_stream_open. */
 struct svc_stream *svc_stream_resume(struct svc_link *l, const struct svc_resume *r, void *data);
 
+/* ---- gateway: a stream that goes on at another instance (PROTOCOL.md section 10) ---- */
+
+/* What the gateway knows of a stream whose link did not come back. */
+struct svc_reopen {
+	bool allowed;   /* the instance was registered so (failover "reopen") */
+	bool bound;     /* the client has its session, and has not asked for stream management: it cannot resume, and counts nothing */
+	bool known;     /* a registry, or a link, still knows the instance: it may live, only out of reach */
+};
+bool svc_reopen_may(const struct svc_reopen *r);
+/* The session that the other instance gives is the client's own: it has been told once what its full JID is. */
+bool svc_reopen_fits(const char *full_jid, const char *given);
+
+/* What a stream leaves behind: stanzas in order, moved, not copied. */
+struct svc_rest;
+/* Within closed() of s: what we sent, or would have, and the peer did not acknowledge. What it may have received is marked as a possible
+ * repetition from here on. NULL: no memory, nothing happened. */
+struct svc_rest *svc_stream_take_rest(struct svc_stream *s);
+/* To be sent on a stream of ours on which nothing was sent yet. Frees the rest, whatever it returns; SVCPROTO_E_INVALID: no such stream, or
+ * one whose peer takes no stanza of that size; E_CLOSED. */
+int svc_stream_put_rest(struct svc_stream *s, struct svc_rest *r);
+void svc_rest_free(struct svc_rest *r); /* NULL is allowed */
+
 /* The process at the other end: WELCOME or HELLO. NULL while the link is down. */
 const struct svc_hello *svc_link_peer(const struct svc_link *l);
 

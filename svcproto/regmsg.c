@@ -11,7 +11,7 @@
 
 
 enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, HOST, PUBLIC_HOST, CLIENT_PORT, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN,
-       DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS,
+       FAILOVER, DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS,
        NR_FIELDS };
 
 /* size: exact for numbers, greatest for texts. */
@@ -35,6 +35,7 @@ static const struct field {
 	[POLICY] = { "policy", 31, true },
 	[WEIGHT] = { "weight", 4, false },
 	[LOCATE_OPEN] = { "locate-open", 1, false },
+	[FAILOVER] = { "failover", 31, true },
 	[DRAINING] = { "draining", 1, false },
 	[REFUSED] = { "refused", 255, true },
 	[COUNT] = { "count", 8, false },
@@ -59,7 +60,7 @@ static const struct {
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
 				   F(LEASE) | F(HOST) | F(PUBLIC_HOST) | F(CLIENT_PORT) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) |
-					   F(LOCATE_OPEN) | F(DRAINING),
+					   F(LOCATE_OPEN) | F(FAILOVER) | F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
 	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
@@ -126,6 +127,8 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		put_number(w, WEIGHT, e->weight);
 		if (e->locate_open)
 			put_number(w, LOCATE_OPEN, 1);
+		if (e->reopens)
+			put_text(w, FAILOVER, "reopen");
 	}
 }
 
@@ -314,6 +317,9 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	e->policy = v[POLICY].p != NULL ? entry_policy((const char *)v[POLICY].p, v[POLICY].n) : NULL;
 	if (e->policy == NULL)
 		e->policy = entry_policy("round-robin", 11);
+	e->reopens = false;
+	if (v[FAILOVER].p != NULL)
+		(void)entry_failover((const char *)v[FAILOVER].p, v[FAILOVER].n, &e->reopens);
 	f->count = number(&v[COUNT]);
 	f->number = number(&v[NUMBER]);
 	f->up_ms = number(&v[UP]);

@@ -3,6 +3,7 @@
 
 /* Which instance gets a new stream (DESIGN.md 3.4). Pure. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,8 @@
 struct choose_candidate {
 	unsigned char instance[16];
 	uint32_t weight;             /* >= 1 */
-	void *owner;                 /* the caller's */
+	void *owner;                 /* the caller's, and so is: */
+	bool reopens;
 };
 
 /* Weighted rendezvous hashing of the key: the same on every gateway, with no coordination. Index, or nr when there is none. */

@@ -15,7 +15,8 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	(void)arg;
 	if (e != NULL) {
 		e->stream = NULL;
-		e->ops->closed(e, condition, text, true);
+		if (e->ops->orphaned == NULL || !e->ops->orphaned(e, s))
+			e->ops->closed(e, condition, text, true);
 	}
 }
 

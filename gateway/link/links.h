@@ -19,6 +19,7 @@ struct links;
 struct link_end {
 	const struct link_end_ops *ops;  /* NULL: detached */
 	struct svc_stream *stream;       /* NULL when there is none (any more) */
+	bool reopens;                    /* links_open: how the instance was registered */
 	uint64_t sample_at_ms_;          /* when the stanza whose acknowledgement is timed was sent; 0: none is */
 	uint32_t sample_seq_;
 };
@@ -30,6 +31,9 @@ struct link_end_ops {
 	void (*acked)(struct link_end *e, uint32_t seq);
 	void (*writable)(struct link_end *e);
 	void (*closed)(struct link_end *e, const char *condition, const char *text, bool link_lost); /* e->stream is NULL already */
+	/* For a client's stream whose link did not come back, before closed(): s is that stream. True: the end goes on with another one, or
+	 * has ended, and closed() does not follow. NULL: never goes on. */
+	bool (*orphaned)(struct link_end *e, struct svc_stream *s);
 	/* As svc_link_ops has them; for who uses svc_stream_enable and links_resume, else NULL. */
 	void (*enabled)(struct link_end *e, uint32_t resume_s);
 	void (*resumed)(struct link_end *e, const char *full_jid);

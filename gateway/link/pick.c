@@ -50,11 +50,12 @@ static int consider(void *arg, const struct directory_registration *r)
 	memcpy(c->instance, &r->instance, sizeof c->instance);
 	c->weight = r->weight ? r->weight : 1;
 	c->owner = k;
+	c->reopens = r->reopens;
 	q->hash = strcmp(r->policy, "hash") == 0;
 	return 0;
 }
 
-static struct link *pick(struct search *q, const char *domain, unsigned type, const char *key)
+static const struct choose_candidate *pick(struct search *q, const char *domain, unsigned type, const char *key)
 {
 	struct links *ls = q->ls;
 	size_t i;
@@ -63,13 +64,14 @@ static struct link *pick(struct search *q, const char *domain, unsigned type, co
 	if (q->nr == 0)
 		return NULL;
 	i = q->hash ? choose_hash(ls->candidates, q->nr, slice_str(key)) : choose_round_robin(ls->candidates, q->nr, &ls->round_robin);
-	return ls->candidates[i].owner;
+	return &ls->candidates[i];
 }
 
 bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a)
 {
 	struct search q = {.ls = ls, .locate = true};
-	struct link *k = pick(&q, domain, SVCPROTO_CLIENT, bare_jid);
+	const struct choose_candidate *c = pick(&q, domain, SVCPROTO_CLIENT, bare_jid);
+	struct link *k = c != NULL ? c->owner : NULL;
 
 	if (k == NULL)
 		return false;
@@ -102,8 +104,11 @@ void links_located(struct links *ls, struct link *k, const struct svc_located *m
 	locates_answer(ls->locates, k->id, m);
 }
 
-static int open_at(struct link *k, const struct svc_open *o, struct link_end *e)
+static int open_at(const struct choose_candidate *c, const struct svc_open *o, struct link_end *e)
 {
+	struct link *k = c->owner;
+
+	e->reopens = c->reopens;
 	e->sample_at_ms_ = 0;
 	e->stream = svc_stream_open(k->engine, o, e);
 	links_touch(k->set);
@@ -113,22 +118,22 @@ static int open_at(struct link *k, const struct svc_open *o, struct link_end *e)
 int links_open(struct links *ls, const char *domain, unsigned type, const char *key, const struct svc_open *o, struct link_end *e)
 {
 	struct search q = {.ls = ls};
-	struct link *k = pick(&q, domain, type, key);
+	const struct choose_candidate *c = pick(&q, domain, type, key);
 
-	if (k == NULL)
+	if (c == NULL)
 		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
-	return open_at(k, o, e);
+	return open_at(c, o, e);
 }
 
 int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key, const struct svc_open *o,
 		    struct link_end *e)
 {
 	struct search q = {.ls = ls};
-	struct link *k = pick(&q, domain, SVCPROTO_CLIENT, key);
+	const struct choose_candidate *c = pick(&q, domain, SVCPROTO_CLIENT, key);
 
-	if (k == NULL)
+	if (c == NULL)
 		return q.registered ? -ERR_AGAIN : -ERR_NOTFOUND;
-	return k->engine == svc_stream_link(near) ? -ERR_EXISTS : open_at(k, o, e);
+	return ((struct link *)c->owner)->engine == svc_stream_link(near) ? -ERR_EXISTS : open_at(c, o, e);
 }
 
 static int found(void *arg, const struct directory_registration *r)

@@ -18,7 +18,7 @@
 
 /* --- the session at the service ------------------------------------------ */
 
-static void fill_open(struct c2s *c, struct svc_open *o, const char *resource)
+void c2s_fill_open(struct c2s *c, struct svc_open *o, const char *resource)
 {
 	*o = (struct svc_open){
 		.kind = SVC_KIND_CLIENT,
@@ -39,7 +39,7 @@ static void op_bind(void *arg, struct slice resource)
 	const char *host;
 	int err;
 
-	fill_open(c, &o, wanted);
+	c2s_fill_open(c, &o, wanted);
 	host = c2s_known_redirect(c, o.bare_jid);
 	if (host != NULL) {
 		free((char *)o.bare_jid);
@@ -65,6 +65,12 @@ static void end_accepted(struct link_end *end, const char *full_jid)
 	struct c2s *c = c2s_of_end(end);
 	struct jid jid;
 
+	c->instance = svc_link_peer(svc_stream_link(end->stream))->instance;
+	if (c->rest != NULL) {
+		if (!c2s_reopened(c, full_jid))
+			edge_close(&c->e, CLOSE_SERVICE_LOST);
+		return;
+	}
 	if (full_jid == NULL || jid_parse(&jid, slice_str(full_jid)) != 0) {
 		edge_close(&c->e, CLOSE_INTERNAL);
 		return;
@@ -88,6 +94,10 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 		c2s_resume_refused(c, r);
 		return;
 	}
+	if (c->rest != NULL) { /* to the client nothing has been said of it: its service is gone */
+		edge_close(&c->e, CLOSE_SERVICE_LOST);
+		return;
+	}
 	if (r->see_other_host != NULL && other_host_ok(r->see_other_host))
 		c2s_redirect(c, r->see_other_host);
 	else if (r->stream_error)
@@ -99,9 +109,9 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 
 /* --- stanzas ------------------------------------------------------------- */
 
-static void hold_if_full(struct c2s *c)
+void c2s_hold_if_full(struct c2s *c)
 {
-	stream_hold(c->e.stream, c->end.stream == NULL || !svc_stream_can_send(c->end.stream));
+	stream_hold(c->e.stream, c->end.stream == NULL || c->rest != NULL || !svc_stream_can_send(c->end.stream));
 }
 
 static void op_stanza(void *arg, const struct xml_element *el)
@@ -136,7 +146,7 @@ static void op_stanza(void *arg, const struct xml_element *el)
 		return;
 	}
 	if (r.verdict != POLICY_CLOSE)
-		hold_if_full(c);
+		c2s_hold_if_full(c);
 }
 
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
@@ -197,7 +207,7 @@ static void end_acked(struct link_end *end, uint32_t seq)
 
 	(void)seq;
 	stream_sm_grown(c->e.stream);
-	hold_if_full(c);
+	c2s_hold_if_full(c);
 	edge_kick(&c->e);
 }
 
@@ -205,7 +215,7 @@ static void end_writable(struct link_end *end)
 {
 	struct c2s *c = c2s_of_end(end);
 
-	hold_if_full(c);
+	c2s_hold_if_full(c);
 	edge_kick(&c->e);
 }
 
@@ -227,6 +237,7 @@ static const struct link_end_ops end_ops = {
 	.acked = end_acked,
 	.writable = end_writable,
 	.closed = end_closed,
+	.orphaned = c2s_end_orphaned,
 	.enabled = c2s_end_enabled,
 	.resumed = c2s_end_resumed,
 };
@@ -244,7 +255,7 @@ static void op_established(void *arg)
 
 	c->counted = true;
 	c->e.env->nr_sessions++;
-	hold_if_full(c);
+	c2s_hold_if_full(c);
 }
 
 static const struct stream_ops stream_ops = {
@@ -287,6 +298,8 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 	c->counted = false;
 	c2s_leave(c, r);
 	acks_clear(&c->acks);
+	svc_rest_free(c->rest);
+	c->rest = NULL;
 }
 
 static void edge_gone(struct edge *e)

@@ -2,7 +2,7 @@
 #define GATEWAY_ROLE_C2S_INT_H
 
 /* Private to the client's role: c2s.c (session, stanzas, life), c2s_auth.c (who it is, and where it may be sent before and after), c2s_sm.c
- * (stream management). */
+ * (stream management), c2s_reopen.c (another instance takes the session). */
 
 #include "role/acks.h"
 #include "role/edge.h"
@@ -15,9 +15,11 @@ struct c2s {
 	struct acks acks;           /* of stanzas for which TCP's acknowledgement is all that we get */
 	bool counted;               /* among env->nr_sessions */
 	bool managed;               /* the client says what it has (XEP-0198) */
+	bool asked;                 /* it has turned stream management on, or wants to */
+	struct svc_rest *rest;      /* its service has died: what another instance is to be sent once it has accepted; else NULL */
 	bool resuming;              /* end.stream is one that the client asked to resume */
 	uint32_t claimed;           /* its h then */
-	struct svc_id instance;     /* of the service that has the stream; when managed or resuming */
+	struct svc_id instance;     /* of the service that has the stream */
 	uint32_t stanzas_max, bytes_max; /* that the service leaves unacknowledged */
 	struct locate_ask ask;      /* where the user is whom SASL does not know */
 	char *elsewhere;            /* the answer: a host, or NULL */
@@ -44,6 +46,15 @@ void c2s_auth_end(struct c2s *c);            /* whatever goes on is forgotten; i
 const char *c2s_known_redirect(struct c2s *c, const char *bare_jid);
 /* Ends the stream with see-other-host. The caller kicks the edge. */
 void c2s_redirect(struct c2s *c, const char *host);
+
+/* c2s.c */
+void c2s_fill_open(struct c2s *c, struct svc_open *o, const char *resource); /* o->bare_jid is the caller's to free */
+void c2s_hold_if_full(struct c2s *c);        /* reads no stanza for which there is no room */
+
+/* c2s_reopen.c: the entry of struct link_end_ops; */
+bool c2s_end_orphaned(struct link_end *end, struct svc_stream *s);
+/* and the other instance has given this session. False: that is not the client's, or what was left cannot go there. */
+MUST_CHECK bool c2s_reopened(struct c2s *c, const char *full_jid);
 
 /* c2s_sm.c: entries of struct stream_ops, */
 void c2s_op_sm_enable(void *arg, uint32_t resume_s);

@@ -24,14 +24,13 @@ static void learn_bounds(struct c2s *c)
 
 	c->stanzas_max = peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS;
 	c->bytes_max = peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES;
-	if (peer != NULL)
-		c->instance = peer->instance;
 }
 
 void c2s_op_sm_enable(void *arg, uint32_t resume_s)
 {
 	struct c2s *c = c2s_of(arg);
 
+	c->asked = true;
 	if (c->end.stream == NULL || svc_stream_enable(c->end.stream, resume_s) != 0)
 		stream_sm_failed(c->e.stream, "internal-server-error", NULL);
 	links_touch(c->e.env->links);
@@ -142,7 +141,7 @@ void c2s_end_resumed(struct link_end *end, const char *full_jid)
 	char id[ID_TEXT + 1];
 
 	c->resuming = false;
-	c->managed = true;
+	c->managed = c->asked = true;
 	learn_bounds(c);
 	id_write(c, id);
 	log_info("c2s", c->e.id, "resumed", "jid=%s", log_escape(slice_str(full_jid)));

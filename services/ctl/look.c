@@ -101,6 +101,7 @@ int command_services(struct ctl *c)
 	static const struct column columns[] = {
 		{"domain", "DOMAIN", COLUMN_TEXT},       {"instance", "INSTANCE", COLUMN_ID},    {"name", "NAME", COLUMN_TEXT},
 		{"types", "TYPES", COLUMN_TEXT},         {"policy", "POLICY", COLUMN_TEXT},      {"weight", "WEIGHT", COLUMN_NUMBER},
+		{"failover", "FAILOVER", COLUMN_TEXT},
 		{"draining", "DRAINING", COLUMN_BOOL},   {"seen", "SEEN", COLUMN_NUMBER},        {"linked", "LINKED", COLUMN_NUMBER},
 		{"streams", "STREAMS", COLUMN_NUMBER},   {"authorised", NULL, COLUMN_BOOL},
 	};

@@ -98,8 +98,9 @@ class Stream:
             del self.service.streams[self.id]
 
 class Service(Member):
-    def __init__(self, domains, public, secret, registries):
+    def __init__(self, domains, failover, public, secret, registries):
         self.id, self.incarnation, self.version, self.domains = secrets.token_bytes(16), int(time.time() * 1000), 1, domains
+        self.failover = failover
         self.public, self.secret, self.context, self.poller = public, secret, zmq.Context(), zmq.Poller()
         self.epochs, self.streams, self.links, self.gone = itertools.count(1), {}, {}, {}
         self.serial, self.keys, self.is_ready, self.stopping = -1, set(), False, None
@@ -181,6 +182,7 @@ flags.add_argument("--domain", action="append", required=True)
 flags.add_argument("--state-dir", default="/var/lib/ambrosia" if os.geteuid() == 0 else
                    os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "ambrosia"))
 flags.add_argument("--registry", metavar="ENDPOINT=KEY[,...]")
+flags.add_argument("--failover", choices=("close", "reopen"), default="close", help="when this process dies, its clients without XEP-0198 [10]")
 flags.add_argument("--key", metavar="FILE", help="CURVE key pair, readable by its owner only")
 o = flags.parse_args()
 try:
@@ -191,4 +193,4 @@ try:
     registries = (o.registry or open(os.path.join(o.state_dir, "registry")).read()).strip().split(",")
 except (OSError, ValueError) as e:
     sys.exit(f"echo.py: no key or registry ({e}): start a gateway here, or give --registry and --key")
-Service(o.domain, public, secret, registries).run()
+Service(o.domain, o.failover, public, secret, registries).run()

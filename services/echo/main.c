@@ -11,7 +11,7 @@
 
 struct options {
 	struct option_list domains, types;
-	char *state_dir, *registry, *key, *policy;
+	char *state_dir, *registry, *key, *policy, *failover;
 	uint64_t weight, resumption;
 	enum log_level level;
 };
@@ -62,6 +62,12 @@ static const struct option_def defs[] = {
 	 .help = "share of this instance among several",
 	 .min = 1,
 	 .max = 1000},
+	{.flag = "--failover",
+	 .arg = "NAME",
+	 .type = OPTION_STRING,
+	 .offset = AT(failover),
+	 .def = "close",
+	 .help = "when this instance dies, its clients without stream management: close, or reopen at another instance"},
 	{.flag = "--resumption",
 	 .arg = "SECONDS",
 	 .type = OPTION_NUMBER,
@@ -121,6 +127,8 @@ static void check_options(const struct options *o)
 		option_wrong(&program, "no domain: give --domain NAME");
 	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0)
 		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
+	if (strcmp(o->failover, "close") != 0 && strcmp(o->failover, "reopen") != 0)
+		option_wrong(&program, "--failover is close or reopen, not %s", log_escape(slice_str(o->failover)));
 }
 
 static unsigned types_of(const struct options *o)
@@ -144,7 +152,7 @@ static void register_all(struct svcproto *sp, const struct options *o)
 
 	for (size_t i = 0; i < o->domains.nr; i++) {
 		struct svcproto_registration r = { .domain = o->domains.v[i], .types = types, .policy = o->policy,
-						   .weight = (uint32_t)o->weight };
+						   .weight = (uint32_t)o->weight, .failover = o->failover };
 		int rc = svcproto_register(sp, &r);
 
 		if (rc != 0)

@@ -197,7 +197,7 @@ class Registry:
         s, self.noted = self.service, set()
         for domain in s.domains:
             self.send(ENTRY, flags, kind=2, owner=s.id, incarnation=s.incarnation, version=s.version, key=s.public, name=domain,
-                      lease_ms=10000, types=1, policy="round-robin", weight=1)
+                      lease_ms=10000, types=1, policy="round-robin", failover=s.failover, weight=1)
 
     def tick(self):
         if now() - self.heard > 10:

@@ -19,7 +19,7 @@ struct options {
 	char *state_dir;
 	char *registry;
 	char *key;
-	char *policy;
+	char *policy, *failover;
 	uint64_t weight, resumption;
 	enum log_level log_level;
 };
@@ -69,6 +69,12 @@ static const struct option_def option_defs[] = {
 	 .help = "share of this instance among several",
 	 .min = 1,
 	 .max = 1000},
+	{.flag = "--failover",
+	 .arg = "NAME",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct options, failover),
+	 .def = "close",
+	 .help = "when this instance dies, its clients without stream management: close, or reopen at another instance"},
 	{.flag = "--resumption",
 	 .arg = "SECONDS",
 	 .type = OPTION_NUMBER,
@@ -348,7 +354,7 @@ static void open_link(struct app *a, const char *state_dir)
 		daemon_die("cannot look for gateways: %s", svcproto_strerror(err));
 	for (size_t i = 0; i < a->o.domains.nr; i++) {
 		struct svcproto_registration r = {.domain = a->o.domains.v[i], .types = SVCPROTO_CLIENT | SVCPROTO_SERVER,
-						  .policy = a->o.policy, .weight = (uint32_t)a->o.weight};
+						  .policy = a->o.policy, .weight = (uint32_t)a->o.weight, .failover = a->o.failover};
 		err = svcproto_register(a->sp, &r);
 		if (err < 0)
 			daemon_die("cannot register %s: %s", a->o.domains.v[i], svcproto_strerror(err));
@@ -388,6 +394,8 @@ static void check_options(const struct options *o)
 		option_wrong(&program, "no domain to serve; name one with --domain NAME");
 	if (strcmp(o->policy, "round-robin") != 0 && strcmp(o->policy, "hash") != 0)
 		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
+	if (strcmp(o->failover, "close") != 0 && strcmp(o->failover, "reopen") != 0)
+		option_wrong(&program, "--failover is close or reopen, not %s", log_escape(slice_str(o->failover)));
 	for (size_t i = 0; i < o->domains.nr; i++) {
 		char *prepared = jid_prep_domain(slice_str(o->domains.v[i]));
 		if (!prepared)

@@ -139,6 +139,11 @@ struct svcproto_registration {
 	/* A client whose user the login database does not know may be sent to another host before anything is proven: that tells whoever
 	 * asks which names exist elsewhere. Without it redirects come after authentication only. */
 	bool locate_open;
+	/* What becomes of this instance's clients when its process is known dead: "close" (NULL), and they log in again; or "reopen": those
+	 * that cannot resume (no XEP-0198) notice nothing, their sessions are opened at another instance, under the same full JID, with
+	 * what was not acknowledged of what they sent; `repeated` where it may have been handled. For services to which a session is no
+	 * more than its full JID: of presence, say, the other instance knows nothing. */
+	const char *failover;
 };
 /* Valid at once and kept alive by the library; a refusal comes through refused(). */
 SVCPROTO_API int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r);

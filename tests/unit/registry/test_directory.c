@@ -272,6 +272,10 @@ static void test_changes_are_told_once(void)
 	feed(d, 0, r, 0);
 	feed(d, 1, r, 0);
 	CHECK_EQ(told.registrations, 2);
+	r.version = 4;
+	r.reopens = true;
+	feed(d, 0, r, 0);
+	CHECK_EQ(told.registrations, 3);
 	directory_free(d);
 }
 

@@ -34,7 +34,15 @@ static void test_entry(void)
 	CHECK_EQ(f.e.incarnation, 7);
 	CHECK_EQ(f.e.version, 5);
 	CHECK_EQ(f.e.lease_ms, REG_LEASE_MS);
-	CHECK(f.e.draining && f.e.locate_open && !f.e.gone);
+	CHECK(f.e.draining && f.e.locate_open && !f.e.gone && !f.e.reopens);
+	e.reopens = true;
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &e));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK(f.e.reopens);
+	m.b[m.n - 1] = 'm'; /* of a failover that is newer than we are */
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK(!f.e.reopens);
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &g));
 	CHECK_EQ(parse(m.b, m.n), 1);
@@ -132,6 +140,7 @@ static const char *sample(unsigned i, struct reg_frame *g)
 		const char *name;
 		uint8_t type;
 	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-redirect", REG_ENTRY },
+		    { "entry-reopens", REG_ENTRY },
 		    { "entry-registration", REG_ENTRY },
 		    { "keys", REG_KEYS }, { "noted", REG_NOTED }, { "noted-refused", REG_NOTED }, { "renew", REG_RENEW },
 		    { "renewed", REG_RENEWED }, { "secrets", REG_SECRETS }, { "secrets-slot", REG_SECRETS_SLOT },
@@ -145,6 +154,7 @@ static const char *sample(unsigned i, struct reg_frame *g)
 	if (strcmp(all[i].name, "entry-redirect") == 0)
 		g->e = sample_redirect(KEY_A, "juliet@example.org", "[2001:db8::1]:5222", 1764153600000);
 	g->e.gone = strcmp(all[i].name, "entry-gone") == 0;
+	g->e.reopens = strcmp(all[i].name, "entry-reopens") == 0;
 	if (strcmp(all[i].name, "noted-refused") == 0)
 		g->refused = "domain example.org is not authorised for this key";
 	return all[i].name;

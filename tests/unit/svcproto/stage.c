@@ -62,8 +62,11 @@ static void on_up(void *arg, const struct svc_hello *peer)
 
 static void on_down(void *arg, const char *why)
 {
-	(void)arg;
+	struct member *m = ((struct tip *)arg)->m;
+
 	(void)why;
+	if (m->forgets != NULL)
+		svc_hub_forget(m->hub, m->forgets);
 }
 
 static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
@@ -130,6 +133,8 @@ static void ended(struct member *m, struct svc_stream *s, const char *condition)
 	say(m, "closed:%s,%u", condition != NULL ? condition : "-", unacked);
 	if (m->s == s)
 		m->s = NULL;
+	if (m->takes)
+		m->rest = svc_stream_take_rest(s);
 }
 
 static void on_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)

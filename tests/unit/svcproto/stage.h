@@ -27,6 +27,9 @@ struct member {
 	size_t log_n;
 	struct svc_stream *s; /* the one that a story is about */
 	bool keep;            /* does not acknowledge */
+	bool takes;           /* what a stream that ends leaves: into rest */
+	struct svc_rest *rest;
+	const struct svc_id *forgets; /* when a link goes down, this instance is known dead */
 };
 
 extern struct member a, b, service;
