@@ -102,7 +102,9 @@ static void on_open_out(void *arg, struct svc_stream *s, const struct svc_open *
 {
 	struct worker *w = arg;
 
-	if (o->kind == SVC_KIND_PEER || directory_is_local(w->env.directory, o->to_domain))
+	if (drain_is_over(w->env.drain))
+		(void)svc_stream_close(s, "system-shutdown", NULL);
+	else if (o->kind == SVC_KIND_PEER || directory_is_local(w->env.directory, o->to_domain))
 		relay_open(&w->env, s, o);
 	else
 		s2s_pair_open(&w->env, s, o);
@@ -307,7 +309,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.drained = on_drained;
 	w->env.drained_arg = w;
 	w->env.drain = drain_new(&(struct drain_options){
-		.env = &w->env, .public_host = o->public_host, .client_port = o->client_port, .changed = on_draining, .arg = w});
+	    .env = &w->env, .id = w->id, .public_host = o->public_host, .client_port = o->client_port, .changed = on_draining, .arg = w});
 	loop_timer_init(w->env.loop, &w->patience, on_drained, w);
 	if (start_links(w, why, why_size) != 0)
 		goto fail;

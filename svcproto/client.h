@@ -103,6 +103,7 @@ struct pair {
 	STAILQ_HEAD(, queued) queue;     /* in order, first those that the engine has */
 	size_t nr, bytes;
 	uint64_t used_at_ms, retry_at_ms, retry_delay_ms;
+	uint64_t held_until_ms;          /* its gateway drains: nothing more is sent there; 0: not so */
 };
 
 struct own_domain {
@@ -169,8 +170,6 @@ bool client_links_read(struct svcproto *sp);
 /* Timers and flushing; the next time to call. Says in *more whether something came meanwhile. */
 uint64_t client_links_tick(struct svcproto *sp, bool *more);
 void client_links_free(struct svcproto *sp);
-/* The gateway for a pair of domains: the same one as long as it is up. NULL: none is. */
-struct client_link *client_link_for(struct svcproto *sp, const char *from, const char *to);
 
 /* client_hub.c: the hub and its events. */
 int client_hub_start(struct svcproto *sp, const struct svcproto_options *o);
@@ -214,6 +213,7 @@ void client_pair_accepted(struct svcproto *sp, struct svc_stream *s);
 void client_pair_writable(struct svcproto *sp, struct svc_stream *s);
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition);
 void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */
+void client_pairs_draining(struct svcproto *sp, const struct client_link *cl); /* it does, or no more */
 void client_pairs_run(struct svcproto *sp);
 void client_pairs_free(struct svcproto *sp);
 

@@ -12,7 +12,9 @@ static void on_detached(void *arg, struct svc_stream *s)
 
 static void on_attached(void *arg, struct svc_stream *s, const struct svc_resume *r)
 {
-	if (!svc_stream_is_ours(s))
+	if (svc_stream_is_ours(s))
+		client_pair_writable(arg, s);
+	else
 		client_inbound_attached(arg, s, r);
 }
 

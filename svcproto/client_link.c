@@ -240,9 +240,13 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 	struct client_link *cl = link_find(sp, g);
 
 	if (cl != NULL) {
+		bool news = cl->draining != g->draining;
+
 		cl->owner = g->owner;
 		cl->gone = gone;
 		cl->draining = g->draining;
+		if (news && cl->up)
+			client_pairs_draining(sp, cl);
 	} else if (!gone) {
 		link_open(sp, g);
 	}
@@ -379,33 +383,6 @@ uint64_t client_links_tick(struct svcproto *sp, bool *more)
 		*more = has_more(cl) || *more;
 	}
 	return next;
-}
-
-struct client_link *client_link_for(struct svcproto *sp, const char *from, const char *to)
-{
-	struct client_link *cl, *best = NULL;
-	uint64_t best_score = 0;
-
-	TAILQ_FOREACH(cl, &sp->links, all) {
-		uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-		if (!cl->up || cl->gone)
-			continue;
-		for (size_t i = 0; i < sizeof(cl->owner.b); i++)
-			h = (h ^ cl->owner.b[i]) * UINT64_C(0x100000001b3);
-		for (const char *p = from; *p != '\0'; p++)
-			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-		h *= UINT64_C(0x100000001b3);
-		for (const char *p = to; *p != '\0'; p++)
-			h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
-		h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
-		h = (h >> 1) | (cl->draining ? 0 : UINT64_C(1) << 63); /* a draining one only if there is no other */
-		if (best == NULL || h > best_score) {
-			best = cl;
-			best_score = h;
-		}
-	}
-	return best;
 }
 
 /* What is queued still leaves, if the gateway reads. */

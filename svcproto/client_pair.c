@@ -2,7 +2,8 @@
  * Stanzas to other domains: one ordered stream for each pair of domains, opened over the gateway that the pair falls to. A stanza leaves
  * the queue when the gateway acknowledged it or the service has heard that it cannot be delivered, exactly once. A stream that breaks is
  * opened anew, elsewhere if need be, and what was not acknowledged goes first, marked as possibly repeated; nothing waits without a stream
- * longer than WAIT_MS.
+ * longer than WAIT_MS. While its gateway drains a pair sends nothing more, so that nothing crosses the gateway's CLOSE and is repeated; a
+ * gateway that comes moves no pair that has a stream.
  */
 #include "svcproto/client.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "svcproto/choose.h"
 #include "svcproto/keyset.h"
 #include "svcproto/redirects.h"
 
@@ -21,6 +23,7 @@
 #define RETRY_MIN_MS 500u
 #define RETRY_MAX_MS 8000u
 #define WORK_BUDGET 1000u
+#define HOLD_MS 15000u   /* for a gateway that drains to end a stream; longer than one with a slow remote server needs */
 
 static struct pair **bucket_of(struct svcproto *sp, const char *from, const char *to)
 {
@@ -149,7 +152,7 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 			sp->cb->delivered(sp->arg, q->cookie);
 		free(q);
 	}
-	if (p != NULL && p->nr > 0)
+	if (p != NULL && (p->nr > 0 || p->held_until_ms != 0))
 		want_work(sp, p);
 }
 
@@ -179,12 +182,23 @@ static void unsend(struct svcproto *sp, struct pair *p)
 
 	p->stream = NULL;
 	p->closing = p->accepted = false;
+	p->held_until_ms = 0;
 	STAILQ_FOREACH(q, &p->queue, all) {
 		q->repeated = q->repeated || q->seq != 0;
 		q->seq = 0;
 	}
 	if (p->nr > 0)
 		want_work(sp, p);
+}
+
+static size_t nr_repeated(const struct pair *p)
+{
+	const struct queued *q;
+	size_t nr = 0;
+
+	STAILQ_FOREACH(q, &p->queue, all)
+		nr += q->repeated;
+	return nr;
 }
 
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r)
@@ -206,6 +220,22 @@ static const char *our_fault(const char *condition)
 	return strcmp(condition, "invalid-from") == 0 ? "forbidden" : strcmp(condition, "policy-violation") == 0 ? condition : NULL;
 }
 
+/* A gateway that leaves takes nothing anew if it can help it, and others may be there. */
+static bool is_leaving(const char *condition)
+{
+	return condition != NULL && strcmp(condition, "system-shutdown") == 0;
+}
+
+static bool has_other(struct svcproto *sp, const struct client_link *but)
+{
+	struct client_link *cl;
+
+	TAILQ_FOREACH(cl, &sp->links, all)
+		if (cl != but && cl->up && !cl->gone && !cl->surplus && !cl->draining)
+			return true;
+	return false;
+}
+
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
 {
 	struct pair *p = svc_stream_data(s);
@@ -223,16 +253,34 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 		bounce_all(sp, p, our_fault(condition));
 		return;
 	}
-	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew", p->from, p->to, p->nr,
-		   condition != NULL ? condition : "no reason");
+	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew",
+		   p->from, p->to, nr_repeated(p), condition != NULL ? condition : "no reason");
 	/* Over another gateway at once; where the other server itself closes, ever more slowly. */
-	if (condition != NULL && strcmp(condition, SVC_LINK_LOST) == 0)
+	if ((condition != NULL && strcmp(condition, SVC_LINK_LOST) == 0) || (is_leaving(condition) && has_other(sp, NULL)))
 		return;
 	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
 	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
 }
 
 /* ---- the turn's work ---- */
+
+/* Of those that are up the one with the best score; one that drains only if there is no other. NULL: none is up. */
+static struct client_link *link_for(struct svcproto *sp, const char *from, const char *to)
+{
+	struct client_link *cl, *best = NULL;
+	uint64_t best_score = 0, score;
+
+	TAILQ_FOREACH(cl, &sp->links, all) {
+		if (!cl->up || cl->gone || cl->surplus)
+			continue;
+		score = choose_gateway_score(cl->instance.b, from, to);
+		if (best == NULL || best->draining > cl->draining || (best->draining == cl->draining && score > best_score)) {
+			best = cl;
+			best_score = score;
+		}
+	}
+	return best;
+}
 
 static bool to_user(const struct pair *p)
 {
@@ -266,7 +314,7 @@ static void open_stream(struct svcproto *sp, struct pair *p)
 		o.origin = p->id;
 		o.last_acked = p->acked;
 	}
-	cl = client_link_for(sp, p->from, p->to);
+	cl = link_for(sp, p->from, p->to);
 	if (cl != NULL)
 		p->stream = svc_stream_open(cl->engine, &o, p);
 	if (p->stream == NULL)
@@ -304,13 +352,31 @@ static void feed(struct svcproto *sp, struct pair *p)
 	p->used_at_ms = sp->now_ms;
 }
 
+/*
+ * The gateway ends the stream when the remote server has read what was sent before. Where an acknowledgement comes from a service of the
+ * cluster nobody needs to wait for that; nor for ever.
+ */
+static void hold(struct svcproto *sp, struct pair *p)
+{
+	bool on_the_way = p->nr > 0 && STAILQ_FIRST(&p->queue)->seq != 0,
+	     passed_on = to_user(p) || directory_is_local(sp->directory, p->to);
+
+	if ((passed_on && !on_the_way) || p->held_until_ms <= sp->now_ms)
+		p->closing = svc_stream_close(p->stream, NULL, NULL) == 0;
+}
+
 static void pair_work(struct svcproto *sp, struct pair *p)
 {
+	if (p->held_until_ms != 0 && p->stream != NULL && !p->closing) {
+		hold(sp, p);
+		return;
+	}
 	if (p->nr == 0 || p->closing)
 		return;
 	if (p->stream == NULL)
 		open_stream(sp, p);
-	if (p->stream != NULL && p->accepted)
+	/* What is given to a stream that waits for its link would count as sent, and be marked if the stream ends there. */
+	if (p->stream != NULL && p->accepted && svc_stream_link(p->stream) != NULL)
 		feed(sp, p);
 }
 
@@ -318,9 +384,25 @@ void client_pairs_linked(struct svcproto *sp)
 {
 	struct pair *p;
 
-	TAILQ_FOREACH(p, &sp->all_pairs, all)
-		if (p->stream == NULL && p->nr > 0)
-			want_work(sp, p);
+	TAILQ_FOREACH(p, &sp->all_pairs, all) {
+		if (p->stream != NULL || p->nr == 0)
+			continue;
+		p->retry_at_ms = 0;
+		want_work(sp, p);
+	}
+}
+
+void client_pairs_draining(struct svcproto *sp, const struct client_link *cl)
+{
+	bool held = cl->draining && has_other(sp, cl);
+	struct pair *p;
+
+	TAILQ_FOREACH(p, &sp->all_pairs, all) {
+		if (p->stream == NULL || svc_stream_link(p->stream) != cl->engine)
+			continue;
+		p->held_until_ms = held ? sp->now_ms + HOLD_MS : 0;
+		want_work(sp, p);
+	}
 }
 
 /* Now and then: what waits too long, is due again, or has been idle. */
@@ -332,7 +414,7 @@ static void sweep(struct svcproto *sp)
 		next = TAILQ_NEXT(p, all);
 		for (size_t nr = p->nr; nr > 0 && p->stream == NULL && STAILQ_FIRST(&p->queue)->since_ms + WAIT_MS <= sp->now_ms; nr--)
 			bounce_first(sp, p, "remote-server-timeout");
-		if (p->nr > 0 && (p->stream != NULL || p->retry_at_ms <= sp->now_ms))
+		if (p->held_until_ms != 0 || (p->nr > 0 && (p->stream != NULL || p->retry_at_ms <= sp->now_ms)))
 			want_work(sp, p);
 		if (p->nr > 0 || p->used_at_ms + IDLE_MS > sp->now_ms)
 			continue;

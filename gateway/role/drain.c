@@ -4,22 +4,29 @@
 
 #include "common/log.h"
 #include "role/edge.h"
+#include "role/s2s_pair.h"
 #include "svcproto/otherhost.h"
 
 /*
  * Paced, since every client that is sent away logs in elsewhere: what left at once would arrive at once. The rate follows from what is
  * left and the time that is left, so that late joiners and slow ticks even out. Clients that have no TLS yet can be sent nowhere; they and
- * server streams are among those who stay to the end.
+ * other servers' streams are among those who stay to the end.
+ *
+ * Our streams to other servers leave soon, and all at once, since nobody logs in for them: but services are to know that we drain, and hold
+ * back what would cross the end of their streams and so be repeated. They do as soon as the registries have told them.
  */
 
 #define TICK_MS 100
+#define TOLD_MS 500   /* time for the registries to tell services */
 
 struct drain {
 	struct role_env *env;
 	void (*changed)(void *arg, bool draining);
 	void *arg;
 	struct loop_timer timer;
-	uint64_t until_ms;
+	uint64_t until_ms, pairs_at_ms;      /* pairs leave at: UINT64_MAX: they have */
+	bool over;
+	struct svc_id id;
 	size_t turn;                         /* counts those that were sent */
 	char own[OTHER_HOST_MAX + 1];
 	char host[OTHER_HOST_MAX + 1];
@@ -32,6 +39,11 @@ struct search {
 	size_t nr, wanted;
 	char *out;                           /* takes the wanted one; NULL: they are only counted */
 };
+
+bool drain_is_over(const struct drain *d)
+{
+	return d->over;
+}
 
 bool drain_is_here(const struct drain *d, const char *host)
 {
@@ -70,13 +82,32 @@ const char *drain_elsewhere(struct drain *d)
 	return directory_each_gateway(d->env->directory, consider, &q) != 0 ? d->host : NULL;
 }
 
+static int is_other(void *arg, const struct directory_gateway *g)
+{
+	const struct drain *d = arg;
+
+	return !g->draining && memcmp(&g->owner, &d->id, sizeof g->owner) != 0;
+}
+
 /* --- the drain ------------------------------------------------------------ */
+
+/* Are pairs still on their way? */
+static bool pairs_leave(struct drain *d, uint64_t now)
+{
+	if (now >= d->pairs_at_ms) {
+		d->pairs_at_ms = UINT64_MAX;
+		s2s_pairs_leave(d->env);
+	}
+	return d->pairs_at_ms != UINT64_MAX || d->env->nr_leaving > 0;
+}
 
 static void close_all(struct drain *d)
 {
 	struct edge_walk walk;
 	struct edge *e;
 
+	d->over = d->env->leaving;
+	s2s_pairs_leave(d->env);
 	edge_walk_begin(d->env, &walk);
 	while ((e = edge_walk_next(&walk)) != NULL)
 		edge_close(e, CLOSE_SHUTDOWN);
@@ -123,8 +154,9 @@ static void on_tick(void *arg)
 	struct drain *d = arg;
 	uint64_t now = loop_now_ms(d->env->loop), ticks;
 	size_t left = count_movable(d->env);
+	bool pairs = pairs_leave(d, now);
 
-	if (left == 0 || now >= d->until_ms || count_others(d) == 0) {
+	if (now >= d->until_ms || (!pairs && (left == 0 || count_others(d) == 0))) {
 		log_info("worker", 0, "drain-closes", "left=%zu", d->env->nr_edges);
 		close_all(d);
 		return;
@@ -139,6 +171,7 @@ void drain_begin(struct drain *d, unsigned window_ms)
 	log_info("worker", 0, "drain", "connections=%zu seconds=%u", d->env->nr_edges, window_ms / 1000);
 	d->until_ms = loop_now_ms(d->env->loop) + window_ms;
 	if (!d->env->draining) {
+		d->pairs_at_ms = directory_each_gateway(d->env->directory, is_other, d) ? loop_now_ms(d->env->loop) + TOLD_MS : UINT64_MAX;
 		d->env->draining = true;
 		d->changed(d->arg, true);
 	}
@@ -150,6 +183,7 @@ void drain_end(struct drain *d)
 	if (!d->env->draining || d->env->leaving)
 		return;
 	loop_timer_cancel(&d->timer);
+	d->pairs_at_ms = UINT64_MAX;
 	log_info("worker", 0, "undrain", "connections=%zu", d->env->nr_edges);
 	d->env->draining = false;
 	d->changed(d->arg, false);
@@ -160,6 +194,8 @@ struct drain *drain_new(const struct drain_options *o)
 	struct drain *d = NEW(struct drain);
 
 	d->env = o->env;
+	d->id = o->id;
+	d->pairs_at_ms = UINT64_MAX;
 	d->changed = o->changed;
 	d->arg = o->arg;
 	if (!other_host_make(d->own, sizeof d->own, o->public_host, o->client_port))

@@ -19,6 +19,7 @@ struct blocks;
 struct drain;
 struct edge;
 struct edge_walk;
+struct pair;
 
 struct role_limits {
 	struct stream_limits c2s, s2s_in, s2s_out;
@@ -44,6 +45,8 @@ struct role_env {
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
 	size_t nr_sessions;                  /* clients that are bound */
+	struct pair *pairs;                  /* to other servers, see role/s2s_pair.h */
+	size_t nr_leaving;                   /* of these, on their way to another gateway */
 	struct blocks *blocks;
 	struct edge_walk *walks;             /* see role/edge.h */
 	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */

@@ -20,7 +20,7 @@ struct s2s_attempt {
 	struct s2s_attempt_params p;
 	const struct s2s_attempt_ops *ops;
 	void *arg;                       /* NULL once let go */
-	bool established;
+	bool established, cut;
 	uint32_t sent, handled;          /* stanzas, with stream management */
 	struct loop_timer timer;
 };
@@ -242,7 +242,11 @@ static void end(struct s2s_attempt *a, enum close_reason r, const char *detail)
 
 static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 {
-	end(attempt_of(e), r, detail);
+	struct s2s_attempt *a = attempt_of(e);
+
+	if (a->cut && e->conn != NULL && conn_queued(e->conn) > 0)
+		conn_abort(e->conn);
+	end(a, r, detail);
 }
 
 static const struct edge_ops edge_ops = {
@@ -334,6 +338,18 @@ uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a)
 bool s2s_attempt_full(const struct s2s_attempt *a)
 {
 	return conn_full(a->e.conn);
+}
+
+void s2s_attempt_leave(struct s2s_attempt *a)
+{
+	edge_close(&a->e, CLOSE_LEAVING);
+}
+
+void s2s_attempt_cut(struct s2s_attempt *a)
+{
+	if (a != NULL)
+		a->cut = true;
+	s2s_attempt_release(a);
 }
 
 /* Without a stream there is nobody to take leave of. */

@@ -42,6 +42,11 @@ void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key
 uint64_t s2s_attempt_position(const struct s2s_attempt *a);
 uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a); /* stream_peer_max_bytes */
 bool s2s_attempt_full(const struct s2s_attempt *a);
+/* Takes leave of the remote: ended() comes when it has too, or did not in time. What was sent is read before that, so that nothing that is
+ * sent elsewhere from then on can overtake it. */
+void s2s_attempt_leave(struct s2s_attempt *a);
+/* Lets go of it as below, but has no patience with a remote that reads too slowly to be left in time. Takes NULL. */
+void s2s_attempt_cut(struct s2s_attempt *a);
 /* Lets go of it, closing what there is; no callback follows. Takes NULL. */
 void s2s_attempt_release(struct s2s_attempt *a);
 

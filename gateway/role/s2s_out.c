@@ -372,6 +372,11 @@ void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max)
 	o->bytes_max = bytes_max;
 }
 
+bool s2s_out_established(const struct s2s_out *o)
+{
+	return o->established;
+}
+
 bool s2s_out_takes(const struct s2s_out *o)
 {
 	return o->established && o->chosen != NULL && s2s_attempt_takes(o->chosen);
@@ -404,6 +409,25 @@ uint32_t s2s_out_max_bytes(const struct s2s_out *o)
 bool s2s_out_full(const struct s2s_out *o)
 {
 	return o->chosen != NULL && s2s_attempt_full(o->chosen);
+}
+
+void s2s_out_cut(struct s2s_out *o)
+{
+	if (o != NULL && !o->over && o->chosen != NULL) {
+		o->v[s2s_attempt_number(o->chosen)].attempt = NULL;
+		s2s_attempt_cut(o->chosen);
+	}
+	s2s_out_release(o);
+}
+
+void s2s_out_leave(struct s2s_out *o)
+{
+	if (!s2s_out_takes(o))
+		return;
+	if (o->dialled)
+		backoff_worked(o->env->backoff, o->to);
+	o->dialled = false;
+	s2s_attempt_leave(o->chosen);
 }
 
 void s2s_out_release(struct s2s_out *o)

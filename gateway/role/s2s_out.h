@@ -35,6 +35,7 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 			    void *arg);
 /* What the service leaves unacknowledged: a remote with stream management is asked when a part of it is used up. */
 void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max);
+bool s2s_out_established(const struct s2s_out *o);
 bool s2s_out_takes(const struct s2s_out *o);                     /* established, and not being closed */
 void s2s_out_send(struct s2s_out *o, struct slice xml);          /* it takes; jabber:server */
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
@@ -42,6 +43,12 @@ uint64_t s2s_out_position(const struct s2s_out *o);
 /* Established: the largest stanza that the remote takes (XEP-0478); 0: it has not said. */
 uint32_t s2s_out_max_bytes(const struct s2s_out *o);
 bool s2s_out_full(const struct s2s_out *o);
+/* Established: takes leave of the remote, since the pair goes on at another gateway; ended() comes when the remote has read everything, or
+ * does not in time. */
+void s2s_out_leave(struct s2s_out *o);
+/* The same as below, where the service is not to be reached and opens the pair elsewhere soon, by when nothing of this one may be left.
+ * Takes NULL. */
+void s2s_out_cut(struct s2s_out *o);
 /* Lets go: closes what there is; no callback follows. */
 void s2s_out_release(struct s2s_out *o);
 

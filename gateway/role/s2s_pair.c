@@ -11,10 +11,14 @@
 /*
  * Every stanza's from and to are held against the pair before it leaves (promise 6). One that does not fit ends the pair: the service's key
  * may send from its own domains only.
+ *
+ * A pair that leaves for another gateway ends its stream only when the other server has read everything: the next one, over another
+ * connection, can't overtake it then.
  */
 
 #define PAIR_MAGIC 0x50414952u
 #define GROWTH_MAX 64
+#define LEAVE_MS 5000   /* for acknowledgements, when leaving; what has none then is repeated elsewhere */
 
 struct pair {
 	unsigned magic;
@@ -25,7 +29,9 @@ struct pair {
 	struct acks acks;
 	unsigned nr_repeated;         /* not told in the log yet */
 	uint32_t max_bytes;           /* that the remote takes (XEP-0478); 0: it has not said */
-	bool over;
+	bool leaving, over;
+	struct loop_timer patience;   /* leaving */
+	struct pair *next, **prev;    /* env->pairs */
 };
 
 static struct pair *pair_of(struct link_end *end)
@@ -61,6 +67,11 @@ static void finish(struct pair *p)
 	if (p->over)
 		return;
 	p->over = true;
+	p->env->nr_leaving -= p->leaving;
+	loop_timer_cancel(&p->patience);
+	*p->prev = p->next;
+	if (p->next != NULL)
+		p->next->prev = p->prev;
 	stat_add(STAT_s2s_unacknowledged, (uint64_t)0 - acks_count(&p->acks));
 	tell_repeated(p);
 	s2s_out_release(p->out);
@@ -106,9 +117,23 @@ static void on_ended(void *arg, enum s2s_out_result r, const char *why)
 		svc_stream_set_data(s, NULL);
 		/* Refused before it was accepted, closed after: an error from the first means just the other. */
 		if (svc_stream_refuse(s, &refusal) != 0)
-			(void)svc_stream_close(s, "remote-connection-failed", why);
+			(void)svc_stream_close(s, p->leaving ? "system-shutdown" : "remote-connection-failed", why);
 	}
 	finish(p);
+}
+
+static void acknowledge(struct pair *p, uint32_t seq)
+{
+	stat_add(STAT_s2s_unacknowledged, (uint64_t)-1);
+	(void)svc_stream_ack(p->end.stream, seq);
+}
+
+/* Something may have been acknowledged. */
+static void acknowledged(struct pair *p)
+{
+	if (p->leaving && acks_count(&p->acks) == 0)
+		s2s_out_leave(p->out);
+	links_touch(p->env->links);
 }
 
 static void on_acked(void *arg, uint64_t pos)
@@ -116,11 +141,9 @@ static void on_acked(void *arg, uint64_t pos)
 	struct pair *p = arg;
 	uint32_t seq;
 
-	while (p->end.stream != NULL && acks_pop(&p->acks, pos, &seq)) {
-		stat_add(STAT_s2s_unacknowledged, (uint64_t)-1);
-		(void)svc_stream_ack(p->end.stream, seq);
-	}
-	links_touch(p->env->links);
+	while (p->end.stream != NULL && acks_pop(&p->acks, pos, &seq))
+		acknowledge(p, seq);
+	acknowledged(p);
 }
 
 /* In the order they were sent. */
@@ -129,18 +152,16 @@ static void on_handled(void *arg, uint32_t nr)
 	struct pair *p = arg;
 	uint32_t seq;
 
-	for (; nr > 0 && p->end.stream != NULL && acks_pop(&p->acks, UINT64_MAX, &seq); nr--) {
-		stat_add(STAT_s2s_unacknowledged, (uint64_t)-1);
-		(void)svc_stream_ack(p->end.stream, seq);
-	}
-	links_touch(p->env->links);
+	for (; nr > 0 && p->end.stream != NULL && acks_pop(&p->acks, UINT64_MAX, &seq); nr--)
+		acknowledge(p, seq);
+	acknowledged(p);
 }
 
 static void on_drained(void *arg)
 {
 	struct pair *p = arg;
 
-	if (p->end.stream != NULL)
+	if (p->end.stream != NULL && !p->leaving)
 		svc_stream_pause(p->end.stream, false);
 	links_touch(p->env->links);
 }
@@ -159,7 +180,7 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 	struct buf out;
 
 	/* Behind our closing tag nothing is said: it is not acknowledged, and comes again over the next stream. */
-	if (!s2s_out_takes(p->out)) {
+	if (p->leaving || !s2s_out_takes(p->out)) {
 		svc_stream_pause(end->stream, true);
 		return;
 	}
@@ -191,10 +212,15 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 
 static void end_closed(struct link_end *end, const char *condition, const char *text, bool link_lost)
 {
+	struct pair *p = pair_of(end);
+
 	(void)condition;
 	(void)text;
-	(void)link_lost;
-	finish(pair_of(end));
+	if (link_lost) {
+		s2s_out_cut(p->out);
+		p->out = NULL;
+	}
+	finish(p);
 }
 
 /* We open nothing towards this service and send nothing on this stream. */
@@ -216,6 +242,13 @@ static const struct link_end_ops end_ops = {
 	.closed = end_closed,
 };
 
+static void on_patience(void *arg)
+{
+	struct pair *p = arg;
+
+	s2s_out_leave(p->out);
+}
+
 void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
 {
 	struct svc_link *link = svc_stream_link(s);
@@ -227,8 +260,39 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 	p->from = mem_strdup(o->from_domain);
 	p->to = mem_strdup(o->to_domain);
 	p->end.ops = &end_ops;
+	loop_timer_init(env->loop, &p->patience, on_patience, p);
+	p->next = env->pairs;
+	p->prev = &env->pairs;
+	if (p->next != NULL)
+		p->next->prev = &p->next;
+	env->pairs = p;
 	links_attach(s, &p->end);
 	p->out = s2s_out_new(env, p->from, p->to, false, &out_ops, p);
 	s2s_out_bounds(p->out, peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS,
 		       peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES);
+}
+
+static void leave(struct pair *p)
+{
+	if (p->leaving)
+		return;
+	p->leaving = true;
+	p->env->nr_leaving++;
+	if (!s2s_out_established(p->out)) { /* it gets nowhere here, but the service's stanzas need not come back for that */
+		links_release(&p->end, "system-shutdown", NULL);
+		finish(p);
+		return;
+	}
+	loop_timer_set(&p->patience, LEAVE_MS);
+	acknowledged(p);
+}
+
+void s2s_pairs_leave(struct role_env *env)
+{
+	struct pair *p, *next;
+
+	for (p = env->pairs; p != NULL; p = next) {
+		next = p->next;
+		leave(p);
+	}
 }

@@ -8,4 +8,9 @@
 /* Answers the stream (accept or refuse) now or later. */
 void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o);
 
+/* This worker is about to go, and another is there: every pair of now takes nothing more, waits for what is on its way to be
+ * acknowledged, closes the stream to the other server, and only then the service's, which goes on elsewhere. env->nr_leaving says how many
+ * have not yet. */
+void s2s_pairs_leave(struct role_env *env);
+
 #endif
