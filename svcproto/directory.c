@@ -297,6 +297,7 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 	kept->sources |= bit;
 	kept->seen |= bit;
 	if (kept->gone) {
+		kept->sources = 0; /* nobody holds what is withdrawn: should it come again, only who says so does */
 		kept->until_ms = now_ms + REG_TOMBSTONE_MS;
 		look_again(d);
 	}

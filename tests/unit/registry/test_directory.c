@@ -257,6 +257,29 @@ static void test_a_live_link_keeps_its_entry(void)
 	directory_free(d);
 }
 
+/* It came back at one registry and died before it could tell the other: that one's word on what it withdrew holds nothing. */
+static void test_back_at_one_registry_only(void)
+{
+	struct directory *d = directory();
+	struct entry r = sample_registration(KEY_A, 1, "example.org", 3, 1);
+
+	feed(d, 0, r, 0);
+	feed(d, 1, r, 0);
+	r.version = 2;
+	r.gone = true;
+	feed(d, 0, r, 10);
+	feed(d, 1, r, 10);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 0);
+	r.version = 3;
+	r.gone = false;
+	feed(d, 0, r, 20);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 1);
+	r.gone = r.expired = true;
+	feed(d, 0, r, 30);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 0);
+	directory_free(d);
+}
+
 static void test_changes_are_told_once(void)
 {
 	struct directory *d = directory();
@@ -300,6 +323,7 @@ int main(void)
 	RUN(test_local);
 	RUN(test_an_empty_registry_erases_nothing);
 	RUN(test_two_registries);
+	RUN(test_back_at_one_registry_only);
 	RUN(test_a_registry_that_missed_the_news);
 	RUN(test_withdrawn_stays_withdrawn);
 	RUN(test_a_live_link_keeps_its_entry);
