@@ -13,6 +13,7 @@
 #include "svcproto/announcer.h"
 #include "svcproto/hub.h"
 #include "svcproto/keys.h"
+#include "svcproto/peer_row.h"
 #include "svcproto/window.h"
 #include "svcproto/zmon.h"
 
@@ -75,9 +76,7 @@ struct peer_in {
 	TAILQ_ENTRY(peer_in) all;
 	struct svc_id id;
 	char *domain;
-	struct window_in taken;  /* by position: what came on all streams of this origin */
-	uint32_t base;           /* position before the stream's first stanza */
-	uint32_t seq;            /* the stream's last stanza */
+	struct peer_row row;     /* what came on all streams of this origin */
 	uint64_t gone_at_ms;
 };
 

@@ -1,7 +1,7 @@
 /*
  * Between instances of one domain: which of them has a user, and what comes from the others. What an instance sends to another is
- * numbered over all streams of one origin, by position; a stream says how many positions are acknowledged, and goes on from there. So a
- * repetition is known by its position, and is acknowledged when the application has handled it, on whatever stream is there then.
+ * numbered over all streams of one origin, by position; a stream says how many positions are acknowledged, and goes on from there
+ * (peer_row.h).
  */
 #include "svcproto/client.h"
 
@@ -70,7 +70,7 @@ void client_peer_free(struct svcproto *sp, struct peer_in *p)
 {
 	TAILQ_REMOVE(&sp->peers, p, all);
 	sp->nr_peers--;
-	window_in_clear(&p->taken);
+	peer_row_clear(&p->row);
 	free(p->domain);
 	free(p);
 }
@@ -104,18 +104,6 @@ static struct peer_in *peer_new(struct svcproto *sp, const struct svc_open *o)
 	return p;
 }
 
-/* What was begun on an earlier stream of this id goes on; where we know nothing of it, or something else, it begins where the sender is. */
-static void go_on(struct peer_in *p, uint32_t last_acked)
-{
-	p->base = last_acked;
-	p->seq = 0;
-	if (!seq_after(last_acked, p->taken.received) && !seq_after(last_acked, p->taken.row))
-		return;
-	window_in_clear(&p->taken);
-	p->taken = (struct window_in){ .received = last_acked, .row = last_acked };
-	p->in.last_seq = last_acked;
-}
-
 void client_peer_open(struct client_link *cl, struct svc_stream *s, const struct svc_open *o)
 {
 	struct svc_refusal no = { .type = "cancel", .condition = "service-unavailable" };
@@ -137,30 +125,30 @@ void client_peer_open(struct client_link *cl, struct svc_stream *s, const struct
 		(void)svc_stream_close(p->in.stream, "conflict", NULL);
 	}
 	p->in.stream = s;
-	go_on(p, o->last_acked);
+	if (peer_row_begin(&p->row, o->last_acked))
+		p->in.last_seq = o->last_acked;
 	svc_stream_set_data(s, &p->in);
 }
 
 /* The row, as far as this stream has come. */
 static void tell_row(struct peer_in *p)
 {
-	uint32_t n = seq_count_from(p->base, p->taken.row);
+	uint32_t n = peer_row_acked(&p->row);
 
 	if (p->in.stream != NULL && n > 0)
-		(void)svc_stream_ack_through(p->in.stream, n < p->seq ? n : p->seq);
+		(void)svc_stream_ack_through(p->in.stream, n);
 }
 
 void client_peer_stanza(struct svcproto *sp, struct peer_in *p, uint32_t seq, const char *xml, size_t n)
 {
 	struct svcproto_stanza st = { .xml = xml, .length = n, .remote_domain = p->domain, .local_domain = p->domain, .peer = true };
-	uint32_t position = p->base + seq;
+	uint32_t position;
 
-	p->seq = seq;
-	if (!seq_after(position, p->taken.received)) {
+	if (!peer_row_take(&p->row, seq, &position)) {
 		tell_row(p); /* it came before */
 		return;
 	}
-	p->taken.received = p->in.last_seq = position;
+	p->in.last_seq = position;
 	st.ticket = client_ticket(&p->in, position);
 	if (sp->cb->stanza != NULL)
 		sp->cb->stanza(sp->arg, NULL, &st);
@@ -170,7 +158,7 @@ void client_peer_stanza(struct svcproto *sp, struct peer_in *p, uint32_t seq, co
 
 void client_peer_ack(struct peer_in *p, uint32_t position)
 {
-	if (window_in_ack(&p->taken, position) > 0)
+	if (peer_row_ack(&p->row, position))
 		tell_row(p);
 }
 
