@@ -11,6 +11,7 @@
 
 #include "registry/quota.h"
 #include "registry/redirecting.h"
+#include "svcproto/mutate.h"
 #include "svcproto/regmsg.h"
 
 struct registry_table {
@@ -131,7 +132,7 @@ static const char *keep(struct registry_table *t, const struct entry *e, const s
 	if (kept == NULL)
 		return "the registry is out of memory";
 	kept->lease_ms = lease;
-	ends_at(t, kept, now_ms + (e->gone ? REG_TOMBSTONE_MS : lease));
+	ends_at(t, kept, now_ms + (!e->gone ? lease : MUTATED(TABLE_FORGETS) ? 0 : REG_TOMBSTONE_MS));
 	if (changed)
 		t->ops->changed(t->arg, kept);
 	return NULL;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "svcproto/keyset.h"
+#include "svcproto/mutate.h"
 
 #define NEVER UINT64_MAX
 
@@ -192,15 +193,17 @@ static void drop(struct directory *d, struct entry *e)
 
 uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 {
-	uint64_t known_at = somebody_knows_at(d), next = NEVER;
+	uint64_t known_at = MUTATED(EMPTY_ERASES) ? now_ms : somebody_knows_at(d), next = NEVER;
 	struct entry *e, *after;
 
 	redirects_tick(d->redirects, now_ms);
 	if (now_ms < d->look_at_ms)
 		return d->look_at_ms;
 	for (e = TAILQ_FIRST(&d->entries.all); e != NULL; e = after) {
-		uint64_t at = e->gone ? e->until_ms : e->sources == 0 && !is_linked(d, &e->owner) ? known_at : NEVER;
+		uint64_t at = e->gone ? e->until_ms : NEVER;
 
+		if (!e->gone && e->sources == 0 && (!is_linked(d, &e->owner) || MUTATED(LINKED_ERASED)))
+			at = known_at;
 		after = TAILQ_NEXT(e, all);
 		if (at <= now_ms)
 			drop(d, e);
@@ -258,7 +261,7 @@ static void expire(struct directory *d, struct entry *old, uint32_t bit)
 {
 	old->sources &= ~bit;
 	look_again(d);
-	if (old->sources == 0 && !old->gone && !is_linked(d, &old->owner))
+	if ((old->sources == 0 || MUTATED(EXPIRY_BY_ONE)) && !old->gone && !is_linked(d, &old->owner))
 		drop(d, old);
 }
 
@@ -298,7 +301,7 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 	kept->seen |= bit;
 	if (kept->gone) {
 		kept->sources = 0; /* nobody holds what is withdrawn: should it come again, only who says so does */
-		kept->until_ms = now_ms + REG_TOMBSTONE_MS;
+		kept->until_ms = now_ms + (MUTATED(TOMBSTONE_SHORT) ? 0 : REG_TOMBSTONE_MS);
 		look_again(d);
 	}
 	show(d, kept, changed);

@@ -186,7 +186,7 @@ static uint64_t patience(const struct svc_stream *s)
 	bool server = s->kind == SVC_KIND_SERVER_IN || s->kind == SVC_KIND_SERVER_OUT;
 
 	if (s->hub->side == SVC_SERVICE)
-		return server ? SVC_WAIT_SERVER_SERVICE_MS : SVC_WAIT_SERVICE_MS;
+		return server ? MUTATED(T2_SHORT) ? SVC_WAIT_SERVER_GATEWAY_MS / 2 : SVC_WAIT_SERVER_SERVICE_MS : SVC_WAIT_SERVICE_MS;
 	if (server)
 		return SVC_WAIT_SERVER_GATEWAY_MS;
 	if (can_resume(s) && s->resume_s < SVC_WAIT_GATEWAY_MS / 750)

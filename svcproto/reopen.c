@@ -16,7 +16,7 @@ struct svc_rest {
 
 bool svc_reopen_may(const struct svc_reopen *r)
 {
-	return r->allowed && r->bound && !r->known;
+	return r->allowed && r->bound && (!r->known || MUTATED(REOPEN_EARLY));
 }
 
 bool svc_reopen_fits(const char *full_jid, const char *given)
@@ -29,7 +29,7 @@ static void mark(struct svc_rest *r, uint32_t reached)
 {
 	r->largest = 0;
 	for (struct window_stanza *st = r->head; st != NULL; st = st->next) {
-		if (!seq_after(st->seq, reached))
+		if (!seq_after(st->seq, reached) && !MUTATED(REOPEN_UNMARKED))
 			st->flags |= WIRE_REPEATED;
 		if (st->n - st->prefix > r->largest)
 			r->largest = st->n - st->prefix;
@@ -43,6 +43,8 @@ struct svc_rest *svc_stream_take_rest(struct svc_stream *s)
 
 	if (r == NULL)
 		return NULL;
+	if (MUTATED(REOPEN_DROPS))
+		(void)window_out_resume(w, w->reached);
 	*r = (struct svc_rest){ .head = w->head, .tail = w->tail, .nr = w->nr, .bytes = w->bytes };
 	mark(r, w->reached);
 	if (s->link != NULL)

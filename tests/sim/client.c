@@ -15,11 +15,12 @@ struct client {
 	struct conn *c;
 	uint64_t at_ms;               /* AWAY: when it comes back; BINDING, RESUMING: when it gives up */
 	int session;                  /* -1: none; else it may be resumed if it is enabled and can be */
-	uint32_t service;             /* that holds it */
+	uint16_t stream;              /* the session, or the one that it went on as */
 	uint16_t todo[LETTERS];       /* letters to send on the session, from its beginning */
 	uint32_t nr_todo, next;
 	uint32_t h_sent;              /* of SAY_ACK */
 	bool asked;                   /* <enable/> was sent */
+	bool plain;                   /* it is not, for now */
 };
 
 static struct client clients[CLIENTS];
@@ -27,6 +28,16 @@ static struct client clients[CLIENTS];
 static struct session *session_of(const struct client *k)
 {
 	return &sessions[k->session];
+}
+
+static struct session *stream_of(const struct client *k)
+{
+	return &sessions[k->stream];
+}
+
+static void say(struct client *k, enum say what, uint32_t a, uint32_t b)
+{
+	talk_put(&k->c->up, &(struct word){ .say = what, .session = k->stream, .a = a, .b = b });
 }
 
 void clients_start(void)
@@ -71,7 +82,7 @@ static void give_up_session(struct client *k)
 	uint32_t nr = 0;
 
 	for (uint32_t i = t->up_acked; i < t->nr_up; i++)
-		if (!letters[t->up[i]].acked)
+		if (!letters[t->up[i]].acked && !k->plain) /* which counts nothing, and cannot know */
 			rest[nr++] = t->up[i];
 	for (uint32_t i = k->next; i < k->nr_todo; i++)
 		rest[nr++] = k->todo[i];
@@ -99,8 +110,6 @@ static bool may_resume(const struct client *k)
 
 static void dial(struct client *k)
 {
-	struct session *t;
-
 	k->at_ms = now + 3000;
 	k->c = gateway_dial(&gateways[rnd(GATEWAYS)], (uint8_t)(k - clients));
 	if (k->c == NULL) {
@@ -108,23 +117,24 @@ static void dial(struct client *k)
 		return;
 	}
 	if (may_resume(k)) {
-		t = session_of(k);
 		k->state = RESUMING;
-		talk_put(&k->c->up, SAY_RESUME, (uint32_t)k->session << 8 | k->service, t->taken - t->down_base);
+		say(k, SAY_RESUME, k->stream, stream_of(k)->taken - stream_of(k)->down_base);
 		return;
 	}
 	if (k->session >= 0)
 		give_up_session(k);
-	if (nr_sessions == SESSIONS) {
+	if (nr_sessions >= SESSIONS) {
 		hang_up(k, 1000000);
 		return;
 	}
 	k->session = (int)nr_sessions++;
-	sessions[k->session] = (struct session){ .client = (uint8_t)(k - clients) };
+	k->stream = (uint16_t)k->session;
+	sessions[k->session] = (struct session){ .client = (uint8_t)(k - clients), .root = k->stream };
+	k->plain = rnd(3) == 0;
 	k->state = BINDING;
 	k->asked = false;
 	k->h_sent = 0;
-	talk_put(&k->c->up, SAY_BIND, (uint32_t)k->session, 0);
+	say(k, SAY_BIND, (uint32_t)k->session, 0);
 }
 
 /* The service has handled so many: never more than it has. */
@@ -148,10 +158,11 @@ static void resumed(struct client *k, uint32_t h)
 	uint32_t nr = 0;
 
 	acknowledged(k, h);
-	HOLDS(t->received == t->up_acked); /* what it got is in the count: the rest may change */
+	HOLDS(stream_of(k)->offset + stream_of(k)->received == t->up_acked); /* what it got is in the count: the rest may change */
 	for (uint32_t i = t->up_acked; i < t->nr_up; i++)
 		again[nr++] = t->up[i];
 	memset(t->handled + t->up_acked, 0, sizeof(t->handled) - t->up_acked);
+	memset(t->seen + t->up_acked, 0, sizeof(t->seen) - t->up_acked);
 	t->nr_up = t->up_acked;
 	HOLDS(k->next >= nr);
 	k->next -= nr; /* they stand there in the same order */
@@ -163,9 +174,16 @@ static void resumed(struct client *k, uint32_t h)
 	tally.resumed++;
 }
 
+/* What comes may be of another stream by now, which it cannot tell. */
+static void follow(struct client *k, uint16_t stream)
+{
+	HOLDS(sessions[stream].root == k->session && stream >= k->stream);
+	k->stream = stream;
+}
+
 static void take(struct client *k, uint32_t letter, uint32_t seq)
 {
-	struct session *t = session_of(k);
+	struct session *t = stream_of(k);
 
 	HOLDS(letters[letter].to == k - clients);
 	HOLDS(t->taken < t->nr_down && t->down[t->taken] == letter); /* in order, each once */
@@ -173,8 +191,8 @@ static void take(struct client *k, uint32_t letter, uint32_t seq)
 	t->taken++;
 	letters[letter].received = true;
 	tally.delivered++;
-	if (!t->enabled && !talk_full(&k->c->up)) /* its TCP acknowledges */
-		talk_put(&k->c->up, SAY_TCP, seq, 0);
+	if (!session_of(k)->enabled && !talk_full(&k->c->up)) /* its TCP acknowledges */
+		say(k, SAY_TCP, seq, 0);
 }
 
 static void hear(struct client *k, const struct word *w)
@@ -182,11 +200,6 @@ static void hear(struct client *k, const struct word *w)
 	switch (w->say) {
 	case SAY_BOUND:
 		k->state = ONLINE;
-		k->service = (uint32_t)(k - clients) % SERVICES;
-		for (uint32_t s = 0; s < SERVICES; s++) /* part of what <enabled/> says */
-			if (wires[k->c->gw->nr][s].tip != NULL && k->c->s != NULL &&
-			    svc_stream_link(k->c->s) == wires[k->c->gw->nr][s].tip->l)
-				k->service = s;
 		tally.bound++;
 		break;
 	case SAY_RESUMED:
@@ -197,14 +210,16 @@ static void hear(struct client *k, const struct word *w)
 		give_up_session(k);
 		break;
 	case SAY_ENABLED:
+		follow(k, w->session);
 		session_of(k)->enabled = true;
 		session_of(k)->resume_s = w->a;
-		session_of(k)->down_base = session_of(k)->taken;
+		stream_of(k)->down_base = stream_of(k)->taken;
 		break;
 	case SAY_ACK:
 		acknowledged(k, w->a);
 		break;
 	case SAY_STANZA:
+		follow(k, w->session);
 		take(k, w->a, w->b);
 		break;
 	default:
@@ -219,10 +234,10 @@ static void say_something(struct client *k)
 
 	if (talk_nr(up) > TALK / 2)
 		return;
-	if (!k->asked && (!faults || rnd(3) == 0)) {
+	if (!k->asked && (!faults || (!k->plain && rnd(3) == 0))) {
 		k->asked = true;
 		t->up_base = t->nr_up;
-		talk_put(up, SAY_ENABLE, faults && rnd(5) == 0 ? 3 + rnd(10) : 1000, 0);
+		say(k, SAY_ENABLE, faults && rnd(5) == 0 ? 3 + rnd(10) : 1000, 0);
 	}
 	if (faults && nr_letters < LETTERS - CLIENTS && rnd(2) == 0)
 		(void)write_letter(k);
@@ -230,11 +245,11 @@ static void say_something(struct client *k)
 		uint32_t letter = k->todo[k->next++];
 
 		t->up[t->nr_up++] = (uint16_t)letter;
-		talk_put(up, SAY_STANZA, letter, 0);
+		say(k, SAY_STANZA, letter, 0);
 	}
-	if (t->enabled && t->taken - t->down_base != k->h_sent && rnd(3) == 0) {
-		k->h_sent = t->taken - t->down_base;
-		talk_put(up, SAY_ACK, k->h_sent, 0);
+	if (t->enabled && stream_of(k)->taken - stream_of(k)->down_base != k->h_sent && rnd(3) == 0) {
+		k->h_sent = stream_of(k)->taken - stream_of(k)->down_base;
+		say(k, SAY_ACK, k->h_sent, 0);
 	}
 }
 
@@ -271,6 +286,9 @@ bool clients_are_done(void)
 
 		if (k->state != ONLINE || k->next != k->nr_todo || !session_of(k)->enabled)
 			return false;
+		for (uint32_t n = 0; n < session_of(k)->up_base; n++) /* its session lives, and so does what it sent */
+			if (!letters[session_of(k)->up[n]].stored)
+				return false;
 		if (session_of(k)->nr_up > session_of(k)->up_base && session_of(k)->up_acked != session_of(k)->nr_up)
 			return false;
 	}

@@ -48,6 +48,7 @@ void wire_cut(struct wire *w)
 	if (w->tip == NULL)
 		return;
 	w->tip->wire = NULL;
+	w->tip->cut_ms = w->cut_ms = now;
 	w->tip = NULL;
 	w->told = false;
 	tally.cuts++;
@@ -64,6 +65,27 @@ void wire_notice(struct wire *w)
 		return;
 	w->tip = gateway_connected(w->gw, w);
 	HOLDS(svc_link_start(w->l, now) == 0);
+}
+
+void notice_overdue(void)
+{
+	for (int g = 0; g < GATEWAYS; g++) {
+		struct tip *t, *next;
+
+		for (t = gateways[g].hub != NULL ? TAILQ_FIRST(&gateways[g].tips) : NULL; t != NULL; t = next) {
+			next = TAILQ_NEXT(t, all);
+			if (t->wire == NULL && now >= t->cut_ms + NOTICE_MS)
+				gateway_lost_tip(&gateways[g], t);
+		}
+		for (int s = 0; s < SERVICES; s++) {
+			struct wire *w = &wires[g][s];
+
+			if (w->l == NULL || w->told || now < w->cut_ms + NOTICE_MS)
+				continue;
+			svc_link_break(w->l, "the connection ended");
+			w->told = true;
+		}
+	}
 }
 
 void flush_everything(void)

@@ -1,14 +1,15 @@
 /*
  * Streams that services open: numbered stanzas to other servers, in order, over whatever gateway takes them. A gateway acknowledges what
  * the other server has. What a stream that ended has not acknowledged goes over the next one, at another gateway perhaps, and is marked if
- * it was sent before.
+ * it was sent before. The gateway that had it has closed its connection by then: no two of them write to the other server at a time.
  */
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { WRITTEN_MAX = 500, STANZA = 300 };
+/* SLACK_MS: how much later than the service the gateway may notice, and still be first to give up. */
+enum { WRITTEN_MAX = 500, STANZA = 300, SLACK_MS = 3000 };
 
 /* A service's side; all but the stream is durable. */
 struct pair {
@@ -17,6 +18,8 @@ struct pair {
 	uint32_t written, sent, acked; /* numbers of stanzas */
 	uint32_t start;                /* the first one of this stream is the one after it */
 	uint32_t arrived;              /* in truth, at the other server */
+	uint64_t lost_ms;              /* its stream has no link since then; 0: it has */
+	bool moves;                    /* its last stream ended for want of a link */
 };
 
 /* A gateway's side, with the other server behind it. */
@@ -24,13 +27,20 @@ struct far {
 	struct pair *p;
 	uint32_t last; /* of this stream; 0: none yet */
 	uint32_t seq;
+	uint64_t life;                 /* of the service */
+	uint64_t lost_ms;              /* as the pair's */
+	uint64_t given_up_ms;          /* the service gave up its stream, whose link it had lost then */
+	const struct svc_stream *s;
+	struct far *next;
 };
 
 static struct pair pairs[PAIRS];
+static struct far *fars;               /* each a connection to the other server */
 
 void pairs_start(void)
 {
 	memset(pairs, 0, sizeof(pairs));
+	fars = NULL;
 	for (int i = 0; i < PAIRS; i++)
 		pairs[i].sv = &services[i % SERVICES];
 }
@@ -64,6 +74,7 @@ static void open_at_any(struct pair *p)
 	wire_put_u32(o.stream_id.b + 4, ++nr);
 	p->s = svc_stream_open(w->l, &o, p);
 	p->start = p->acked;
+	p->lost_ms = 0;
 }
 
 static bool send_next(struct pair *p, uint32_t n)
@@ -111,9 +122,44 @@ void pair_ended(struct svc_stream *s)
 
 	HOLDS(p->s == s);
 	p->s = NULL;
+	p->moves = p->lost_ms != 0;
+	if (p->lost_ms == 0 && s->close_wanted && s->until_ms != 0) /* it was closing when its link went: nobody was told */
+		p->lost_ms = s->until_ms - SVC_WAIT_SERVER_SERVICE_MS;
+	for (struct far *f = fars; f != NULL; f = f->next)
+		if (memcmp(&f->s->id, &s->id, sizeof(s->id)) == 0)
+			f->given_up_ms = p->lost_ms;
+}
+
+void pair_lost(struct svc_stream *s, bool lost)
+{
+	((struct pair *)svc_stream_data(s))->lost_ms = lost ? now : 0;
 }
 
 /* ---- the gateway ---- */
+
+/* Late: it noticed the loss of its link long after the service did, or its question whether the stream goes on is still on its way. These
+ * times are made for networks that deliver, or break, within a few seconds. */
+static bool is_late(const struct far *f)
+{
+	return f->lost_ms == 0 || f->lost_ms > f->given_up_ms + SLACK_MS || f->s->state == STREAM_ATTACHING;
+}
+
+/* The gateway that had the pair gave up first (T1 < T2), unless it was late. One whose service has died, with all that it knew of its
+ * streams, is no matter of these times; nor is one over which nothing was sent: its service never heard that it is open. */
+static void check_alone(const struct far *new)
+{
+	const struct pair *p = new->p;
+
+	if (p->s == NULL || memcmp(&p->s->id, &new->s->id, sizeof(new->s->id)) != 0)
+		return; /* it has been given up before it came here */
+	for (const struct far *f = fars; f != NULL; f = f->next) {
+		if (f->p != p || f->life != new->life || f->last == 0)
+			continue;
+		HOLDS(f->given_up_ms != 0 && is_late(f));
+		tally.late++;
+	}
+	tally.moved += p->moves;
+}
 
 void far_opened(struct svc_stream *s)
 {
@@ -121,6 +167,12 @@ void far_opened(struct svc_stream *s)
 
 	if (f == NULL)
 		abort();
+	f->p = &pairs[UINT32_MAX - wire_get_u32(svc_stream_id(s)->b)];
+	f->life = f->p->sv->life;
+	f->s = s;
+	check_alone(f);
+	f->next = fars;
+	fars = f;
 	svc_stream_set_data(s, f);
 	(void)svc_stream_accept(s, NULL);
 }
@@ -131,8 +183,7 @@ void far_stanza(struct svc_stream *s, uint32_t seq, unsigned flags, const char *
 	struct far *f = svc_stream_data(s);
 	uint32_t number = wire_get_u32((const uint8_t *)xml + 4);
 
-	HOLDS(n == STANZA && wire_get_u32((const uint8_t *)xml) < PAIRS);
-	f->p = &pairs[wire_get_u32((const uint8_t *)xml)];
+	HOLDS(n == STANZA && wire_get_u32((const uint8_t *)xml) == (uint32_t)(f->p - pairs));
 	HOLDS(f->last == 0 || number == f->last + 1);
 	HOLDS(number <= f->p->arrived + 1 && (number > f->p->arrived || (flags & SVC_REPEATED) != 0));
 	f->p->arrived = number > f->p->arrived ? number : f->p->arrived;
@@ -143,9 +194,19 @@ void far_stanza(struct svc_stream *s, uint32_t seq, unsigned flags, const char *
 		(void)svc_stream_ack_through(s, seq);
 }
 
+void far_lost(struct svc_stream *s, bool lost)
+{
+	((struct far *)svc_stream_data(s))->lost_ms = lost ? now : 0;
+}
+
 void far_ended(struct svc_stream *s)
 {
-	free(svc_stream_data(s));
+	struct far *f = svc_stream_data(s), **p = &fars;
+
+	while (*p != f)
+		p = &(*p)->next;
+	*p = f->next;
+	free(f);
 	svc_stream_set_data(s, NULL);
 }
 

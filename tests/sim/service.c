@@ -30,12 +30,18 @@ static struct seat *seat_of(struct svc_stream *s)
 	return svc_stream_data(s);
 }
 
-/* The two kinds of streams here; who opened one stays so. */
+/* To or from another instance: peers.c has it. */
+static bool is_row(const struct svc_stream *s)
+{
+	return svc_stream_kind(s) == SVC_KIND_PEER;
+}
+
+/* To another server, or a client's; who opened one stays so. */
 static bool is_pair(const struct svc_stream *s)
 {
 	bool pair = svc_stream_kind(s) == SVC_KIND_SERVER_OUT;
 
-	HOLDS(svc_stream_is_ours(s) == pair);
+	HOLDS(is_row(s) || svc_stream_is_ours(s) == pair);
 	return pair;
 }
 
@@ -64,10 +70,15 @@ static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)
 {
 	struct service *sv = ((struct wire *)arg)->sv;
 	uint32_t nr = wire_get_u32(o->stream_id.b);
-	struct seat *seat = calloc(1, sizeof(*seat));
-	uint8_t client = sessions[nr].client;
+	struct seat *seat;
+	uint8_t client = nr < nr_sessions ? sessions[nr].client : 0;
 	char jid[16] = "0@d/r";
 
+	if (o->kind == SVC_KIND_PEER) {
+		row_opened(sv, s, o);
+		return;
+	}
+	seat = calloc(1, sizeof(*seat));
 	if (seat == NULL)
 		abort();
 	HOLDS(o->bare_jid[0] == '0' + client);
@@ -92,21 +103,37 @@ static void on_accepted(void *arg, struct svc_stream *s, const char *full_jid)
 static void on_refused(void *arg, struct svc_stream *s, const struct svc_refusal *r)
 {
 	(void)arg;
-	(void)s;
 	(void)r;
-	broken("a gateway refused a stream");
+	if (is_row(s))
+		row_refused(s);
+	else
+		broken("a gateway refused a stream");
 }
 
 /* What the client means to send on this session, each once and in its order. */
 static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned flags, const char *xml, size_t n)
 {
-	struct seat *seat = seat_of(s);
 	struct service *sv = ((struct wire *)arg)->sv;
-	struct session *t = seat->session;
-	uint32_t letter = letter_of(xml, n);
+	struct seat *seat = seat_of(s);
+	struct session *t, *root;
+	uint32_t letter, at;
 
-	HOLDS(flags == 0 && seq == t->received + 1);
-	HOLDS(t->received < t->nr_up && t->up[t->received] == letter);
+	if (is_row(s)) {
+		row_stanza(sv, s, seq, xml, n);
+		return;
+	}
+	t = seat->session;
+	root = &sessions[t->root];
+	letter = letter_of(xml, n);
+	at = t->offset + t->received;
+	HOLDS(flags == 0 || (flags == SVC_REPEATED && t->reopened));
+	HOLDS(seq == t->received + 1);
+	HOLDS(at < root->nr_up && root->up[at] == letter);
+	if (is_broken())
+		return;
+	HOLDS(!root->seen[at] || flags == SVC_REPEATED); /* whoever may have seen it before, says so */
+	tally.repeated += flags != 0;
+	root->seen[at] = true;
 	t->received++;
 	HOLDS(sv->nr_pending < PENDING);
 	if (sv->nr_pending < PENDING)
@@ -119,8 +146,8 @@ static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)
 	struct session *t;
 
 	(void)arg;
-	if (is_pair(s)) {
-		pair_acked(s, seq);
+	if (is_row(s) || is_pair(s)) {
+		is_row(s) ? row_acked(s, seq) : pair_acked(s, seq);
 		return;
 	}
 	t = seat_of(s)->session;
@@ -156,8 +183,8 @@ static void ended(struct service *sv, struct svc_stream *s, const char *conditio
 	struct unacked u;
 
 	HOLDS(condition == NULL || strcmp(condition, "policy-violation") != 0);
-	if (is_pair(s)) {
-		pair_ended(s);
+	if (is_row(s) || is_pair(s)) {
+		is_row(s) ? row_ended(sv, s) : pair_ended(s);
 		return;
 	}
 	u = (struct unacked){ seat->session, seat->session->down_acked };
@@ -193,7 +220,11 @@ static void on_detached(void *arg, struct svc_stream *s)
 {
 	(void)arg;
 	HOLDS(svc_stream_link(s) == NULL);
-	if (!is_pair(s))
+	if (is_row(s))
+		return;
+	if (is_pair(s))
+		pair_lost(s, true);
+	else
 		seat_of(s)->away = true;
 }
 
@@ -202,8 +233,12 @@ static void on_attached(void *arg, struct svc_stream *s, const struct svc_resume
 	(void)arg;
 	(void)r;
 	HOLDS(svc_stream_link(s) != NULL);
-	if (is_pair(s))
+	if (is_row(s))
 		return;
+	if (is_pair(s)) {
+		pair_lost(s, false);
+		return;
+	}
 	HOLDS(seat_of(s)->away);
 	seat_of(s)->away = false;
 }
@@ -231,6 +266,8 @@ void service_start(struct service *s)
 			       .unacked_bytes_max = 20000 + rnd(100000) };
 
 	s->life++;
+	s->reopens = rnd(4) != 0;
+	registration_start(s);
 	h.incarnation = s->life;
 	h.instance.b[0] = (uint8_t)(s->nr + 101);
 	h.instance.b[1] = (uint8_t)s->life;
@@ -250,7 +287,7 @@ static void free_seats(struct service *s)
 {
 	for (uint32_t i = 0; i < s->hub->ids.cap; i++)
 		for (struct svc_stream *st = s->hub->ids.heads[i]; st != NULL; st = st->same_hash)
-			if (!is_pair(st))
+			if (!is_row(st) && !is_pair(st))
 				free(svc_stream_data(st));
 }
 
@@ -258,6 +295,7 @@ void service_crash(struct service *s)
 {
 	free_seats(s);
 	pairs_lost_service(s);
+	rows_lost_service(s);
 	for (int g = 0; g < GATEWAYS; g++) {
 		wire_cut(&wires[g][s->nr]);
 		svc_link_free(wires[g][s->nr].l);
@@ -279,7 +317,7 @@ static void handle_one(struct service *s)
 	if (!letters[p.letter].stored)
 		mail[letters[p.letter].to].letters[mail[letters[p.letter].to].nr++] = p.letter;
 	letters[p.letter].stored = true;
-	sessions[p.session].handled[p.seq - 1] = true;
+	sessions[sessions[p.session].root].handled[sessions[p.session].offset + p.seq - 1] = true;
 	(void)svc_stream_ack(p.s, p.seq); /* it may just be closing */
 }
 
@@ -311,6 +349,7 @@ void service_step(struct service *s)
 	while (s->nr_pending > 0 && (s->nr_pending > 40 || rnd(3) != 0))
 		handle_one(s);
 	pairs_step(s);
+	rows_step(s);
 	for (uint8_t c = 0; c < CLIENTS; c++)
 		while (rnd(4) != 0 && deliver_one(s, c))
 			;
