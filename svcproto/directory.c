@@ -287,8 +287,6 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 		return 0;
 	}
 	if (order > 0 || e->gone != old->gone) {
-		if (e->gone && old == NULL)
-			return 0;
 		changed = old == NULL || !same_content(e, old);
 		kept = entries_put(&d->entries, e);
 		if (kept == NULL)

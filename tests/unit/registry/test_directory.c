@@ -280,6 +280,26 @@ static void test_back_at_one_registry_only(void)
 	directory_free(d);
 }
 
+/* Who first hears of an entry that it was withdrawn does not take it from a registry that has missed that. */
+static void test_withdrawn_before_it_was_known(void)
+{
+	struct directory *d = directory();
+	struct entry r = sample_registration(KEY_A, 1, "example.org", 3, 2);
+
+	r.gone = true;
+	feed(d, 0, r, 10);
+	r.gone = false;
+	r.version = 1;
+	feed(d, 1, r, 20);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 0);
+	CHECK_EQ(told.registrations + told.registrations_gone, 0);
+	directory_feed_tick(d, 10 + REG_TOMBSTONE_MS);
+	r.version = 3;
+	feed(d, 1, r, 20 + REG_TOMBSTONE_MS);
+	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 1);
+	directory_free(d);
+}
+
 static void test_changes_are_told_once(void)
 {
 	struct directory *d = directory();
@@ -323,6 +343,7 @@ int main(void)
 	RUN(test_local);
 	RUN(test_an_empty_registry_erases_nothing);
 	RUN(test_two_registries);
+	RUN(test_withdrawn_before_it_was_known);
 	RUN(test_back_at_one_registry_only);
 	RUN(test_a_registry_that_missed_the_news);
 	RUN(test_withdrawn_stays_withdrawn);
