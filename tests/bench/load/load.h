@@ -64,6 +64,7 @@ void flow_send(struct load *l, struct flow *f, uint64_t when_us);
 /* The flow that a message belongs to, after its checks and its latency; NULL: it is not what was awaited. */
 struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza);
 
-extern const struct phase phase_login, phase_connect, phase_close, phase_chat, phase_open, phase_one, phase_quiet, phase_storm;
+extern const struct phase phase_login, phase_connect, phase_close, phase_chat, phase_open, phase_one, phase_quiet, phase_serial,
+    phase_storm;
 
 #endif

@@ -22,7 +22,7 @@
 static struct load the_load;
 
 static const struct phase *const phases[] = {&phase_login, &phase_connect, &phase_close, &phase_chat,
-					     &phase_open,  &phase_one,     &phase_quiet, &phase_storm};
+					     &phase_open,  &phase_one,     &phase_quiet, &phase_serial, &phase_storm};
 
 _Noreturn static void die(const char *why)
 {
