@@ -174,6 +174,8 @@ static int tell_service(void *arg, const struct directory_registration *s)
 	row_add(&r, "policy", s->policy);
 	row_add(&r, "failover", s->reopens ? "reopen" : "close");
 	row_add_number(&r, "weight", s->weight);
+	if (server)
+		row_add(&r, "s2s-auth", s->certificates_only ? "certificates-only" : "dialback");
 	row_add_bool(&r, "draining", s->draining);
 	row_add_bool(&r, "authorised", directory_may(t->c->o.env->directory, s->key, s->domain, s->types));
 	row_add_bool(&r, "linked", l.found != NULL);

@@ -268,7 +268,8 @@ int announcer_set_registration(struct announcer *a, const struct directory_regis
 {
 	const char *policy = r->policy != NULL ? r->policy : "round-robin";
 	struct entry e = { .kind = DIR_REGISTRATION, .name = r->domain, .types = r->types, .weight = r->weight != 0 ? r->weight : 1,
-			   .locate_open = r->locate_open, .reopens = r->reopens, .draining = r->draining,
+			   .locate_open = r->locate_open, .certificates_only = r->certificates_only,
+			   .reopens = r->reopens, .draining = r->draining,
 			   .policy = entry_policy(policy, strlen(policy)) };
 
 	if (r->domain == NULL || !keyset_domain_ok(r->domain, strlen(r->domain)) || e.policy == NULL || r->types == 0 ||

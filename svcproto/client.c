@@ -329,39 +329,51 @@ int svcproto_dispatch(struct svcproto *sp)
 
 /* ---- registrations ---- */
 
-bool client_has_domain(const struct svcproto *sp, const char *domain, unsigned type)
+static struct own_domain *find_domain(const struct svcproto *sp, const char *domain)
 {
-	for (const struct own_domain *d = sp->domains; d != NULL; d = d->next)
-		if (strcmp(d->name, domain) == 0)
-			return (d->types & type) == type;
-	return false;
+	struct own_domain *d = sp->domains;
+
+	while (d != NULL && strcmp(d->name, domain) != 0)
+		d = d->next;
+	return d;
 }
 
-static int remember_domain(struct svcproto *sp, const char *domain, unsigned types)
+bool client_has_domain(const struct svcproto *sp, const char *domain, unsigned type)
 {
-	size_t n = strlen(domain) + 1;
-	struct own_domain *d;
+	const struct own_domain *d = find_domain(sp, domain);
 
-	for (d = sp->domains; d != NULL; d = d->next) {
-		if (strcmp(d->name, domain) == 0) {
-			d->types = types;
-			return 0;
-		}
+	return d != NULL && (d->types & type) == type;
+}
+
+bool client_certificates_only(const struct svcproto *sp, const char *domain)
+{
+	const struct own_domain *d = find_domain(sp, domain);
+
+	return d != NULL && d->certificates_only;
+}
+
+static int remember_domain(struct svcproto *sp, const struct svcproto_registration *r)
+{
+	struct own_domain *d = find_domain(sp, r->domain);
+	size_t n = strlen(r->domain) + 1;
+
+	if (d == NULL) {
+		d = malloc(sizeof(*d) + n);
+		if (d == NULL)
+			return SVCPROTO_E_NOMEM;
+		memcpy(d->name, r->domain, n);
+		d->next = sp->domains;
+		sp->domains = d;
 	}
-	d = malloc(sizeof(*d) + n);
-	if (d == NULL)
-		return SVCPROTO_E_NOMEM;
-	memcpy(d->name, domain, n);
-	d->types = types;
-	d->next = sp->domains;
-	sp->domains = d;
+	d->types = r->types;
+	d->certificates_only = r->certificates_only;
 	return 0;
 }
 
 int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r)
 {
 	struct directory_registration dr = { .domain = r->domain, .types = r->types, .policy = r->policy, .weight = r->weight,
-					    .locate_open = r->locate_open };
+					    .locate_open = r->locate_open, .certificates_only = r->certificates_only };
 	int rc = SVCPROTO_E_INVALID;
 
 	if (r->failover == NULL || entry_failover(r->failover, strlen(r->failover), &dr.reopens) == 0)
@@ -369,7 +381,7 @@ int svcproto_register(struct svcproto *sp, const struct svcproto_registration *r
 	if (rc != 0)
 		return rc;
 	client_kick(sp);
-	return remember_domain(sp, r->domain, r->types);
+	return remember_domain(sp, r);
 }
 
 int svcproto_unregister(struct svcproto *sp, const char *domain)

@@ -108,6 +108,7 @@ struct pair {
 struct own_domain {
 	struct own_domain *next;
 	unsigned types;
+	bool certificates_only;
 	char name[];
 };
 
@@ -161,6 +162,7 @@ void client_unwatch(struct svcproto *sp, void *zsock);
 __attribute__((format(printf, 3, 4))) void client_log(struct svcproto *sp, enum svcproto_log level, const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) void client_refused(struct svcproto *sp, const char *fmt, ...);
 bool client_has_domain(const struct svcproto *sp, const char *domain, unsigned type);
+bool client_certificates_only(const struct svcproto *sp, const char *domain);
 
 /* client_link.c */
 void client_gateway_event(void *sp, const struct directory_gateway *g, bool gone);

@@ -302,7 +302,8 @@ static bool begin_row(struct pair *p)
 
 static void open_stream(struct svcproto *sp, struct pair *p)
 {
-	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .from_domain = p->from, .to_domain = p->to };
+	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .from_domain = p->from, .to_domain = p->to,
+			      .certificates_only = client_certificates_only(sp, p->from) };
 	struct client_link *cl;
 
 	if (p->retry_at_ms > sp->now_ms || !make_id(&o.stream_id) || (to_user(p) && !p->has_id && !begin_row(p)))

@@ -94,7 +94,8 @@ static struct directory_registration as_registration(const struct entry *e)
 {
 	return (struct directory_registration){ .instance = e->owner, .incarnation = e->incarnation, .key = e->key, .domain = e->name,
 						.types = e->types, .policy = e->policy, .weight = e->weight,
-						.locate_open = e->locate_open, .reopens = e->reopens, .draining = e->draining };
+						.locate_open = e->locate_open, .certificates_only = e->certificates_only,
+						.reopens = e->reopens, .draining = e->draining };
 }
 
 static void tell(struct directory *d, const struct entry *e, bool gone)
@@ -251,7 +252,8 @@ void directory_feed_lost(struct directory *d, unsigned source)
 static bool same_content(const struct entry *a, const struct entry *b)
 {
 	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight &&
-	       a->locate_open == b->locate_open && a->reopens == b->reopens && a->client_port == b->client_port &&
+	       a->locate_open == b->locate_open && a->certificates_only == b->certificates_only && a->reopens == b->reopens &&
+	       a->client_port == b->client_port &&
 	       a->load == b->load && a->draining == b->draining && a->gone == b->gone &&
 	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
 }

@@ -31,6 +31,7 @@ struct directory_registration {
 	uint32_t weight;
 	bool reopens;                 /* failover "reopen": its streams may go on at another instance once it is known dead */
 	bool locate_open;             /* redirects may come before authentication */
+	bool certificates_only;       /* other servers are known by their certificates, never by dialback */
 	bool draining;
 };
 

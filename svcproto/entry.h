@@ -29,7 +29,7 @@ struct entry {
 	unsigned types;                  /* registration */
 	const char *policy;              /* static: entry_policy() */
 	uint32_t weight;
-	bool locate_open;                /* registration */
+	bool locate_open, certificates_only; /* registration */
 	bool reopens;                    /* registration: failover is "reopen" */
 	bool draining;
 	/* The store's owner uses these. */

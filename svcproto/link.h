@@ -60,6 +60,7 @@ struct svc_open {
 	const char *bare_jid, *resource, *mechanism, *address; /* CLIENT */
 	bool secure;
 	const char *from_domain, *to_domain;     /* SERVER_IN: remote, local; SERVER_OUT: local, remote; PEER: both the same */
+	bool certificates_only;                  /* SERVER_OUT: no dialback, and no peer whose certificate does not prove it */
 	struct svc_id origin;                    /* PEER, whose bare_jid is addressed: one row of stanzas over all its streams */
 	uint32_t last_acked;                     /* PEER: acknowledged on earlier streams of this row */
 };

@@ -189,6 +189,7 @@ void message_put_open(struct props_writer *w, const struct svc_open *o)
 	props_put_bool(w, PROP_SECURE, o->secure);
 	props_put_text(w, PROP_FROM_DOMAIN, o->from_domain);
 	props_put_text(w, PROP_TO_DOMAIN, o->to_domain);
+	props_put_bool(w, PROP_CERTIFICATES_ONLY, o->certificates_only);
 	if (o->kind == SVC_KIND_PEER)
 		props_put_id(w, PROP_ORIGIN, &o->origin);
 	if (o->last_acked != 0)
@@ -229,6 +230,7 @@ int message_get_open(const struct wire_frame *f, struct message_text *t, struct 
 	o->secure = message_flag(&v[PROP_SECURE]);
 	o->from_domain = message_text(t, &v[PROP_FROM_DOMAIN]);
 	o->to_domain = message_text(t, &v[PROP_TO_DOMAIN]);
+	o->certificates_only = message_flag(&v[PROP_CERTIFICATES_ONLY]);
 	memset(&o->origin, 0, sizeof(o->origin));
 	if (v[PROP_ORIGIN].p != NULL)
 		memcpy(o->origin.b, v[PROP_ORIGIN].p, sizeof(o->origin.b));

@@ -9,10 +9,9 @@
 #include "svcproto/otherhost.h"
 #include "svcproto/redirects.h"
 
-
 enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, HOST, PUBLIC_HOST, CLIENT_PORT, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN,
-       FAILOVER, DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY, DIALBACK_KEY, TICKET_KEYS,
-       NR_FIELDS };
+       CERTIFICATES_ONLY, FAILOVER, DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY,
+       DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
 
 /* size: exact for numbers, greatest for texts. */
 static const struct field {
@@ -35,6 +34,7 @@ static const struct field {
 	[POLICY] = { "policy", 31, true },
 	[WEIGHT] = { "weight", 4, false },
 	[LOCATE_OPEN] = { "locate-open", 1, false },
+	[CERTIFICATES_ONLY] = { "certificates-only", 1, false },
 	[FAILOVER] = { "failover", 31, true },
 	[DRAINING] = { "draining", 1, false },
 	[REFUSED] = { "refused", 255, true },
@@ -60,7 +60,7 @@ static const struct {
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
 				   F(LEASE) | F(HOST) | F(PUBLIC_HOST) | F(CLIENT_PORT) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) |
-					   F(LOCATE_OPEN) | F(FAILOVER) | F(DRAINING),
+					   F(LOCATE_OPEN) | F(CERTIFICATES_ONLY) | F(FAILOVER) | F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
 	[REG_RENEW - REG_ENTRY] = {F(OWNER) | F(INCARNATION), 0, 0},
@@ -127,6 +127,8 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		put_number(w, WEIGHT, e->weight);
 		if (e->locate_open)
 			put_number(w, LOCATE_OPEN, 1);
+		if (e->certificates_only)
+			put_number(w, CERTIFICATES_ONLY, 1);
 		if (e->reopens)
 			put_text(w, FAILOVER, "reopen");
 	}
@@ -312,6 +314,7 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	e->types = (unsigned)number(&v[TYPES]);
 	e->weight = (uint32_t)number(&v[WEIGHT]);
 	e->locate_open = number(&v[LOCATE_OPEN]) != 0;
+	e->certificates_only = number(&v[CERTIFICATES_ONLY]) != 0;
 	e->draining = number(&v[DRAINING]) != 0;
 	/* What is newer than we are is not lost: the default takes its place. */
 	e->policy = v[POLICY].p != NULL ? entry_policy((const char *)v[POLICY].p, v[POLICY].n) : NULL;

@@ -66,6 +66,8 @@ MUST_CHECK int links_open(struct links *ls, const char *domain, unsigned type, c
 			  struct link_end *e);
 /* Was any of the domain registered with locate_open? */
 bool links_locate_open(struct links *ls, const char *domain);
+/* Was any of the domain registered with certificates_only? */
+bool links_certificates_only(struct links *ls, const char *domain);
 /* Asks an instance of the domain where this user is; only one that was registered with locate_open. False: there is none to ask. */
 MUST_CHECK bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a);
 void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is wanted any more; also when none was asked for */

@@ -94,6 +94,17 @@ bool links_locate_open(struct links *ls, const char *domain)
 	return directory_each_registration(ls->directory, domain, SVCPROTO_CLIENT, is_open, NULL) != 0;
 }
 
+static int is_strict(void *arg, const struct directory_registration *r)
+{
+	(void)arg;
+	return r->certificates_only;
+}
+
+bool links_certificates_only(struct links *ls, const char *domain)
+{
+	return directory_each_registration(ls->directory, domain, SVCPROTO_SERVER, is_strict, NULL) != 0;
+}
+
 void links_locate_drop(struct links *ls, struct locate_ask *a)
 {
 	locates_drop(ls->locates, a);

@@ -40,6 +40,13 @@ static bool op_host_known(void *arg, const char *domain)
 	return true;
 }
 
+static bool op_dialback_allowed(void *arg, const char *domain)
+{
+	struct s2s_attempt *a = attempt_of(arg);
+
+	return !a->p.certificates_only && !links_certificates_only(a->e.env->links, domain);
+}
+
 static bool op_own_certificate(void *arg)
 {
 	struct s2s_attempt *a = attempt_of(arg);
@@ -80,8 +87,8 @@ static enum tls_dane ask_dane(const struct s2s_attempt *a, SSL *ssl)
 }
 
 /*
- * Dialback is allowed (the default policy), so a certificate that proves nothing (self-signed, expired, an authority unknown here) is noted
- * and the stream goes on. One that is to be trusted and names another domain does prove something: that this is not whom we dialled.
+ * Where dialback is allowed, a certificate that proves nothing (self-signed, expired, an authority unknown here) is noted and the stream
+ * goes on. One that is to be trusted and names another domain does prove something: that this is not whom we dialled.
  */
 static bool pkix_acceptable(struct s2s_attempt *a, SSL *ssl)
 {
@@ -93,7 +100,7 @@ static bool pkix_acceptable(struct s2s_attempt *a, SSL *ssl)
 	X509_free(cert);
 	a->e.proof = trusted && named ? "pkix" : "dialback";   /* which knows no more than the DNS does */
 	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
-	return named || !trusted;
+	return a->p.certificates_only ? trusted && named : named || !trusted;
 }
 
 static bool op_peer_acceptable(void *arg)
@@ -175,6 +182,7 @@ static const struct stream_ops stream_ops = {
 	.send = edge_op_send,
 	.start_tls = edge_op_start_tls,
 	.host_known = op_host_known,
+	.dialback_allowed = op_dialback_allowed,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
 	.peer_acceptable = op_peer_acceptable,

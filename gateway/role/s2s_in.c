@@ -175,6 +175,11 @@ static bool op_host_known(void *arg, const char *domain)
 	return links_registered(s2s_in_of(arg)->e.env->links, domain, SVCPROTO_SERVER);
 }
 
+static bool op_dialback_allowed(void *arg, const char *domain)
+{
+	return !links_certificates_only(s2s_in_of(arg)->e.env->links, domain);
+}
+
 static void op_established(void *arg)
 {
 	struct s2s_in *in = s2s_in_of(arg);
@@ -186,6 +191,7 @@ static const struct stream_ops stream_ops = {
 	.send = edge_op_send,
 	.start_tls = edge_op_start_tls,
 	.host_known = op_host_known,
+	.dialback_allowed = op_dialback_allowed,
 	.peer_named = s2s_in_op_peer_named,
 	.mechanisms = s2s_in_op_mechanisms,
 	.auth_start = s2s_in_op_auth_start,

@@ -12,15 +12,16 @@
  * the word of the domain's own server (XEP-0220). And, as that server, whether a key is ours.
  */
 
-/* Questions to authoritative servers at once: each is a connection of ours that a stranger asked for. */
+/* Keys that are looked into at once: each may be a connection of ours that a stranger asked for. The others wait (PAIRS_MAX of them). */
 #define CHECKS_MAX 16
 
-/* A dialback key that the authoritative server is asked about. */
+/* A dialback key that came, and what it takes to believe it. */
 struct in_check {
 	struct s2s_in *in;
+	struct peer_dane dane;     /* of `from`, where that is not the stream's own */
 	struct s2s_out *out;
 	char *from, *to, *key, *id;
-	bool asked;
+	bool begun, asked;
 	struct in_check *next;
 };
 
@@ -49,15 +50,18 @@ bool s2s_in_op_peer_named(void *arg)
 	return peer_dane_ask(&in->dane, in->e.env, conn_ssl(in->e.conn), peer, in->e.id, on_dane, in);
 }
 
-static bool certificate_is(struct s2s_in *in, const char *domain)
+/* What makes the peer's certificate one of this domain, "dane" or "pkix"; NULL: nothing does. */
+static const char *certificate_proof(const struct s2s_in *in, const char *domain, enum tls_dane verdict)
 {
 	SSL *ssl = conn_ssl(in->e.conn);
-	X509 *cert = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
+	X509 *cert = ssl && verdict == TLS_DANE_NONE ? SSL_get1_peer_certificate(ssl) : NULL;
 	const char *why;
-	bool is = in->dane.verdict == TLS_DANE_NONE && cert != NULL && tls_peer_trusted(ssl, &why) && extern_cert_is_domain(cert, domain);
+	bool pkix = cert != NULL && tls_peer_trusted(ssl, &why) && extern_cert_is_domain(cert, domain);
 
 	X509_free(cert);
-	return !s2s_in_is_local(in, domain) && (is || in->dane.verdict == TLS_DANE_MATCH);
+	if (s2s_in_is_local(in, domain))
+		return NULL;
+	return verdict == TLS_DANE_MATCH ? "dane" : pkix ? "pkix" : NULL;
 }
 
 /* Who can speak to us may well be reached again. */
@@ -79,7 +83,7 @@ void s2s_in_op_mechanisms(void *arg, struct stream *s)
 	struct s2s_in *in = s2s_in_of(arg);
 	const char *peer = stream_peer_domain(s);
 
-	if (peer != NULL && !s2s_in_is_blocked(in, peer) && certificate_is(in, peer))
+	if (peer != NULL && !s2s_in_is_blocked(in, peer) && certificate_proof(in, peer, in->dane.verdict) != NULL)
 		stream_offer_mechanism(s, "EXTERNAL");
 }
 
@@ -88,21 +92,19 @@ void s2s_in_op_auth_start(void *arg, struct slice mech, struct slice initial)
 	struct s2s_in *in = s2s_in_of(arg);
 	const char *peer = stream_peer_domain(in->e.stream);
 	char *authzid = initial.n > 0 ? jid_prep_domain(initial) : NULL;
-	const char *failure = NULL;
+	const char *failure = NULL, *proof = NULL;
 
 	if (!slice_is(mech, "EXTERNAL"))
 		failure = "invalid-mechanism";
 	else if (initial.n > 0 && (peer == NULL || authzid == NULL || strcmp(authzid, peer) != 0))
 		failure = "invalid-authzid";
-	else if (peer == NULL || s2s_in_is_blocked(in, peer) || !certificate_is(in, peer))
+	else if (peer == NULL || s2s_in_is_blocked(in, peer) || (proof = certificate_proof(in, peer, in->dane.verdict)) == NULL)
 		failure = "not-authorized";
 	free(authzid);
 	if (failure != NULL) {
 		log_info("s2s-in", in->e.id, "auth-failed", "domain=%s condition=%s", log_escape(slice_str(peer)), failure);
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
-		const char *proof = in->dane.verdict == TLS_DANE_MATCH ? "dane" : "pkix";
-
 		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)), proof);
 		authenticated(in, peer, proof);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
@@ -125,6 +127,7 @@ void s2s_in_op_auth_abort(void *arg)
 
 static void free_check(struct in_check *c)
 {
+	peer_dane_cancel(&c->dane);
 	free(c->from);
 	free(c->to);
 	free(c->key);
@@ -132,7 +135,10 @@ static void free_check(struct in_check *c)
 	free(c);
 }
 
-static void end_check(struct in_check *c, bool valid, const char *error)
+static void begin_next(struct s2s_in *in);
+
+/* proof: what shows that the pair is whose key it is; NULL: nothing does. */
+static void end_check(struct in_check *c, const char *proof, const char *error)
 {
 	struct s2s_in *in = c->in;
 	struct in_check **p = &in->checks;
@@ -140,15 +146,16 @@ static void end_check(struct in_check *c, bool valid, const char *error)
 	while (*p != c)
 		p = &(*p)->next;
 	*p = c->next;
-	in->nr_checks--;
-	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d%s%s", log_escape(slice_str(c->from)),
-		 log_escape(slice_str(c->to)), valid, error ? " error=" : "", error ? error : "");
-	if (valid)
-		authenticated(in, c->from, "dialback");
-	stream_db_result(in->e.stream, c->from, c->to, valid, error);
+	in->nr_checks -= c->begun;
+	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d %s=%s", log_escape(slice_str(c->from)),
+		 log_escape(slice_str(c->to)), proof != NULL, proof ? "by" : "error", proof ? proof : error ? error : "-");
+	if (proof != NULL)
+		authenticated(in, c->from, proof);
+	stream_db_result(in->e.stream, c->from, c->to, proof != NULL, error);
 	s2s_out_release(c->out);
 	edge_kick(&in->e);
 	free_check(c);
+	begin_next(in);
 }
 
 static void on_check_established(void *arg)
@@ -166,14 +173,14 @@ static void on_check_ended(void *arg, enum s2s_out_result r, const char *why)
 
 	(void)why;
 	c->out = NULL;
-	end_check(c, false,
+	end_check(c, NULL,
 		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : c->asked ? "remote-server-timeout" : "remote-connection-failed");
 }
 
 /* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. */
 static void on_check_verified(void *arg, enum stream_verdict v)
 {
-	end_check(arg, v == STREAM_DB_VALID, v == STREAM_DB_ERROR ? "remote-server-not-found" : NULL);
+	end_check(arg, v == STREAM_DB_VALID ? "dialback" : NULL, v == STREAM_DB_ERROR ? "remote-server-not-found" : NULL);
 }
 
 static const struct s2s_out_ops check_ops = {
@@ -182,11 +189,56 @@ static const struct s2s_out_ops check_ops = {
 	.verified = on_check_verified,
 };
 
+/* A certificate that is the domain's needs no key (XEP-0344). Without one the authoritative server is asked, where our domain allows that.
+ */
+static void decide(struct in_check *c, enum tls_dane verdict)
+{
+	const char *proof = certificate_proof(c->in, c->from, verdict);
+
+	if (proof != NULL)
+		end_check(c, proof, NULL);
+	else if (links_certificates_only(c->in->e.env->links, c->to))
+		end_check(c, NULL, "not-authorized");
+	else /* We, `to`, ask the authoritative server of `from`. */
+		c->out = s2s_out_new(c->in->e.env, c->to, c->from, S2S_OUT_VERIFY, &check_ops, c);
+}
+
+static void on_check_dane(void *arg)
+{
+	struct in_check *c = arg;
+
+	decide(c, c->dane.verdict);
+}
+
+static void begin(struct in_check *c)
+{
+	struct s2s_in *in = c->in;
+	const char *peer = stream_peer_domain(in->e.stream);
+
+	c->begun = true;
+	in->nr_checks++;
+	if (peer != NULL && strcmp(c->from, peer) == 0)
+		decide(c, in->dane.verdict);
+	else if (!peer_dane_ask(&c->dane, in->e.env, conn_ssl(in->e.conn), c->from, in->e.id, on_check_dane, c))
+		decide(c, TLS_DANE_NONE);
+}
+
+/* The one that has waited for longest. */
+static void begin_next(struct s2s_in *in)
+{
+	struct in_check *c = in->checks;
+
+	while (c != NULL && c->begun)
+		c = c->next;
+	if (c != NULL && in->nr_checks < CHECKS_MAX)
+		begin(c);
+}
+
 void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct slice key)
 {
 	struct s2s_in *in = s2s_in_of(arg);
-	const char *error = in->nr_checks >= CHECKS_MAX ? "resource-constraint" : s2s_in_is_blocked(in, from) ? "policy-violation" : NULL;
-	struct in_check *c;
+	const char *error = s2s_in_is_blocked(in, from) ? "policy-violation" : NULL;
+	struct in_check *c, **last = &in->checks;
 
 	if (error != NULL || s2s_in_is_local(in, from)) {
 		stream_db_result(in->e.stream, from, to, false, error);
@@ -199,23 +251,23 @@ void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct sli
 	c->to = mem_strdup(to);
 	c->key = mem_slicedup(key);
 	c->id = mem_slicedup(stream_id(in->e.stream));
-	c->next = in->checks;
-	in->checks = c;
-	in->nr_checks++;
-	/* We, `to`, ask the authoritative server of `from`. */
-	c->out = s2s_out_new(in->e.env, to, from, true, &check_ops, c);
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = c;
+	begin_next(in);
 }
 
 void s2s_in_op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)
 {
 	struct s2s_in *in = s2s_in_of(arg);
 	const struct dialback_secrets *secrets = &in->e.env->dialback;
-	bool valid = dialback_is_ours(secrets, from, to, id, key);
+	/* Who knows others by their certificates only makes no keys. */
+	bool none = links_certificates_only(in->e.env->links, to), valid = !none && dialback_is_ours(secrets, from, to, id, key);
 
 	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d secrets=%u", log_escape(slice_str(to)),
 		 log_escape(slice_str(from)), valid, secrets->nr);
 	stream_db_verify_answer(in->e.stream, from, to, id,
-				valid ? STREAM_DB_VALID : secrets->nr > 0 ? STREAM_DB_INVALID : STREAM_DB_ERROR);
+				valid ? STREAM_DB_VALID : none || secrets->nr > 0 ? STREAM_DB_INVALID : STREAM_DB_ERROR);
 	edge_kick(&in->e);
 }
 

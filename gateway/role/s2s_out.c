@@ -19,7 +19,7 @@ struct s2s_out {
 	struct role_env *env;
 	char *from, *to;
 	char *verify_id;                 /* asked about, or NULL */
-	bool verify_only, established, over;
+	bool verify_only, certificates_only, established, over;
 	uint32_t stanzas_max, bytes_max; /* unacknowledged */
 	bool took_stanzas;               /* the remote said so itself */
 	bool dialled;                    /* the back-off let us, and has not heard how it ended */
@@ -145,6 +145,7 @@ static enum s2s_out_result result_of(enum close_reason r)
 		return S2S_OUT_INVALID;
 	case CLOSE_NOT_AUTHORIZED:
 	case CLOSE_TLS_REQUIRED:
+	case CLOSE_UNSUPPORTED_FEATURE: /* nothing that both sides could be known by */
 		return S2S_OUT_REFUSED;
 	default:
 		return S2S_OUT_TIMEOUT;
@@ -222,6 +223,7 @@ static bool start(struct s2s_out *o, unsigned i)
 		.from = o->from,
 		.to = o->to,
 		.verify_only = o->verify_only,
+		.certificates_only = o->certificates_only,
 		.direct_tls = o->targets[target].direct_tls,
 		.host = o->targets[target].host,
 		.tlsa = o->targets[target].tlsa,
@@ -345,7 +347,7 @@ static bool set_out(struct s2s_out *o, const char *name_ascii)
 	return o->dialled;
 }
 
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, unsigned flags, const struct s2s_out_ops *ops,
 			    void *arg)
 {
 	struct s2s_out *o = NEW(struct s2s_out);
@@ -354,7 +356,8 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 	o->env = env;
 	o->from = mem_strdup(from);
 	o->to = mem_strdup(to);
-	o->verify_only = verify_only;
+	o->verify_only = (flags & S2S_OUT_VERIFY) != 0;
+	o->certificates_only = (flags & S2S_OUT_CERTIFICATES_ONLY) != 0;
 	o->result = S2S_OUT_TIMEOUT;
 	o->ops = ops;
 	o->arg = arg;

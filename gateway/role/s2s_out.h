@@ -30,8 +30,11 @@ struct s2s_out_ops {
 	void (*verified)(void *arg, enum stream_verdict v);
 };
 
+/* VERIFY: only to ask about dialback keys. CERTIFICATES_ONLY: nobody whose certificate does not prove it, and no dialback. */
+enum s2s_out_flag { S2S_OUT_VERIFY = 1, S2S_OUT_CERTIFICATES_ONLY = 2 };
+
 /* Begins: DNS, connections to its addresses (net/race.h) until one does, TLS, authentication. Callbacks come later, never inside. */
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool verify_only, const struct s2s_out_ops *ops,
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, unsigned flags, const struct s2s_out_ops *ops,
 			    void *arg);
 /* What the service leaves unacknowledged: a remote with stream management is asked when a part of it is used up. */
 void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max);

@@ -253,6 +253,7 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 {
 	struct svc_link *link = svc_stream_link(s);
 	const struct svc_hello *peer = link != NULL ? svc_link_peer(link) : NULL;
+	bool strict = o->certificates_only || links_certificates_only(env->links, o->from_domain);
 	struct pair *p = NEW(struct pair);
 
 	p->magic = PAIR_MAGIC;
@@ -267,7 +268,7 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 		p->next->prev = &p->next;
 	env->pairs = p;
 	links_attach(s, &p->end);
-	p->out = s2s_out_new(env, p->from, p->to, false, &out_ops, p);
+	p->out = s2s_out_new(env, p->from, p->to, strict ? S2S_OUT_CERTIFICATES_ONLY : 0, &out_ops, p);
 	s2s_out_bounds(p->out, peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS,
 		       peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES);
 }

@@ -16,9 +16,16 @@ struct db {
 	struct slice id, type, key;
 };
 
+bool dialback_allowed(const struct stream *s, const char *domain)
+{
+	if (s->role == STREAM_C2S)
+		return false;
+	return domain == NULL || s->ops->dialback_allowed == NULL || s->ops->dialback_allowed(s->arg, domain);
+}
+
 static void offer(struct stream *s, struct xml_writer *w)
 {
-	if (s->role != STREAM_S2S_IN || s->state == STREAM_WAIT_TLS)
+	if (s->role != STREAM_S2S_IN || s->state == STREAM_WAIT_TLS || !dialback_allowed(s, s->local))
 		return;
 	xml_start(w, "dialback");
 	xml_attr_str(w, "xmlns", NS_DIALBACK_FEATURE);
@@ -81,6 +88,8 @@ static void send_element(struct stream *s, const char *name, const char *from, c
 	buf_init(&out, STREAM_OUT_MAX);
 	xml_writer_init(&w, &out);
 	xml_start(&w, name);
+	if (!s->dialback_declared)
+		xml_attr_str(&w, "xmlns:db", NS_DIALBACK);
 	xml_attr_str(&w, "from", from);
 	xml_attr_str(&w, "to", to);
 	xml_attr(&w, "id", id);
@@ -212,7 +221,7 @@ bool dialback_out_start(struct stream *s)
 {
 	char key[65];
 
-	if (!s->dialback_offered || !s->secure)
+	if (!s->dialback_offered || !s->secure || !dialback_allowed(s, s->local))
 		return false;
 	/* The key is made for the peer's stream id. */
 	if (s->id == NULL) {
@@ -232,7 +241,7 @@ bool stream_ask_pair(struct stream *s, const char *from, const char *to)
 	char key[65];
 
 	ASSERT(s->role == STREAM_S2S_OUT);
-	if (s->state != STREAM_ESTABLISHED || !s->dialback_offered || s->id == NULL || stream_managed(s))
+	if (s->state != STREAM_ESTABLISHED || !s->dialback_offered || s->id == NULL || stream_managed(s) || !dialback_allowed(s, from))
 		return false;
 	if (pairs_get(&s->asked_for, from, to) != PAIR_NONE || !s->ops->make_key(s->arg, from, to, slice_str(s->id), key) ||
 	    pairs_put(&s->asked_for, from, to, PAIR_PENDING) != 0)

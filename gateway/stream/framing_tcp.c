@@ -18,7 +18,8 @@ void framing_send_header(struct stream *s, const char *from, const char *to)
 	xml_start(&w, "stream:stream");
 	xml_attr_str(&w, "xmlns", stream_content_ns(s));
 	xml_attr_str(&w, "xmlns:stream", NS_STREAMS);
-	if (s->role != STREAM_C2S)
+	s->dialback_declared = dialback_allowed(s, s->local);
+	if (s->dialback_declared)
 		xml_attr_str(&w, "xmlns:db", NS_DIALBACK);
 	if (stream_accepting(s))
 		xml_attr_str(&w, "id", s->id);

@@ -58,6 +58,7 @@ struct stream {
 	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
 	bool may_bidi, bidi;    /* XEP-0288: the owner allows it; it is agreed */
 	bool spoken;            /* input came while established */
+	bool dialback_declared; /* our header has the namespace */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
@@ -127,6 +128,8 @@ void stream_pair_taken(struct stream *s);
 MUST_CHECK bool bidi_pair(struct stream *s, const char *from, const char *to);
 /* S2S_OUT: sends our key if the peer does dialback; false when it doesn't. */
 bool dialback_out_start(struct stream *s);
+/* Does this domain of ours do dialback? NULL: not known yet. */
+bool dialback_allowed(const struct stream *s, const char *domain);
 
 /* Handlers of the gate. */
 gate_fn stream_take_error, stream_take_stanza, stream_ignore, stream_out_features;

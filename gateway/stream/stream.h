@@ -68,6 +68,8 @@ struct stream_ops {
 	/* S2S_IN: TLS stands and the peer said who it is. True: what it is offered depends on an answer that is still to come; say
 	 * stream_peer_known() then. May be NULL. */
 	bool (*peer_named)(void *arg);
+	/* S2S: does this domain of ours do dialback? If not, it is neither announced nor tried. NULL: yes. */
+	bool (*dialback_allowed)(void *arg, const char *domain);
 	/* C2S, S2S_IN: which SASL mechanisms are offered now (after TLS): call stream_offer_mechanism for each; and channel-binding types
 	 * by stream_offer_binding. S2S_IN offers EXTERNAL here when the peer's certificate stands for stream_peer_domain(). */
 	void (*mechanisms)(void *arg, struct stream *s);

@@ -104,6 +104,7 @@ int command_services(struct ctl *c)
 		{"failover", "FAILOVER", COLUMN_TEXT},
 		{"draining", "DRAINING", COLUMN_BOOL},   {"seen", "SEEN", COLUMN_NUMBER},        {"linked", "LINKED", COLUMN_NUMBER},
 		{"streams", "STREAMS", COLUMN_NUMBER},   {"authorised", NULL, COLUMN_BOOL},
+		{"s2s-auth", "S2S-AUTH", COLUMN_TEXT},
 	};
 	struct svcproto_property args[3];
 	struct rows r = {0};

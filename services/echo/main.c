@@ -11,7 +11,7 @@
 
 struct options {
 	struct option_list domains, types;
-	char *state_dir, *registry, *key, *policy, *failover;
+	char *state_dir, *registry, *key, *policy, *failover, *s2s_auth;
 	uint64_t weight, resumption;
 	enum log_level level;
 };
@@ -68,6 +68,12 @@ static const struct option_def defs[] = {
 	 .offset = AT(failover),
 	 .def = "close",
 	 .help = "when this instance dies, its clients without stream management: close, or reopen at another instance"},
+	{.flag = "--s2s-auth",
+	 .arg = "POLICY",
+	 .type = OPTION_STRING,
+	 .offset = AT(s2s_auth),
+	 .def = "dialback",
+	 .help = "how other servers prove who they are: dialback (where there is no valid certificate) or certificates-only"},
 	{.flag = "--resumption",
 	 .arg = "SECONDS",
 	 .type = OPTION_NUMBER,
@@ -129,6 +135,8 @@ static void check_options(const struct options *o)
 		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
 	if (strcmp(o->failover, "close") != 0 && strcmp(o->failover, "reopen") != 0)
 		option_wrong(&program, "--failover is close or reopen, not %s", log_escape(slice_str(o->failover)));
+	if (strcmp(o->s2s_auth, "dialback") != 0 && strcmp(o->s2s_auth, "certificates-only") != 0)
+		option_wrong(&program, "--s2s-auth is dialback or certificates-only, not %s", log_escape(slice_str(o->s2s_auth)));
 }
 
 static unsigned types_of(const struct options *o)
@@ -152,7 +160,8 @@ static void register_all(struct svcproto *sp, const struct options *o)
 
 	for (size_t i = 0; i < o->domains.nr; i++) {
 		struct svcproto_registration r = { .domain = o->domains.v[i], .types = types, .policy = o->policy,
-						   .weight = (uint32_t)o->weight, .failover = o->failover };
+						   .weight = (uint32_t)o->weight, .failover = o->failover,
+						   .certificates_only = strcmp(o->s2s_auth, "certificates-only") == 0 };
 		int rc = svcproto_register(sp, &r);
 
 		if (rc != 0)

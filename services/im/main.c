@@ -19,7 +19,7 @@ struct options {
 	char *state_dir;
 	char *registry;
 	char *key;
-	char *policy, *failover;
+	char *policy, *failover, *s2s_auth;
 	uint64_t weight, resumption;
 	enum log_level log_level;
 };
@@ -75,6 +75,12 @@ static const struct option_def option_defs[] = {
 	 .offset = offsetof(struct options, failover),
 	 .def = "close",
 	 .help = "when this instance dies, its clients without stream management: close, or reopen at another instance"},
+	{.flag = "--s2s-auth",
+	 .arg = "POLICY",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct options, s2s_auth),
+	 .def = "dialback",
+	 .help = "how other servers prove who they are: dialback (where there is no valid certificate) or certificates-only"},
 	{.flag = "--resumption",
 	 .arg = "SECONDS",
 	 .type = OPTION_NUMBER,
@@ -354,7 +360,8 @@ static void open_link(struct app *a, const char *state_dir)
 		daemon_die("cannot look for gateways: %s", svcproto_strerror(err));
 	for (size_t i = 0; i < a->o.domains.nr; i++) {
 		struct svcproto_registration r = {.domain = a->o.domains.v[i], .types = SVCPROTO_CLIENT | SVCPROTO_SERVER,
-						  .policy = a->o.policy, .weight = (uint32_t)a->o.weight, .failover = a->o.failover};
+						  .policy = a->o.policy, .weight = (uint32_t)a->o.weight, .failover = a->o.failover,
+						  .certificates_only = strcmp(a->o.s2s_auth, "certificates-only") == 0};
 		err = svcproto_register(a->sp, &r);
 		if (err < 0)
 			daemon_die("cannot register %s: %s", a->o.domains.v[i], svcproto_strerror(err));
@@ -396,6 +403,8 @@ static void check_options(const struct options *o)
 		option_wrong(&program, "--policy is round-robin or hash, not %s", log_escape(slice_str(o->policy)));
 	if (strcmp(o->failover, "close") != 0 && strcmp(o->failover, "reopen") != 0)
 		option_wrong(&program, "--failover is close or reopen, not %s", log_escape(slice_str(o->failover)));
+	if (strcmp(o->s2s_auth, "dialback") != 0 && strcmp(o->s2s_auth, "certificates-only") != 0)
+		option_wrong(&program, "--s2s-auth is dialback or certificates-only, not %s", log_escape(slice_str(o->s2s_auth)));
 	for (size_t i = 0; i < o->domains.nr; i++) {
 		char *prepared = jid_prep_domain(slice_str(o->domains.v[i]));
 		if (!prepared)

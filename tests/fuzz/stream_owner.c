@@ -213,6 +213,12 @@ static void op_db_verified(void *arg, const char *from, const char *to, struct s
 	inside(o);
 }
 
+static bool op_dialback_allowed(void *arg, const char *domain)
+{
+	MUST(domain[0] != '\0');
+	return !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY);
+}
+
 static bool op_own_certificate(void *arg)
 {
 	return ((struct owner *)arg)->options & FUZZ_CERTIFICATE;
@@ -221,7 +227,7 @@ static bool op_own_certificate(void *arg)
 static bool op_make_key(void *arg, const char *from, const char *to, struct slice id, char *out)
 {
 	MUST(from[0] != '\0' && to[0] != '\0');
-	MUST(id.n > 0);
+	MUST(id.n > 0 && !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY));
 	memset(out, 'f', 64);
 	out[64] = '\0';
 	return (((struct owner *)arg)->random & 7) != 0;
@@ -280,6 +286,7 @@ static const struct stream_ops ops = {
 	.db_result = op_db_result,
 	.db_verify = op_db_verify,
 	.db_verified = op_db_verified,
+	.dialback_allowed = op_dialback_allowed,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
 	.pair_answered = op_pair_answered,

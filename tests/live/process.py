@@ -43,7 +43,8 @@ def usage(test):
                  ["--svc", "tcp://127.0.0.1:99999"], ["--registry-bind", "ipc:///x"], ["--resolver", "here"]):
         status, lines = once(GATEWAY, *args)
         test.check(f"{' '.join(args)}: status 2 and one line", status == 2 and len(lines) == 1)
-    for args in ([], ["--domain", "a b"], ["--domain", "a.example", "--policy", "nice"], ["--domain", "a.example", "--failover", "nice"]):
+    for args in ([], ["--domain", "a b"], ["--domain", "a.example", "--policy", "nice"], ["--domain", "a.example", "--failover", "nice"],
+                 ["--domain", "a.example", "--s2s-auth", "none"]):
         for program in (IM, ECHO):
             if program == IM or args[-1:] != ["a b"]:
                 status, lines = once(program, *args)

@@ -229,6 +229,14 @@ static bool op_peer_named(void *arg)
 	return p->c->asks_peer;
 }
 
+static bool op_dialback_allowed(void *arg, const char *domain)
+{
+	struct play *p = arg;
+
+	ASSERT(domain[0] != '\0');
+	return !p->c->certificates_only;
+}
+
 static bool op_own_certificate(void *arg)
 {
 	return ((struct play *)arg)->c->own_certificate;
@@ -293,6 +301,7 @@ static const struct stream_ops ops = {
 	.db_verify = op_db_verify,
 	.db_verified = op_db_verified,
 	.peer_named = op_peer_named,
+	.dialback_allowed = op_dialback_allowed,
 	.own_certificate = op_own_certificate,
 	.make_key = op_make_key,
 	.pair_answered = op_pair_answered,

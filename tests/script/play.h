@@ -18,7 +18,7 @@ struct play_config {
 	struct stream_limits limits;
 	const char *hosts[PLAY_WORDS], *mechs[PLAY_WORDS], *bindings[PLAY_WORDS];   /* NULL-terminated, owned */
 	char *from, *to, *see_other_host;                                           /* owned */
-	bool own_certificate, peer_unacceptable, no_key, asks_peer;
+	bool own_certificate, peer_unacceptable, no_key, asks_peer, certificates_only;
 };
 
 void play_config_init(struct play_config *c);

@@ -124,6 +124,8 @@ static bool take_role(struct script *s, char **w, unsigned nr)
 			s->config.no_key = true;
 		else if (strcmp(w[i], "asks-peer") == 0)
 			s->config.asks_peer = true;
+		else if (strcmp(w[i], "certificates-only") == 0)
+			s->config.certificates_only = true;
 		else
 			return false;
 	}
@@ -466,7 +468,8 @@ void script_corpus(const struct script *s, struct buf *out)
 {
 	const struct stream_params *p = &s->config.params;
 	char first = (char)((p->role == STREAM_S2S_OUT ? FUZZ_OUT : 0) | (p->direct_tls ? FUZZ_DIRECT : 0) |
-			    (p->verify_only ? FUZZ_VERIFY_ONLY : 0) | (s->config.own_certificate ? FUZZ_CERTIFICATE : 0));
+			    (p->verify_only ? FUZZ_VERIFY_ONLY : 0) | (s->config.own_certificate ? FUZZ_CERTIFICATE : 0) |
+			    (s->config.certificates_only ? FUZZ_CERTIFICATES_ONLY : 0));
 
 	if (buf_add(out, &first, 1) != 0)
 		abort();

@@ -139,6 +139,9 @@ struct svcproto_registration {
 	/* A client whose user the login database does not know may be sent to another host before anything is proven: that tells whoever
 	 * asks which names exist elsewhere. Without it redirects come after authentication only. */
 	bool locate_open;
+	/* Other servers are known to this domain by their certificates (PKIX or DANE), in both directions: dialback is neither offered nor
+	 * used. One instance that says so is enough. */
+	bool certificates_only;
 	/* What becomes of this instance's clients when its process is known dead: "close" (NULL), and they log in again; or "reopen": those
 	 * that cannot resume (no XEP-0198) notice nothing, their sessions are opened at another instance, under the same full JID, with
 	 * what was not acknowledged of what they sent; `repeated` where it may have been handled. For services to which a session is no

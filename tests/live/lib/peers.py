@@ -113,13 +113,13 @@ def drain(process):
     threading.Thread(target=process.stdout.read, daemon=True).start()
 
 
-def start_ours(test, env, ca, certs, *flags):
-    """The gateway on OUR_ADDRESS, trusting CA.pem of the test's folder, and the IM service behind it."""
+def start_ours(test, env, ca, certs, *flags, im=()):
+    """The gateway on OUR_ADDRESS, trusting CA.pem of the test's folder, and the IM service behind it, with more flags for each."""
     state = f"{test.folder}/state"
     env = dict(env, SSL_CERT_FILE=f"{test.folder}/{ca}.pem", SSL_CERT_DIR=f"{test.folder}/none")
     ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
                                  "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", certs, *flags], env))
-    ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", OURS, "--state-dir", state]))
+    ready(test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", OURS, "--state-dir", state, *im]))
 
 
 def logged(path, text):

@@ -22,7 +22,7 @@ static void test_entry(void)
 	struct entry e = sample_registration(KEY_A, 1, "example.org", SVCPROTO_SERVER, 5),
 		     g = sample_gateway(KEY_G, 2, "tcp://127.0.0.1:5320", 9);
 
-	e.draining = e.locate_open = true;
+	e.draining = e.locate_open = e.certificates_only = true;
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &e));
 	CHECK_EQ(parse(m.b, m.n), 1);
@@ -34,7 +34,7 @@ static void test_entry(void)
 	CHECK_EQ(f.e.incarnation, 7);
 	CHECK_EQ(f.e.version, 5);
 	CHECK_EQ(f.e.lease_ms, REG_LEASE_MS);
-	CHECK(f.e.draining && f.e.locate_open && !f.e.gone && !f.e.reopens);
+	CHECK(f.e.draining && f.e.locate_open && f.e.certificates_only && !f.e.gone && !f.e.reopens);
 	e.reopens = true;
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &e));
@@ -141,7 +141,7 @@ static const char *sample(unsigned i, struct reg_frame *g)
 		uint8_t type;
 	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-redirect", REG_ENTRY },
 		    { "entry-reopens", REG_ENTRY },
-		    { "entry-registration", REG_ENTRY },
+		    { "entry-registration", REG_ENTRY }, { "entry-registration-certificates-only", REG_ENTRY },
 		    { "keys", REG_KEYS }, { "noted", REG_NOTED }, { "noted-refused", REG_NOTED }, { "renew", REG_RENEW },
 		    { "renewed", REG_RENEWED }, { "secrets", REG_SECRETS }, { "secrets-slot", REG_SECRETS_SLOT },
 		    { "snapshot", REG_SNAPSHOT }, { "snapshot-end", REG_SNAPSHOT_END } };
@@ -155,6 +155,7 @@ static const char *sample(unsigned i, struct reg_frame *g)
 		g->e = sample_redirect(KEY_A, "juliet@example.org", "[2001:db8::1]:5222", 1764153600000);
 	g->e.gone = strcmp(all[i].name, "entry-gone") == 0;
 	g->e.reopens = strcmp(all[i].name, "entry-reopens") == 0;
+	g->e.certificates_only = strcmp(all[i].name, "entry-registration-certificates-only") == 0;
 	if (strcmp(all[i].name, "noted-refused") == 0)
 		g->refused = "domain example.org is not authorised for this key";
 	return all[i].name;

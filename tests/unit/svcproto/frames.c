@@ -29,6 +29,7 @@ const struct svc_open sample_open_server = {
 	.stream_id = { { 0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xbf } },
 	.from_domain = "example.org",
 	.to_domain = "example.net",
+	.certificates_only = true,
 };
 
 const struct svc_open sample_open_peer = {

@@ -184,10 +184,10 @@ static void there_and_back(void)
 	CHECK_STR(o.resource, sample_open_client.resource);
 	CHECK_STR(o.mechanism, sample_open_client.mechanism);
 	CHECK_STR(o.address, sample_open_client.address);
-	CHECK(o.from_domain == NULL && o.to_domain == NULL);
+	CHECK(o.from_domain == NULL && o.to_domain == NULL && !o.certificates_only);
 	f = body_of("open-server-out");
 	CHECK_EQ(message_get_open(&f, &t, &o), 0);
-	CHECK(o.kind == SVC_KIND_SERVER_OUT && !o.secure && o.bare_jid == NULL);
+	CHECK(o.kind == SVC_KIND_SERVER_OUT && o.certificates_only && !o.secure && o.bare_jid == NULL);
 	CHECK_STR(o.from_domain, "example.org");
 	CHECK_STR(o.to_domain, "example.net");
 	f = body_of("refuse");
