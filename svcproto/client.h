@@ -221,6 +221,8 @@ void client_pairs_free(struct svcproto *sp);
 /* client_answer.c: the error that answers a stanza, as RFC 6120 section 8.3.1 has it; to: the full JID that sent it, NULL: the stanza's own
  * `from`. Owned by the caller; NULL: none is due, or no memory. */
 char *client_error_stanza(const char *xml, size_t n, const char *to, const char *type, const char *condition, size_t *out_n);
+/* Tells the application that a stanza of its came back; type NULL: the one that goes with the condition. cookie 0: nobody wants to know. */
+void client_give_back(struct svcproto *sp, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t n);
 /* The stanza with `to` and `from` of its start tag exchanged; owned by the caller. NULL: it is an answer itself, or no memory. */
 char *client_turn_around(const char *xml, size_t n, size_t *out_n);
 

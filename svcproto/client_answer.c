@@ -233,3 +233,38 @@ int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const s
 
 	return send_answer(sp, s, st, answer, n, cookie);
 }
+
+/* ---- what came back ---- */
+
+static bool is_type(const char *type)
+{
+	static const char *const types[] = { "auth", "cancel", "continue", "modify", "wait" };
+
+	for (size_t i = 0; type != NULL && i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(types[i], type) == 0)
+			return true;
+	return false;
+}
+
+/* For a condition that came without: as RFC 6120 section 8.3.3 has it. */
+static const char *type_of(const char *condition)
+{
+	static const struct { const char *condition, *type; } types[] = {
+		{ "forbidden", "auth" },
+		{ "policy-violation", "modify" },
+		{ "recipient-unavailable", "wait" },
+		{ "remote-server-timeout", "wait" },
+		{ "resource-constraint", "wait" },
+	};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(types[i].condition, condition) == 0)
+			return types[i].type;
+	return "cancel";
+}
+
+void client_give_back(struct svcproto *sp, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t n)
+{
+	if (cookie != 0 && sp->cb->undeliverable != NULL)
+		sp->cb->undeliverable(sp->arg, cookie, is_type(type) ? type : type_of(condition), condition, xml, n);
+}

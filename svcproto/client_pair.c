@@ -118,23 +118,21 @@ void client_pairs_free(struct svcproto *sp)
 		pair_free(sp, p);
 }
 
-static void bounce_first(struct svcproto *sp, struct pair *p, const char *condition)
+static void bounce_first(struct svcproto *sp, struct pair *p, const char *type, const char *condition)
 {
 	struct queued *q = take_first(sp, p);
 
 	if (q->repeated || q->seq != 0)
 		p->has_id = false; /* positions would count it, and nobody may have taken it */
-
-	if (q->cookie != 0 && sp->cb->undeliverable != NULL)
-		sp->cb->undeliverable(sp->arg, q->cookie, condition, q->xml, q->n);
+	client_give_back(sp, q->cookie, type, condition, q->xml, q->n);
 	free(q);
 }
 
 /* What is there now, not what the callbacks add. */
-static void bounce_all(struct svcproto *sp, struct pair *p, const char *condition)
+static void bounce_all(struct svcproto *sp, struct pair *p, const char *type, const char *condition)
 {
 	for (size_t nr = p->nr; nr > 0; nr--)
-		bounce_first(sp, p, condition);
+		bounce_first(sp, p, type, condition);
 }
 
 /* ---- the engine's events ---- */
@@ -208,7 +206,10 @@ void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct
 	if (p == NULL)
 		return;
 	unsend(sp, p);
-	bounce_all(sp, p, r->condition != NULL && !r->stream_error ? r->condition : "remote-server-timeout");
+	if (r->condition != NULL && !r->stream_error)
+		bounce_all(sp, p, r->type, r->condition);
+	else
+		bounce_all(sp, p, "wait", "remote-server-timeout");
 }
 
 /* A stanza whose addresses are not the pair's, or that is no stanza, or too large after all: sent again it would end the next stream. Which
@@ -250,7 +251,7 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 		client_log(sp, SVCPROTO_LOG_WARN,
 			   "the gateway found a stanza on the stream %s to %s that does not belong there: %zu come back", p->from, p->to,
 			   p->nr);
-		bounce_all(sp, p, our_fault(condition));
+		bounce_all(sp, p, NULL, our_fault(condition));
 		return;
 	}
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew",
@@ -343,8 +344,7 @@ static void feed(struct svcproto *sp, struct pair *p)
 			q->seq = 0;
 		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway, or the server behind it, takes */
 			take(sp, p, q);
-			if (q->cookie != 0 && sp->cb->undeliverable != NULL)
-				sp->cb->undeliverable(sp->arg, q->cookie, "policy-violation", q->xml, q->n);
+			client_give_back(sp, q->cookie, "modify", "policy-violation", q->xml, q->n);
 			free(q);
 			want_work(sp, p);
 			return;
@@ -414,7 +414,7 @@ static void sweep(struct svcproto *sp)
 	for (p = TAILQ_FIRST(&sp->all_pairs); p != NULL; p = next) {
 		next = TAILQ_NEXT(p, all);
 		for (size_t nr = p->nr; nr > 0 && p->stream == NULL && STAILQ_FIRST(&p->queue)->since_ms + WAIT_MS <= sp->now_ms; nr--)
-			bounce_first(sp, p, "remote-server-timeout");
+			bounce_first(sp, p, "wait", "remote-server-timeout");
 		if (p->held_until_ms != 0 || (p->nr > 0 && (p->stream != NULL || p->retry_at_ms <= sp->now_ms)))
 			want_work(sp, p);
 		if (p->nr > 0 || p->used_at_ms + IDLE_MS > sp->now_ms)

@@ -305,8 +305,7 @@ static void give_back(void *arg, uint32_t seq, const char *xml, size_t n)
 	if (st == NULL || st->seq != seq)
 		return; /* without a cookie */
 	STAILQ_REMOVE_HEAD(&g->s->sent, all);
-	if (g->sp->cb->undeliverable != NULL)
-		g->sp->cb->undeliverable(g->sp->arg, st->cookie, "recipient-unavailable", xml, n);
+	client_give_back(g->sp, st->cookie, "wait", "recipient-unavailable", xml, n);
 	free(st);
 }
 

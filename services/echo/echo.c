@@ -32,9 +32,9 @@ static void on_delivered(void *arg, uint64_t ticket)
 	(void)svcproto_ack(*(struct svcproto **)arg, ticket);
 }
 
-static void on_undeliverable(void *arg, uint64_t ticket, const char *condition, const char *xml, size_t length)
+static void on_undeliverable(void *arg, uint64_t ticket, const char *type, const char *condition, const char *xml, size_t length)
 {
-	(void)condition, (void)xml, (void)length;
+	(void)type, (void)condition, (void)xml, (void)length;
 	on_delivered(arg, ticket);
 }
 

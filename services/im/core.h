@@ -187,6 +187,8 @@ void send_forget(struct im *im);
 void error_reply(struct stanza *st, const char *condition);
 /* The same for a stanza that came back or was stored: xml as it was sent. */
 void error_bounce(struct im *im, struct slice xml, const char *condition, struct im_work *w);
+/* With an error type of its own; NULL: the condition's. */
+void error_bounce_as(struct im *im, struct slice xml, const char *type, const char *condition, struct im_work *w);
 
 /* session.c */
 void session_leave(struct im_session *s, struct im_work *w);  /* out of its user's list, unavailable to everybody; idempotent */

@@ -36,12 +36,12 @@ static bool answerable(enum stanza_kind kind, struct slice type)
 	return kind == STANZA_IQ || !slice_is(type, "unavailable");
 }
 
-static void answer(struct im *im, const struct xml_element *e, const struct jid *from, const struct jid *to, const char *condition,
-		   struct im_work *w)
+static void answer(struct im *im, const struct xml_element *e, const struct jid *from, const struct jid *to, const char *type,
+		   const char *condition, struct im_work *w)
 {
 	struct buf out;
 	buf_init(&out, IM_STANZA_MAX);
-	if (stanza_write_error(&out, e, NS_CLIENT, error_type(condition), condition, NULL) == 0)
+	if (stanza_write_error(&out, e, NS_CLIENT, type ? type : error_type(condition), condition, NULL) == 0)
 		send_answer(im, to, from, buf_slice(&out), w);
 	buf_clear(&out);
 }
@@ -50,12 +50,12 @@ void error_reply(struct stanza *st, const char *condition)
 {
 	if (!answerable(st->kind, st->type))
 		return;
-	answer(st->im, st->e, st->from, &st->to, condition, st->work);
+	answer(st->im, st->e, st->from, &st->to, NULL, condition, st->work);
 }
 
 struct bounce {
 	struct im *im;
-	const char *condition;
+	const char *type, *condition;
 	struct im_work *work;
 };
 
@@ -69,7 +69,7 @@ static void bounce_element(void *arg, const struct xml_element *e)
 		return;
 	struct slice address = xml_attr_get(&e->head, "to");
 	if (jid_parse(&to, address.n ? address : from.bare) == 0) {
-		answer(b->im, e, &from, &to, b->condition, b->work);
+		answer(b->im, e, &from, &to, b->type, b->condition, b->work);
 		jid_clear(&to);
 	}
 	jid_clear(&from);
@@ -77,7 +77,12 @@ static void bounce_element(void *arg, const struct xml_element *e)
 
 void error_bounce(struct im *im, struct slice xml, const char *condition, struct im_work *w)
 {
-	struct bounce b = {im, condition, w};
+	error_bounce_as(im, xml, NULL, condition, w);
+}
+
+void error_bounce_as(struct im *im, struct slice xml, const char *type, const char *condition, struct im_work *w)
+{
+	struct bounce b = {im, type, condition, w};
 	if (stanza_parse(xml, &im_xml_limits, bounce_element, &b) < 0)
 		return; /* it was a stanza when it came: only a store that was written by others gets here */
 }

@@ -57,7 +57,7 @@ struct im_session *im_session_open(struct im *im, void *link, const struct svcpr
 void im_session_closed(struct im_session *s);  /* s is gone afterwards */
 void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza *st); /* s NULL: from another server */
 void im_delivered(struct im *im, uint64_t cookie);
-void im_undeliverable(struct im *im, uint64_t cookie, const char *condition, const char *xml, size_t n);
+void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t n);
 /* A gateway is there: what an earlier process had stored on its way goes out now. */
 void im_linked(struct im *im);
 

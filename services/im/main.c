@@ -233,10 +233,10 @@ static void on_delivered(void *arg, uint64_t cookie)
 	im_delivered(a->im, cookie);
 }
 
-static void on_undeliverable(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length)
+static void on_undeliverable(void *arg, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t length)
 {
 	struct app *a = arg;
-	im_undeliverable(a->im, cookie, condition, xml, length);
+	im_undeliverable(a->im, cookie, type, condition, xml, length);
 }
 
 static void on_linked(void *arg, unsigned nr_gateways)

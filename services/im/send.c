@@ -168,7 +168,7 @@ void im_delivered(struct im *im, uint64_t cookie)
 		session_answered(s);
 }
 
-void im_undeliverable(struct im *im, uint64_t cookie, const char *condition, const char *xml, size_t n)
+void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t n)
 {
 	struct im_send *snd = hash_get(im->sends, hash_u64_key(&cookie));
 	if (!snd)
@@ -186,7 +186,7 @@ void im_undeliverable(struct im *im, uint64_t cookie, const char *condition, con
 	}
 	if (w) {
 		if (w->fallback == IM_PASSING)
-			error_bounce(im, (struct slice){xml, n}, s ? "service-unavailable" : condition, w);
+			error_bounce_as(im, (struct slice){xml, n}, s ? NULL : type, s ? "service-unavailable" : condition, w);
 		w->failed = true;
 		work_release(w);
 	}

@@ -215,8 +215,7 @@ static void op_db_verified(void *arg, const char *from, const char *to, struct s
 
 static bool op_dialback_allowed(void *arg, const char *domain)
 {
-	MUST(domain[0] != '\0');
-	return !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY);
+	return domain[0] != '\0' && !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY);
 }
 
 static bool op_own_certificate(void *arg)
@@ -226,8 +225,7 @@ static bool op_own_certificate(void *arg)
 
 static bool op_make_key(void *arg, const char *from, const char *to, struct slice id, char *out)
 {
-	MUST(from[0] != '\0' && to[0] != '\0');
-	MUST(id.n > 0 && !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY));
+	MUST(from[0] != '\0' && to[0] != '\0' && id.n > 0 && !(((struct owner *)arg)->options & FUZZ_CERTIFICATES_ONLY));
 	memset(out, 'f', 64);
 	out[64] = '\0';
 	return (((struct owner *)arg)->random & 7) != 0;
@@ -360,8 +358,6 @@ static void act_sm(struct owner *o, char mark)
 		o->counts.sent += stream_managed(o->s);
 		o->counts.unhandled += stream_managed(o->s);
 		stream_sent(o->s, o->random % 3000, o->now_ms);
-		break;
-	default:
 		break;
 	}
 }

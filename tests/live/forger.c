@@ -33,9 +33,9 @@ static void on_linked(void *arg, unsigned nr_gateways)
 	begun = begun || nr_gateways > 0;
 }
 
-static void on_undeliverable(void *arg, uint64_t number, const char *condition, const char *xml, size_t n)
+static void on_undeliverable(void *arg, uint64_t number, const char *type, const char *condition, const char *xml, size_t n)
 {
-	(void)arg, (void)xml, (void)n;
+	(void)arg, (void)type, (void)xml, (void)n;
 	printf("%llu: %s\n", (unsigned long long)number, condition);
 	if (number == 1)
 		send_as(own, foreign, 2);

@@ -51,9 +51,10 @@ static void on_delivered(void *arg, uint64_t number)
 	tell(number);
 }
 
-static void on_undeliverable(void *arg, uint64_t number, const char *condition, const char *xml, size_t length)
+static void on_undeliverable(void *arg, uint64_t number, const char *type, const char *condition, const char *xml, size_t length)
 {
 	(void)arg;
+	(void)type;
 	(void)xml;
 	(void)length;
 	sender.undeliverable++;

@@ -87,10 +87,11 @@ struct svcproto_callbacks {
 	/* The next hop has what you sent with this cookie: the client's stream management or TCP, the remote server, or the other service.
 	 */
 	void (*delivered)(void *arg, uint64_t cookie);
-	/* What you sent with this cookie came back: condition is a stanza error condition of RFC 6120 section 8.3.3
-	 * ("remote-server-not-found", "remote-server-timeout", "policy-violation" when it is larger than the other server takes,
-	 * "recipient-unavailable" when the session ended, …). xml is what you sent. */
-	void (*undeliverable)(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length);
+	/* What you sent with this cookie came back: type and condition are a stanza error's (RFC 6120 sections 8.3.2 and 8.3.3), fit for
+	 * the error that tells its sender: "cancel" and "remote-server-not-found"; "remote-server-timeout" with "wait", or with "cancel"
+	 * where trying again is of no use (the other server can't be authenticated, say); "modify" and "policy-violation" when it is
+	 * larger than the other server takes; "wait" and "recipient-unavailable" when the session ended; … xml is what you sent. */
+	void (*undeliverable)(void *arg, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t length);
 	/* Where is this user? Asked for clients whose user the login database does not know, in domains registered with locate_open.
 	 * Answer with svcproto_located(), now or later. NULL: unknown, to every question. */
 	void (*locate)(void *arg, uint64_t request, const char *bare_jid);

@@ -299,7 +299,7 @@ static void another_server_that_is_not_there(void)
 {
 	begin();
 	uint64_t t = fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "void"));
-	fake_undeliverable(&f, fake_next(&f, NULL), "remote-server-not-found");
+	fake_undeliverable(&f, fake_next(&f, NULL), "cancel", "remote-server-not-found");
 	CHECK(!fake_acked(&f, t)); /* until alice has the error */
 	CHECK(fake_got(&f, alice, "remote-server-not-found", "type='error'", "from='carol@c.example'", "to='" ALICE "'", "id='m'", NULL));
 	fake_deliver_all(&f);
@@ -310,13 +310,19 @@ static void another_server_that_is_not_there(void)
 	struct sent *s = fake_next(&f, NULL);
 	fake_wait(&f, 1000);
 	CHECK(fake_acked(&f, t));
-	fake_undeliverable(&f, s, "remote-server-timeout");
+	fake_undeliverable(&f, s, "wait", "remote-server-timeout");
 	CHECK(fake_got(&f, alice, "remote-server-timeout", "type='wait'", NULL));
 	fake_deliver_all(&f);
 	CHECK_EQ(fake_rows(&f, "passing"), 0);
 
+	t = fake_from(alice, MSG(ALICE, "carol@c.example", "chat", "void")); /* for good: the type is the gateway's word */
+	fake_undeliverable(&f, fake_next(&f, NULL), "cancel", "remote-server-timeout");
+	CHECK(fake_got(&f, alice, "remote-server-timeout", "type='cancel'", NULL));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t));
+
 	t = fake_from(alice, MSG(ALICE, "carol@c.example", "error", "void"));
-	fake_undeliverable(&f, fake_next(&f, NULL), "remote-server-not-found");
+	fake_undeliverable(&f, fake_next(&f, NULL), "cancel", "remote-server-not-found");
 	CHECK(!fake_next(&f, alice)); /* never an error for an error */
 	CHECK(fake_acked(&f, t));
 
@@ -374,7 +380,7 @@ static void answers_to_another_server_survive(void)
 		s = fake_next(&f, NULL);
 		CHECK(s && strstr(s->xml, cases[i].answer) && strstr(s->xml, "to='carol@c.example/x'"));
 		if (s)
-			fake_undeliverable(&f, s, "remote-server-timeout"); /* tried, and nobody is to be told */
+			fake_undeliverable(&f, s, "wait", "remote-server-timeout"); /* tried, and nobody is to be told */
 		CHECK(!fake_next(&f, NULL));
 		CHECK_EQ(fake_rows(&f, "passing"), 0);
 		fake_close(&f);

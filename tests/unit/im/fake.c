@@ -212,7 +212,7 @@ void fake_logout(struct client *c)
 	c->open = false; /* as svcproto does: first what never arrived comes back, then the session ends */
 	for (size_t i = 0; i < f->nr_sent; i++) {
 		if (f->sent[i].to == c && !f->sent[i].answered)
-			fake_undeliverable(f, &f->sent[i], "recipient-unavailable");
+			fake_undeliverable(f, &f->sent[i], "wait", "recipient-unavailable");
 	}
 	im_session_closed(c->session);
 	c->session = NULL;
@@ -283,12 +283,12 @@ void fake_delivered(struct fake *f, struct sent *s)
 	turn_done(f, ours);
 }
 
-void fake_undeliverable(struct fake *f, struct sent *s, const char *condition)
+void fake_undeliverable(struct fake *f, struct sent *s, const char *type, const char *condition)
 {
 	bool ours = turn(f);
 	ASSERT(!s->answered);
 	s->answered = true;
-	im_undeliverable(f->im, s->cookie, condition, s->xml, s->n);
+	im_undeliverable(f->im, s->cookie, type, condition, s->xml, s->n);
 	turn_done(f, ours);
 }
 

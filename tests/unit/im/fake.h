@@ -71,7 +71,7 @@ struct sent *fake_next(struct fake *f, struct client *c);
 size_t fake_unread(struct fake *f, struct client *c);
 void fake_read_all(struct fake *f);
 void fake_delivered(struct fake *f, struct sent *s);
-void fake_undeliverable(struct fake *f, struct sent *s, const char *condition);
+void fake_undeliverable(struct fake *f, struct sent *s, const char *type, const char *condition);
 void fake_deliver_all(struct fake *f);  /* until nothing is unanswered */
 
 /* The next stanza holds all the words, a NULL ends them. */

@@ -147,7 +147,7 @@ static void directed_bounces(void)
 	struct client *alice = fake_online(&f, "alice@a.example", "one", 0);
 	fake_read_all(&f);
 	say(alice, " to='room@c.example/nick'", "");
-	fake_undeliverable(&f, fake_next(&f, NULL), "remote-server-not-found");
+	fake_undeliverable(&f, fake_next(&f, NULL), "cancel", "remote-server-not-found");
 	CHECK(fake_got(&f, alice, "type='error'", "remote-server-not-found", "from='room@c.example/nick'", NULL));
 	fake_close(&f);
 }
@@ -160,7 +160,7 @@ static void broadcasts_do_not_bounce(void)
 	fake_read_all(&f);
 	for (size_t i = 0; i < f.nr_sent; i++) {
 		if (!f.sent[i].to && !f.sent[i].answered)
-			fake_undeliverable(&f, &f.sent[i], "remote-server-not-found");
+			fake_undeliverable(&f, &f.sent[i], "cancel", "remote-server-not-found");
 	}
 	CHECK(!fake_next(&f, alice));
 	fake_close(&f);

@@ -85,11 +85,11 @@ static void answers_after_the_end(void)
 	im_session_closed(alice->session); /* before its stanzas come back */
 	fake_end(&f);
 	CHECK_EQ(im_nr_in_flight(f.im), 1);
-	fake_undeliverable(&f, s, "recipient-unavailable");
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
 	CHECK_EQ(im_nr_in_flight(f.im), 0);
 	fake_begin(&f);
 	im_delivered(f.im, s->cookie); /* one that is not known any more */
-	im_undeliverable(f.im, 4711, "recipient-unavailable", "<x/>", 4);
+	im_undeliverable(f.im, 4711, "wait", "recipient-unavailable", "<x/>", 4);
 	fake_end(&f);
 	fake_close(&f);
 }

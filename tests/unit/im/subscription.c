@@ -156,7 +156,7 @@ static void another_server_that_is_not_there(void)
 		if (!f.sent[i].to)
 			s = &f.sent[i];
 	}
-	fake_undeliverable(&f, s, "remote-server-not-found");
+	fake_undeliverable(&f, s, "cancel", "remote-server-not-found");
 	CHECK(fake_got(&f, alice, "<presence", "type='error'", "remote-server-not-found", "from='carol@c.example'", NULL));
 	CHECK_EQ(fake_rows(&f, "passing"), 1); /* until alice has the bad news */
 	fake_deliver_all(&f);

@@ -197,7 +197,7 @@ static void on_delivered(void *arg, uint64_t cookie)
 	s->delivered[s->nr_delivered++ % NOTES] = cookie;
 }
 
-static void on_undeliverable(void *arg, uint64_t cookie, const char *condition, const char *xml, size_t length)
+static void on_undeliverable(void *arg, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t length)
 {
 	struct service *s = arg;
 	unsigned i = s->nr_undeliverable++ % NOTES;
@@ -207,6 +207,7 @@ static void on_undeliverable(void *arg, uint64_t cookie, const char *condition, 
 	note(s, 'u');
 	s->undeliverable[i] = cookie;
 	copy(s->conditions[i], sizeof(s->conditions[i]), condition, strlen(condition));
+	copy(s->types[i], sizeof(s->types[i]), type, strlen(type));
 }
 
 static void on_locate(void *arg, uint64_t request, const char *bare_jid)

@@ -31,7 +31,7 @@ struct service {
 	struct svcproto_session *session; /* the last opened */
 	unsigned detached, resumed, opened, closed, stanzas, linked_calls, nr_gateways, refusals, nr_delivered, nr_undeliverable;
 	uint64_t delivered[NOTES], undeliverable[NOTES], tickets[NOTES];
-	char conditions[NOTES][64], xml[NOTES][256], remote[NOTES][64], local[NOTES][64];
+	char conditions[NOTES][64], types[NOTES][16], xml[NOTES][256], remote[NOTES][64], local[NOTES][64];
 	char resumed_address[64], refused[256], closed_condition[64], bare_jid[128];
 	char order[NOTES];       /* one letter for each callback: d, u, c, s */
 	unsigned nr_order;

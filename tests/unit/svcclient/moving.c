@@ -71,6 +71,13 @@ bool client_has_domain(const struct svcproto *unused, const char *domain, unsign
 	return strcmp(domain, "a.example") == 0;
 }
 
+bool client_certificates_only(const struct svcproto *unused, const char *domain)
+{
+	(void)unused;
+	(void)domain;
+	return false;
+}
+
 static void on_delivered(void *arg, uint64_t number)
 {
 	(void)arg;
@@ -80,9 +87,10 @@ static void on_delivered(void *arg, uint64_t number)
 	delivered++;
 }
 
-static void on_undeliverable(void *arg, uint64_t number, const char *condition, const char *xml, size_t n)
+static void on_undeliverable(void *arg, uint64_t number, const char *type, const char *condition, const char *xml, size_t n)
 {
 	(void)arg;
+	(void)type;
 	(void)condition;
 	(void)xml;
 	(void)n;

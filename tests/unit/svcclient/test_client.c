@@ -207,6 +207,7 @@ static void test_gateway_dies(void)
 	CHECK_EQ(s.undeliverable[0], 1);
 	CHECK_EQ(s.undeliverable[1], 3);
 	CHECK_STR(s.conditions[0], "recipient-unavailable");
+	CHECK_STR(s.types[0], "wait");
 	CHECK_STR(s.order, "suuc");
 	CHECK_STR(s.closed_condition, SVC_LINK_LOST);
 	CHECK_EQ(s.nr_gateways, 0);

@@ -138,6 +138,7 @@ static void test_sending_goes_on(void)
 	CHECK_EQ(svcproto_send_peer(s.sp, "he@a.example", "<d/>", 4, 4), 0);
 	CHECK(wait_for(&s.nr_undeliverable, 1));
 	CHECK_STR(s.conditions[0], "recipient-unavailable");
+	CHECK_STR(s.types[0], "cancel");
 	stop();
 }
 

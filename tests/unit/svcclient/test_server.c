@@ -104,7 +104,13 @@ static void test_refused(void)
 	CHECK_EQ(s.undeliverable[0], 8);
 	CHECK_EQ(s.undeliverable[1], 9);
 	CHECK_STR(s.conditions[0], "remote-server-not-found");
+	CHECK_STR(s.types[0], "cancel");
 	CHECK_EQ(s.nr_delivered, 0);
+	g[0].refuse_out = "remote-server-timeout"; /* its own type would be another */
+	CHECK_EQ(send_out("no.example", "<message/>", 11), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 3));
+	CHECK_STR(s.conditions[2], "remote-server-timeout");
+	CHECK_STR(s.types[2], "cancel");
 	g[0].refuse_out = NULL; /* it is there now */
 	CHECK_EQ(send_out("no.example", "<message/>", 10), 0);
 	CHECK(wait_for(&s.nr_delivered, 1));
