@@ -18,7 +18,9 @@ struct svc_hub;
 #define SVC_WAIT_GATEWAY_MS 10000u        /* clients, peer streams; a client that can resume: no longer than 3/4 of that time */
 #define SVC_WAIT_SERVICE_MS 15000u
 #define SVC_WAIT_SERVER_GATEWAY_MS 5000u  /* server streams: T1 */
-#define SVC_WAIT_SERVER_SERVICE_MS 10000u /* T2 */
+/* T2: above T1 by what a gateway without anything to send may learn of the loss later than the service (5 s), and then takes to close the
+ * connection (4 s). */
+#define SVC_WAIT_SERVER_SERVICE_MS 15000u
 
 struct svc_hub_limits {
 	uint32_t resume_s_max;       /* service: the longest resumption time that is granted; 0: 600 */

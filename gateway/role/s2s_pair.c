@@ -131,6 +131,8 @@ static void acknowledge(struct pair *p, uint32_t seq)
 /* Something may have been acknowledged. */
 static void acknowledged(struct pair *p)
 {
+	if (acks_count(&p->acks) == 0)
+		tell_repeated(p);
 	if (p->leaving && acks_count(&p->acks) == 0)
 		s2s_out_leave(p->out);
 	links_touch(p->env->links);
@@ -275,7 +277,7 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 
 static void leave(struct pair *p)
 {
-	if (p->leaving)
+	if (p->leaving || p->over)
 		return;
 	p->leaving = true;
 	p->env->nr_leaving++;
@@ -293,7 +295,7 @@ void s2s_pairs_leave(struct role_env *env)
 	struct pair *p, *next;
 
 	for (p = env->pairs; p != NULL; p = next) {
-		next = p->next;
+		next = p->next;   /* freed at the turn's end at the earliest */
 		leave(p);
 	}
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Order: two instances of a service send numbered stanzas to one remote domain while gateways drain, die and come. At the remote server each instance's stanzas are in order
+"""Order: two instances of a service send numbered stanzas to one remote domain while gateways drain, die, lose their links and come. At the remote server each instance's stanzas are in order
 and none is missing that was acknowledged; what came again is counted, and marked where it was sent."""
 import asyncio
 import os
@@ -20,7 +20,7 @@ MEMBERS = {"gateway": "gateway", "admin": "admin", "sender": f"service {OURS}:cl
 GATEWAYS = ("g1", "g2", "g3")
 COUNT, SECOND = 10000, 2000     # of the two instances
 # When so many of the first one's stanzas have come, this happens to the gateway over which they do.
-EVENTS = ((1000, "drain"), (2500, "kill"), (4000, "drain"), (5500, "drain, the remote server reads slowly"), (7500, "kill"), (9000, "drain"))
+EVENTS = ((1000, "drain"), (2500, "kill"), (4000, "drain"), (5500, "drain, the remote server reads slowly"), (7500, "cut"), (9000, "drain"))
 SLOW_SECONDS = 1.0
 
 
@@ -30,6 +30,7 @@ class Remote(fake.Server):
     def __init__(self, *args, **how):
         super().__init__(*args, **how)
         self.rows, self.connections, self.top, self.waiters = [], {}, {}, []
+        self.last, self.ended, self.overlaps = {}, set(), []     # the connection of each label; those that are over; pairs of which two were open
         self.slow = False     # whoever is read next waits
 
     async def step(self, wire):
@@ -41,7 +42,13 @@ class Remote(fake.Server):
         while not self.stanzas.empty():
             label, number = self.stanzas.get_nowait().get("id").split("-")
             self.rows.append((connection, label, int(number)))
+            before = self.last.get(label, connection)
+            if before != connection and before not in self.ended:
+                self.overlaps.append((label, before, connection))
+            self.last[label] = connection
             self.top[label] = max(int(number), self.top.get(label, 0))
+        if not goes_on:
+            self.ended.add(connection)
         for waiter in [w for w in self.waiters if self.top.get(w[0], 0) >= w[1]]:
             self.waiters.remove(waiter)
             waiter[2].set_result(None)
@@ -58,9 +65,9 @@ class Remote(fake.Server):
 class Sender:
     """An instance of the service."""
 
-    def __init__(self, c, label, count):
+    def __init__(self, c, label, count, burst):
         self.label, self.count, self.back, self.told = label, count, [], ""
-        self.process = c.test.start(label, [f"{BUILD}/tests/live/sender", c.known(), f"{c.folder}/sender.key", OURS, THEIRS, label, str(count), str(count // 100)],
+        self.process = c.test.start(label, [f"{BUILD}/tests/live/sender", c.known(), f"{c.folder}/sender.key", OURS, THEIRS, label, str(count), str(burst)],
                                     c.env, stdin=subprocess.PIPE)
 
     def go(self):
@@ -108,21 +115,37 @@ def marked(c):
     return sum(int(n) for name in GATEWAYS for n in re.findall(r" repeated from=.* stanzas=(\d+)", c.log(name)))
 
 
+def cut(port):
+    """Nothing reaches this port, nor leaves it, and nobody is told."""
+    rules = "".join(f"add rule inet cut in tcp {end} {port} drop; " for end in ("dport", "sport"))
+    subprocess.run(["nft", f"add table inet cut; add chain inet cut in {{ type filter hook input priority 0; }}; {rules}"], check=True)
+
+
+def heal():
+    subprocess.run(["nft", "delete table inet cut"], check=True)
+
+
 async def play(c, remote, what):
     name, how = holder(c), what.split(",")[0]
     remote.slow = "slowly" in what
     began, before = time.monotonic(), marked(c)
     if how == "kill":
         c.kill(name)
+    elif how == "cut":
+        cut(c.ports[name]["svc"].rpartition(":")[2])
     else:
         process = c.test.programs.pop(name)
         process.terminate()
         status = await asyncio.get_event_loop().run_in_executor(None, process.wait, 60)
         c.test.check(f"{name} drains and ends with status 0", status == 0)
-    c.start_gateway(name)
-    for label, more, most in (("first", 300, COUNT), ("second", 60, SECOND)):    # more than can be on the way
-        await remote.reaches(label, min(remote.top[label] + more, most))
+    if how != "cut":
+        c.start_gateway(name)
+    for label, most in (("first", COUNT), ("second", SECOND)):    # more than can be on the way: what is repeated has been told
+        await remote.reaches(label, min(remote.top[label] + (60 if label == "second" and how != "cut" else 300), most))
     print(f"   {what}: {name}, stanzas go on after {time.monotonic() - began:.1f} s, {marked(c) - before} are marked as repeated", flush=True)
+    if how == "cut":
+        c.test.check(f"{name} goes on without its services", c.test.programs[name].poll() is None)
+        heal()
     if how == "drain":
         c.test.check("a drain repeats nothing", marked(c) == before)
 
@@ -134,7 +157,7 @@ async def story(c, pki):
     c.start_registry("r1")
     for name in GATEWAYS:
         c.start_gateway(name)
-    senders = [Sender(c, "first", COUNT), Sender(c, "second", SECOND)]
+    senders = [Sender(c, "first", COUNT, 100), Sender(c, "second", SECOND, 10)]
     for sender in senders:
         await wait_ready(sender.process)
         await word_in(f"{c.folder}/{sender.label}.log", f"linked gateways={len(GATEWAYS)}")
@@ -147,6 +170,7 @@ async def story(c, pki):
     await remote.reaches("first", COUNT)
     await remote.reaches("second", SECOND)
     print(f"   {COUNT + SECOND} stanzas and {len(EVENTS)} events in {time.monotonic() - began:.1f} s", flush=True)
+    c.test.check(f"no stanza came over a connection while the one before was open {remote.overlaps}", not remote.overlaps)
     again = sum(account(c.test, remote, sender) for sender in senders)
     c.test.check(f"what came again was sent marked: {again} of {marked(c)}", again <= marked(c))
 

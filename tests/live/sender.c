@@ -1,7 +1,7 @@
 /*
  * A service that sends numbered messages to another domain, and keeps account of every one: what comes of it must be told exactly once.
  *
- *     sender REGISTRY KEY-FILE FROM-DOMAIN TO-DOMAIN LABEL COUNT BURST
+ *     sender REGISTRY KEY-FILE FROM-DOMAIN TO LABEL COUNT BURST      (TO: a domain, or a user of it)
  *
  * `ready` on standard output when it is linked. A line of standard input starts it: every 100 ms BURST messages, or as many of them as the
  * library takes. When COUNT are answered for: `done delivered=N undeliverable=N twice=N disorder=N`. What comes back says so as it comes:
@@ -20,7 +20,7 @@ enum { COUNT_MAX = 1000000, BURST_MS = 100 };
 
 struct sender {
 	struct svcproto *sp;
-	const char *from, *to, *label;
+	const char *from, *to, *to_domain, *label;
 	unsigned count, burst, sent, answered;
 	unsigned delivered, undeliverable, twice, disorder;
 	uint64_t last;                   /* delivered */
@@ -83,7 +83,7 @@ static void send_burst(void)
 		int n = snprintf(xml, sizeof(xml), "<message xmlns='jabber:client' from='%s' to='%s' id='%s-%u'><body>%u</body></message>",
 				 sender.from, sender.to, sender.label, number, number);
 
-		if (svcproto_send_server(sender.sp, sender.from, sender.to, xml, (size_t)n, number) != 0)
+		if (svcproto_send_server(sender.sp, sender.from, sender.to_domain, xml, (size_t)n, number) != 0)
 			return;
 		sender.sent = number;
 	}
@@ -154,13 +154,14 @@ int main(int argc, char **argv)
 	int error = 0;
 
 	if (argc != 8 || strtoul(argv[6], NULL, 10) > COUNT_MAX) {
-		fprintf(stderr, "sender REGISTRY KEY-FILE FROM-DOMAIN TO-DOMAIN LABEL COUNT BURST\n");
+		fprintf(stderr, "sender REGISTRY KEY-FILE FROM-DOMAIN TO LABEL COUNT BURST\n");
 		return 2;
 	}
 	o.registry = argv[1];
 	o.key_file = argv[2];
 	r.domain = sender.from = argv[3];
 	sender.to = argv[4];
+	sender.to_domain = strchr(sender.to, '@') != NULL ? strchr(sender.to, '@') + 1 : sender.to;
 	sender.label = argv[5];
 	sender.count = (unsigned)strtoul(argv[6], NULL, 10);
 	sender.burst = (unsigned)strtoul(argv[7], NULL, 10);

@@ -285,7 +285,7 @@ void come(struct gateway *q)
 	hello.instance = q->id;
 	q->alive = true;
 	q->pace = 1 + rnd(40);
-	q->redial_at_ms = UINT64_MAX;
+	q->redial_at_ms = q->notice_at_ms = UINT64_MAX;
 	q->hub = svc_hub_new(SVC_GATEWAY, &hello, NULL, &gw_hub_ops, NULL);
 	q->engine = svc_hub_link(q->hub, "service", &gw_ops, q);
 	q->cl = calloc(1, sizeof(*q->cl));
@@ -329,8 +329,8 @@ void cut(struct gateway *q, uint64_t for_ms)
 	queue_drop(&q->in);
 	q->cut = true;
 	q->redial_at_ms = now + for_ms;
+	q->notice_at_ms = now + rnd(LAG_MS);
 	svc_link_break(q->cl->engine, "cut");
-	svc_link_break(q->engine, "cut");
 }
 
 void drain(struct gateway *q)
@@ -365,9 +365,13 @@ static void gateway_step(struct gateway *q)
 {
 	if (!q->alive)
 		return;
+	if (now >= q->notice_at_ms) {
+		q->notice_at_ms = UINT64_MAX;
+		svc_link_break(q->engine, "cut");
+	}
 	if (now >= q->redial_at_ms) {
 		q->cut = false;
-		q->redial_at_ms = UINT64_MAX;
+		q->redial_at_ms = q->notice_at_ms = UINT64_MAX;
 		(void)svc_link_start(q->cl->engine, now);
 	}
 	pass_on(q, q->pace);

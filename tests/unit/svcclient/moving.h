@@ -10,7 +10,7 @@
 
 #include "svcproto/client.h"
 
-enum { GATEWAYS = 4, QUEUE = 512, STANZAS = 4000, STEP_MS = 20, TOLD_MS = 500 };
+enum { GATEWAYS = 4, QUEUE = 512, STANZAS = 4000, STEP_MS = 20, TOLD_MS = 500, LAG_MS = 5000 };
 
 /* One direction of a link. */
 struct queue {
@@ -41,7 +41,7 @@ struct gateway {
 	struct far far;
 	struct client_link *cl;    /* the service's end */
 	struct queue in;
-	uint64_t redial_at_ms;
+	uint64_t redial_at_ms, notice_at_ms;
 };
 
 extern struct svcproto sp;
@@ -58,7 +58,7 @@ uint32_t rnd(uint32_t below);
 void come(struct gateway *q);
 void die(struct gateway *q);   /* its process; the service does not know that it will not come back */
 void bury(struct gateway *q);  /* the service forgets the dead one */
-void cut(struct gateway *q, uint64_t for_ms);  /* its link; both processes live */
+void cut(struct gateway *q, uint64_t for_ms);  /* its link; both processes live, and the gateway learns of it up to LAG_MS later */
 void drain(struct gateway *q);
 struct gateway *holder(void);  /* who has the pair; NULL: nobody */
 
