@@ -234,6 +234,16 @@ static struct client_link *link_find(struct svcproto *sp, const struct directory
 	return NULL;
 }
 
+static bool is_linked(const struct svcproto *sp, const struct svc_id *instance)
+{
+	const struct client_link *cl;
+
+	TAILQ_FOREACH(cl, &sp->links, all)
+		if (cl->up && same_id(&cl->instance, instance))
+			return true;
+	return false;
+}
+
 void client_gateway_event(void *arg, const struct directory_gateway *g, bool gone)
 {
 	struct svcproto *sp = arg;
@@ -250,6 +260,9 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 	} else if (!gone) {
 		link_open(sp, g);
 	}
+	/* Another process may answer at its place: what waits for this one waits no longer. */
+	if (gone && !is_linked(sp, &g->owner))
+		svc_hub_forget(sp->hub, &g->owner);
 }
 
 /* Gateways that the directory has lost go when they are down; a second link to one, or one whose key is no gateway's any more, at once. */
