@@ -217,7 +217,7 @@ void command_unblock(struct commands *c, struct admin_request *q, const struct a
 	} else {
 		log_info("admin", 0, "unblock", "target=%s", log_escape(slice_str(target)));
 		/* That its streams broke off was our doing: it may be dialled at once. */
-		backoff_hint(c->o.env->backoff, target, now_of(c));
+		backoff_worked(c->o.env->backoff, target);
 		admin_done(q, NULL, 0);
 	}
 }

@@ -81,8 +81,8 @@ static enum tls_dane ask_dane(const struct s2s_attempt *a, SSL *ssl)
 	if (dane == TLS_DANE_NONE)
 		return dane;
 	stat_add(dane == TLS_DANE_MATCH ? STAT_dane_matched : STAT_dane_refused, 1);
-	log_info("s2s-out", a->e.id, "dane", "host=%s match=%d why=%s", a->p.host, dane == TLS_DANE_MATCH,
-		 why ? log_escape(slice_str(why)) : "-");
+	log_info("s2s-out", a->e.id, "dane", "to=%s host=%s match=%d why=%s", log_escape(slice_str(a->p.to)), a->p.host,
+		 dane == TLS_DANE_MATCH, why ? log_escape(slice_str(why)) : "-");
 	return dane;
 }
 
@@ -99,7 +99,8 @@ static bool pkix_acceptable(struct s2s_attempt *a, SSL *ssl)
 
 	X509_free(cert);
 	a->e.proof = trusted && named ? "pkix" : "dialback";   /* which knows no more than the DNS does */
-	log_info("s2s-out", a->e.id, "certificate", "trusted=%d named=%d why=%s", trusted, named, why ? log_escape(slice_str(why)) : "-");
+	log_info("s2s-out", a->e.id, "certificate", "to=%s trusted=%d named=%d why=%s",
+		 a->arg != NULL ? log_escape(slice_str(a->p.to)) : "-", trusted, named, why ? log_escape(slice_str(why)) : "-");
 	return a->p.certificates_only ? trusted && named : named || !trusted;
 }
 
@@ -120,8 +121,8 @@ static void op_established(void *arg)
 
 	if (a->arg == NULL)
 		return;
-	log_info("s2s-out", a->e.id, "established", "from=%s to=%s tls=%s", log_escape(slice_str(a->p.from)),
-		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls");
+	log_info("s2s-out", a->e.id, "established", "from=%s to=%s tls=%s%s", log_escape(slice_str(a->p.from)),
+		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls", a->p.verify_only ? " verify=1" : "");
 	a->established = true;
 	loop_timer_cancel(&a->timer);
 	a->ops->established(a->arg, a);

@@ -12,6 +12,7 @@ struct entry {
 	int reason;
 	bool probing;                     /* an attempt is under way */
 	uint64_t until_ms;
+	uint64_t hint_at_ms;              /* when a hint counts again */
 	struct entry *older, *newer;
 };
 
@@ -153,8 +154,10 @@ void backoff_hint(struct backoff *b, const char *domain, uint64_t now_ms)
 {
 	struct entry *e = find(b, domain);
 
-	if (e != NULL && e->until_ms > now_ms)
-		e->until_ms = now_ms;
+	if (e == NULL || e->until_ms <= now_ms || now_ms < e->hint_at_ms)
+		return;
+	e->until_ms = now_ms;
+	e->hint_at_ms = now_ms + BACKOFF_HINT_MS;
 }
 
 size_t backoff_count(const struct backoff *b)

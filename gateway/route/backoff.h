@@ -14,6 +14,7 @@ enum {
 	BACKOFF_FIRST_MS = 2000,
 	BACKOFF_MAX_MS = 5 * 60 * 1000,    /* after an outage of ours, say: nobody should have to wait for hours */
 	BACKOFF_STEADY_MS = 60 * 1000,     /* a connection that lasted as long was a good one */
+	BACKOFF_HINT_MS = 60 * 1000,       /* between hints that count: who calls us all day need not be dialled as often */
 	BACKOFF_DOMAINS_MAX = 8192,
 };
 
@@ -34,7 +35,7 @@ void backoff_reached(struct backoff *b, const char *domain, uint64_t now_ms);
 void backoff_worked(struct backoff *b, const char *domain);
 /* Whoever dialled gave it up: nothing is known. */
 void backoff_abandoned(struct backoff *b, const char *domain);
-/* The domain was heard from: the next attempt need not wait. */
+/* The domain was heard from: the next attempt need not wait, if the last hint was BACKOFF_HINT_MS ago. */
 void backoff_hint(struct backoff *b, const char *domain, uint64_t now_ms);
 size_t backoff_count(const struct backoff *b);
 

@@ -18,7 +18,8 @@ void framing_send_header(struct stream *s, const char *from, const char *to)
 	xml_start(&w, "stream:stream");
 	xml_attr_str(&w, "xmlns", stream_content_ns(s));
 	xml_attr_str(&w, "xmlns:stream", NS_STREAMS);
-	s->dialback_declared = dialback_allowed(s, s->local);
+	/* Accepting, also where no dialback is done: ejabberd 23.01 does not see an answer whose prefix the header did not declare. */
+	s->dialback_declared = s->role == STREAM_S2S_IN || dialback_allowed(s, s->local);
 	if (s->dialback_declared)
 		xml_attr_str(&w, "xmlns:db", NS_DIALBACK);
 	if (stream_accepting(s))
