@@ -38,7 +38,15 @@ def broken_names(nr):
     return {f"{kinds[i % len(kinds)]}-{i // len(kinds)}.example": kinds[i % len(kinds)] for i in range(nr)}
 
 
-class Sink(fake.Server):
+class Server(fake.Server):
+    async def serve(self, reader, writer):
+        try:
+            await super().serve(reader, writer)
+        except RuntimeError:   # who only looked whether somebody listens
+            writer.close()
+
+
+class Sink(Server):
     """Takes every dialback key, then counts messages, and no more."""
     nr_messages = 0
 
@@ -48,12 +56,6 @@ class Sink(fake.Server):
             await self.count(wire)
             return False
         return more
-
-    async def serve(self, reader, writer):
-        try:
-            await super().serve(reader, writer)
-        except RuntimeError:   # what the peer said was not meant for a server
-            writer.close()
 
     async def count(self, wire):
         tail = b""
@@ -113,7 +115,7 @@ def serve(kind, context, port, counts):
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    server = (Sink if kind == "well" else fake.Server)(f"{kind}.example", context, before=BEFORE.get(kind))
+    server = (Sink if kind == "well" else Server)(f"{kind}.example", context, before=BEFORE.get(kind))
     if kind == "denies":
         server.answer_result = denied
 
