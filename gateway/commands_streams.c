@@ -59,6 +59,14 @@ bool filter_takes(const struct filter *f, const struct edge *e)
 	       (slice_empty(f->jid.resource) || slice_eq(f->jid.resource, stream_jid(s)->resource));
 }
 
+/* How many pairs of domains the remote server may send for, and how many of ours do. */
+static void tell_pairs(struct row *r, const struct edge *e)
+{
+	row_add_bool(r, "bidi", stream_bidi(e->stream));
+	row_add_number(r, "pairs-in", stream_nr_pairs(e->stream));
+	row_add_number(r, "pairs-out", e->nr_senders);
+}
+
 static void tell(struct admin_request *q, struct role_env *env, const struct edge *e)
 {
 	const struct jid *jid = stream_jid(e->stream);
@@ -76,6 +84,8 @@ static void tell(struct admin_request *q, struct role_env *env, const struct edg
 	row_add_bool(&r, "tls", stream_secure(e->stream));
 	row_add_bool(&r, "sm", stream_managed(e->stream));
 	row_add(&r, "proof", e->proof);
+	if (e->kind != STREAM_C2S)
+		tell_pairs(&r, e);
 	row_add_number(&r, "seconds", (loop_now_ms(env->loop) - e->since_ms) / 1000);
 	row_add_number(&r, "bytes-in", conn_bytes_in(e->conn));
 	row_add_number(&r, "bytes-out", conn_bytes_out(e->conn));

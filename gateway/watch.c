@@ -133,6 +133,8 @@ static void put_federation(struct metrics *m)
 		sample(m, "ambrosia_s2s_out_total", count_s2s_out((enum s2s_out_result)i), "result=\"%s\"", results[i]);
 	metrics_family(m, "ambrosia_s2s_unacknowledged_stanzas", "gauge", stat_help(STAT_s2s_unacknowledged));
 	metrics_sample(m, "ambrosia_s2s_unacknowledged_stanzas", NULL, (double)stat_sum(STAT_s2s_unacknowledged));
+	metrics_family(m, "ambrosia_s2s_lanes", "gauge", stat_help(STAT_s2s_lanes));
+	metrics_sample(m, "ambrosia_s2s_lanes", NULL, (double)stat_sum(STAT_s2s_lanes));
 }
 
 static void put_health(struct watch *w, struct metrics *m)

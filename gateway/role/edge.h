@@ -22,6 +22,8 @@ struct edge_ops {
 	void (*gone)(struct edge *e);
 	/* Sends the client to another host; only when TLS is in place and the stream not closing. NULL: nobody to send. */
 	void (*move)(struct edge *e, const char *host);
+	/* No lane is left on it (role/s2s_lane.h). NULL: nothing to do. */
+	void (*unused)(struct edge *e);
 	/* A TLS object for this side, or NULL. */
 	SSL *(*make_ssl)(struct edge *e);
 };
@@ -47,6 +49,10 @@ struct edge {
 	enum stream_role kind;            /* of the stream */
 	enum stream_state counted;        /* in env->counts */
 	bool managed;                     /* in STAT_managed */
+	struct s2s_lane *lanes;           /* servers: pairs that send over it besides the one that it was made for */
+	bool cut;                         /* servers: what is queued when the stream ends is dropped */
+	unsigned nr_senders;              /* servers: pairs of ours that send over it, lanes or not */
+	struct s2s_way *ways;             /* what env->ways says of it */
 	struct edge *next, **prev;        /* env->edges */
 };
 

@@ -12,6 +12,7 @@
 #include "net/resolve.h"
 #include "net/tls_ctx.h"
 #include "net/tls_tickets.h"
+#include "role/s2s_ways.h"
 #include "route/backoff.h"
 #include "stream/stream.h"
 
@@ -47,6 +48,7 @@ struct role_env {
 	size_t nr_sessions;                  /* clients that are bound */
 	struct pair *pairs;                  /* to other servers, see role/s2s_pair.h */
 	size_t nr_leaving;                   /* of these, on their way to another gateway */
+	struct s2s_ways ways;                /* to other servers */
 	struct blocks *blocks;
 	struct edge_walk *walks;             /* see role/edge.h */
 	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */

@@ -6,7 +6,8 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "net/tls_dane.h"
-#include "role/edge.h"
+#include "role/s2s_in_int.h"
+#include "role/s2s_lane.h"
 
 /*
  * Connecting, TLS before the stream (XEP-0368) or inside it, and what the stream machine asks. No plaintext, ever: the stream machine ends
@@ -15,13 +16,20 @@
 
 #define ATTEMPT_MS 8000
 
+/* How long a stream that none of our pairs needs is kept for what the remote sends us on it. */
+#define BACK_QUIET_MS 60000
+
 struct s2s_attempt {
-	struct edge e;                   /* first */
+	union {                          /* first */
+		struct edge e;
+		struct s2s_in in;        /* what the remote says to us; its own first member is e */
+	};
 	struct s2s_attempt_params p;
 	const struct s2s_attempt_ops *ops;
 	void *arg;                       /* NULL once let go */
-	bool established, cut;
+	bool established;
 	uint32_t sent, handled;          /* stanzas, with stream management */
+	uint64_t heard_at_ms;            /* the last stanza */
 	struct loop_timer timer;
 };
 
@@ -35,9 +43,7 @@ static struct s2s_attempt *attempt_of(void *arg)
 
 static bool op_host_known(void *arg, const char *domain)
 {
-	(void)arg;
-	(void)domain;
-	return true;
+	return links_registered(attempt_of(arg)->e.env->links, domain, SVCPROTO_SERVER);
 }
 
 static bool op_dialback_allowed(void *arg, const char *domain)
@@ -61,7 +67,6 @@ static bool op_make_key(void *arg, const char *from, const char *to, struct slic
 {
 	struct s2s_attempt *a = attempt_of(arg);
 
-	ASSERT(a->arg != NULL);
 	if (dialback_make(&a->e.env->dialback, to, from, stream_id, out))
 		return true;
 	log_warn("s2s-out", a->e.id, "dialback", "why=\"no registry has given the cluster's secrets yet\"");
@@ -125,6 +130,10 @@ static void op_established(void *arg)
 		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls", a->p.verify_only ? " verify=1" : "");
 	a->established = true;
 	loop_timer_cancel(&a->timer);
+	if (!a->p.verify_only) {
+		a->e.nr_senders++;
+		s2s_ways_add(&a->e.env->ways, &a->e, a->p.to);
+	}
 	a->ops->established(a->arg, a);
 }
 
@@ -172,11 +181,20 @@ static void op_sm_counts(void *arg, struct stream_counts *out)
 	out->bytes_max = a->p.bytes_max;
 }
 
-/* A server stream carries stanzas one way; what comes the other way was never agreed (no XEP-0288). */
+/* --- further pairs, stanzas the other way -------------------------------- */
+
+static void op_pair_answered(void *arg, const char *from, const char *to, enum stream_verdict v, const char *detail)
+{
+	s2s_lanes_answered(&attempt_of(arg)->e, from, to, v, detail);
+}
+
+/* XEP-0288: as on a stream that it made. */
 static void op_stanza(void *arg, const struct xml_element *el)
 {
-	(void)el;
-	edge_close(&attempt_of(arg)->e, CLOSE_NOT_AUTHORIZED);
+	struct s2s_attempt *a = attempt_of(arg);
+
+	a->heard_at_ms = loop_now_ms(a->e.env->loop);
+	s2s_in_op_stanza(arg, el);
 }
 
 static const struct stream_ops stream_ops = {
@@ -191,6 +209,9 @@ static const struct stream_ops stream_ops = {
 	.sm_handled = op_sm_handled,
 	.sm_counts = op_sm_counts,
 	.stanza = op_stanza,
+	.db_result = s2s_in_op_db_result,
+	.db_verify = s2s_in_op_db_verify,
+	.pair_answered = op_pair_answered,
 	.db_verified = op_db_verified,
 	.established = op_established,
 	.closed = edge_op_closed,
@@ -228,6 +249,7 @@ static void edge_drained(struct edge *e)
 
 	if (a->arg != NULL)
 		a->ops->drained(a->arg);
+	s2s_lanes_drained(e);
 }
 
 static void edge_acked(struct edge *e, uint64_t pos)
@@ -237,14 +259,24 @@ static void edge_acked(struct edge *e, uint64_t pos)
 	/* what the remote's TCP has, the remote need not have */
 	if (a->arg != NULL && !stream_managed(e->stream))
 		a->ops->acked(a->arg, pos);
+	s2s_lanes_acked(e, pos);
 }
 
-static void end(struct s2s_attempt *a, enum close_reason r, const char *detail)
+static void *let_go(struct s2s_attempt *a)
 {
 	void *arg = a->arg;
 
 	loop_timer_cancel(&a->timer);
+	if (arg != NULL && a->established && !a->p.verify_only)
+		a->e.nr_senders--;
 	a->arg = NULL;
+	return arg;
+}
+
+static void end(struct s2s_attempt *a, enum close_reason r, const char *detail)
+{
+	void *arg = let_go(a);
+
 	if (arg != NULL)
 		a->ops->ended(arg, a, r, detail);
 }
@@ -253,9 +285,26 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 {
 	struct s2s_attempt *a = attempt_of(e);
 
-	if (a->cut && e->conn != NULL && conn_queued(e->conn) > 0)
+	if (e->cut && e->conn != NULL && conn_queued(e->conn) > 0)
 		conn_abort(e->conn);
+	s2s_ways_drop(&e->env->ways, e);
 	end(a, r, detail);
+	s2s_lanes_ended(e, close_word(r));
+	s2s_in_end(s2s_in_of(e));
+}
+
+/* Neither the pair that it was made for nor a lane needs it; the remote may (XEP-0288), and says no goodbye when it doesn't any more. */
+static void leave(struct edge *e)
+{
+	struct s2s_attempt *a = attempt_of(e);
+	uint64_t quiet_ms = loop_now_ms(e->env->loop) - a->heard_at_ms;
+
+	if (a->arg != NULL || e->lanes != NULL)
+		return;
+	if (a->in.pairs != NULL && quiet_ms < BACK_QUIET_MS)
+		loop_timer_set(&a->timer, BACK_QUIET_MS - quiet_ms);
+	else
+		edge_close(e, CLOSE_DONE);
 }
 
 static const struct edge_ops edge_ops = {
@@ -263,15 +312,20 @@ static const struct edge_ops edge_ops = {
 	.drained = edge_drained,
 	.acked = edge_acked,
 	.ended = edge_ended,
+	.unused = leave,
 	.gone = edge_free_later,
 	.make_ssl = make_ssl,
 };
 
-/* The next address does not wait until a silent server has been taken leave of. */
+/* Negotiation took too long, or the remote has been quiet. The next address does not wait until a silent server has been taken leave of. */
 static void on_timer(void *arg)
 {
 	struct s2s_attempt *a = attempt_of(arg);
 
+	if (a->established) {
+		leave(&a->e);
+		return;
+	}
 	edge_close(&a->e, CLOSE_TIMEOUT_NEGOTIATION);
 	end(a, CLOSE_TIMEOUT_NEGOTIATION, NULL);
 }
@@ -287,6 +341,7 @@ struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attem
 		.from = p->from,
 		.to = p->to,
 		.verify_only = p->verify_only,
+		.bidi = !p->verify_only,
 	};
 	socklen_t len = p->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 	struct s2s_attempt *a = NEW(struct s2s_attempt);
@@ -356,17 +411,17 @@ void s2s_attempt_leave(struct s2s_attempt *a)
 
 void s2s_attempt_cut(struct s2s_attempt *a)
 {
-	if (a != NULL)
-		a->cut = true;
-	s2s_attempt_release(a);
+	if (a == NULL)
+		return;
+	a->e.cut = true;
+	(void)let_go(a);
+	edge_close(&a->e, CLOSE_DONE);
 }
 
-/* Without a stream there is nobody to take leave of. */
 void s2s_attempt_release(struct s2s_attempt *a)
 {
 	if (a == NULL)
 		return;
-	a->arg = NULL;
-	loop_timer_cancel(&a->timer);
-	edge_close(&a->e, CLOSE_DONE);
+	(void)let_go(a);
+	leave(&a->e);
 }

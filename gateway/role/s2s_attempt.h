@@ -45,9 +45,9 @@ bool s2s_attempt_full(const struct s2s_attempt *a);
 /* Takes leave of the remote: ended() comes when it has too, or did not in time. What was sent is read before that, so that nothing that is
  * sent elsewhere from then on can overtake it. */
 void s2s_attempt_leave(struct s2s_attempt *a);
-/* Lets go of it as below, but has no patience with a remote that reads too slowly to be left in time. Takes NULL. */
+/* Lets go of it and closes it, whoever else uses it, without patience for a remote that reads too slowly to be left in time. Takes NULL. */
 void s2s_attempt_cut(struct s2s_attempt *a);
-/* Lets go of it, closing what there is; no callback follows. Takes NULL. */
+/* Lets go of it, closing what nobody else uses (s2s_lane.h); no callback follows. Takes NULL. */
 void s2s_attempt_release(struct s2s_attempt *a);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/s2s_in_int.h"
+#include "role/s2s_lane.h"
 #include "route/policy.h"
 
 /*
@@ -41,7 +42,7 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 {
 	struct s2s_in *in = pair_of(end)->in;
 
-	log_info("s2s-in", in->e.id, "refused", "to=%s condition=%s", log_escape(slice_str(pair_of(end)->to)),
+	log_info(in->e.role, in->e.id, "refused", "to=%s condition=%s", log_escape(slice_str(pair_of(end)->to)),
 		 log_escape(slice_str(r->condition)));
 	edge_close(&in->e, CLOSE_HOST_GONE);
 }
@@ -149,7 +150,7 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 	hold_if_full(in);
 }
 
-static void op_stanza(void *arg, const struct xml_element *el)
+void s2s_in_op_stanza(void *arg, const struct xml_element *el)
 {
 	struct s2s_in *in = s2s_in_of(arg);
 	char *from = NULL, *to = NULL;
@@ -200,7 +201,7 @@ static const struct stream_ops stream_ops = {
 	.sm_enable = s2s_in_op_sm_enable,
 	.sm_handled = s2s_in_op_sm_handled,
 	.sm_counts = s2s_in_op_sm_counts,
-	.stanza = op_stanza,
+	.stanza = s2s_in_op_stanza,
 	.db_result = s2s_in_op_db_result,
 	.db_verify = s2s_in_op_db_verify,
 	.established = op_established,
@@ -218,23 +219,8 @@ static SSL *make_ssl(struct edge *e)
 	return ssl;
 }
 
-static void edge_drained(struct edge *e)
+void s2s_in_end(struct s2s_in *in)
 {
-	(void)e;
-}
-
-static void edge_acked(struct edge *e, uint64_t pos)
-{
-	(void)e;
-	(void)pos;
-}
-
-static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
-{
-	struct s2s_in *in = s2s_in_of(e);
-
-	(void)r;
-	(void)detail;
 	s2s_in_auth_end(in);
 	while (in->pairs != NULL) {
 		struct in_pair *p = in->pairs;
@@ -245,12 +231,22 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 		free(p->to);
 		free(p);
 	}
-	links_touch(e->env->links);
+	links_touch(in->e.env->links);
+}
+
+static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
+{
+	(void)detail;
+	if (e->cut && e->conn != NULL && conn_queued(e->conn) > 0)
+		conn_abort(e->conn);
+	s2s_ways_drop(&e->env->ways, e);
+	s2s_lanes_ended(e, close_word(r));
+	s2s_in_end(s2s_in_of(e));
 }
 
 static const struct edge_ops edge_ops = {
-	.drained = edge_drained,
-	.acked = edge_acked,
+	.drained = s2s_lanes_drained,
+	.acked = s2s_lanes_acked,
 	.ended = edge_ended,
 	.gone = edge_free_later,
 	.make_ssl = make_ssl,
@@ -258,7 +254,7 @@ static const struct edge_ops edge_ops = {
 
 void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len, bool direct_tls)
 {
-	struct stream_params p = {.role = STREAM_S2S_IN, .limits = &env->limits.s2s_in, .direct_tls = direct_tls};
+	struct stream_params p = {.role = STREAM_S2S_IN, .limits = &env->limits.s2s_in, .direct_tls = direct_tls, .bidi = true};
 	struct s2s_in *in = NEW(struct s2s_in);
 
 	edge_init(&in->e, env, "s2s-in", &edge_ops);

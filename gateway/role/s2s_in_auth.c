@@ -71,6 +71,8 @@ static void authenticated(struct s2s_in *in, const char *domain, const char *pro
 		in->e.proof = proof;
 	edge_authenticated(&in->e);
 	in->e.env->heard_from(in->e.env->heard_from_arg, domain);
+	if (stream_bidi(in->e.stream))
+		s2s_ways_add(&in->e.env->ways, &in->e, domain);
 }
 
 bool s2s_in_is_blocked(const struct s2s_in *in, const char *domain)
@@ -102,10 +104,10 @@ void s2s_in_op_auth_start(void *arg, struct slice mech, struct slice initial)
 		failure = "not-authorized";
 	free(authzid);
 	if (failure != NULL) {
-		log_info("s2s-in", in->e.id, "auth-failed", "domain=%s condition=%s", log_escape(slice_str(peer)), failure);
+		log_info(in->e.role, in->e.id, "auth-failed", "domain=%s condition=%s", log_escape(slice_str(peer)), failure);
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
-		log_info("s2s-in", in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)), proof);
+		log_info(in->e.role, in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)), proof);
 		authenticated(in, peer, proof);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
 	}
@@ -147,7 +149,7 @@ static void end_check(struct in_check *c, const char *proof, const char *error)
 		p = &(*p)->next;
 	*p = c->next;
 	in->nr_checks -= c->begun;
-	log_info("s2s-in", in->e.id, "dialback", "domain=%s to=%s valid=%d %s=%s", log_escape(slice_str(c->from)),
+	log_info(in->e.role, in->e.id, "dialback", "domain=%s to=%s valid=%d %s=%s", log_escape(slice_str(c->from)),
 		 log_escape(slice_str(c->to)), proof != NULL, proof ? "by" : "error", proof ? proof : error ? error : "-");
 	if (proof != NULL)
 		authenticated(in, c->from, proof);
@@ -197,7 +199,8 @@ static void decide(struct in_check *c, enum tls_dane verdict)
 
 	if (proof != NULL)
 		end_check(c, proof, NULL);
-	else if (links_certificates_only(c->in->e.env->links, c->to))
+	/* On a stream that we made its id is the other's choice: a key from another time could be shown again. */
+	else if (c->in->e.kind == STREAM_S2S_OUT || links_certificates_only(c->in->e.env->links, c->to))
 		end_check(c, NULL, "not-authorized");
 	else /* We, `to`, ask the authoritative server of `from`. */
 		c->out = s2s_out_new(c->in->e.env, c->to, c->from, S2S_OUT_VERIFY, &check_ops, c);
@@ -264,7 +267,7 @@ void s2s_in_op_db_verify(void *arg, const char *from, const char *to, struct sli
 	/* Who knows others by their certificates only makes no keys. */
 	bool none = links_certificates_only(in->e.env->links, to), valid = !none && dialback_is_ours(secrets, from, to, id, key);
 
-	log_info("s2s-in", in->e.id, "dialback-asked", "domain=%s by=%s valid=%d secrets=%u", log_escape(slice_str(to)),
+	log_info(in->e.role, in->e.id, "dialback-asked", "domain=%s by=%s valid=%d secrets=%u", log_escape(slice_str(to)),
 		 log_escape(slice_str(from)), valid, secrets->nr);
 	stream_db_verify_answer(in->e.stream, from, to, id,
 				valid ? STREAM_DB_VALID : none || secrets->nr > 0 ? STREAM_DB_INVALID : STREAM_DB_ERROR);

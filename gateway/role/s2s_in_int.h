@@ -1,8 +1,11 @@
 #ifndef GATEWAY_ROLE_S2S_IN_INT_H
 #define GATEWAY_ROLE_S2S_IN_INT_H
 
-/* Private to the role of an accepted server stream: s2s_in.c (pairs, stanzas, life), s2s_in_auth.c (who it is), s2s_in_sm.c (stream
- * management). */
+/*
+ * Private to the role of an accepted server stream: s2s_in.c (pairs, stanzas, life), s2s_in_auth.c (who it is), s2s_in_sm.c (stream
+ * management). What a remote server says on a stream that we made (XEP-0288) is the same: there a struct s2s_in is the first member of what
+ * the stream belongs to (s2s_attempt.c).
+ */
 
 #include "role/edge.h"
 #include "role/peer_dane.h"
@@ -40,8 +43,11 @@ void s2s_in_op_mechanisms(void *arg, struct stream *s);
 void s2s_in_op_auth_start(void *arg, struct slice mech, struct slice initial);
 void s2s_in_op_auth_step(void *arg, struct slice response);
 void s2s_in_op_auth_abort(void *arg);
+void s2s_in_op_stanza(void *arg, const struct xml_element *el);
 void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct slice key);
 void s2s_in_op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key);
+/* The stream is over: lets go of the pairs, and of whatever goes on. */
+void s2s_in_end(struct s2s_in *in);
 /* s2s_in_sm.c: likewise. */
 void s2s_in_op_sm_enable(void *arg, uint32_t resume_s);
 bool s2s_in_op_sm_handled(void *arg, uint32_t h);

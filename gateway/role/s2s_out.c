@@ -4,45 +4,16 @@
 #include <stdlib.h>
 
 #include "common/log.h"
-#include "net/race.h"
 #include "role/blocks.h"
 #include "role/counts.h"
-#include "role/s2s_attempt.h"
+#include "role/s2s_out_int.h"
 
 /*
  * The wish to reach a domain: DNS, the addresses in the race's order, one deadline over all. It outlives its attempts. One that ends before
  * the pair is established makes the next address's turn; the wish fails when there is none left. A domain that failed lately is not dialled
- * (route/backoff.h): the wish for it ends as the last one did.
+ * (route/backoff.h): the wish for it ends as the last one did. Before all that, a stream that is there already is asked to take the pair
+ * (role/s2s_lane.h).
  */
-
-struct s2s_out {
-	struct role_env *env;
-	char *from, *to;
-	char *verify_id;                 /* asked about, or NULL */
-	bool verify_only, certificates_only, established, over;
-	uint32_t stanzas_max, bytes_max; /* unacknowledged */
-	bool took_stanzas;               /* the remote said so itself */
-	bool dialled;                    /* the back-off let us, and has not heard how it ended */
-	uint64_t established_at_ms;
-	enum s2s_out_result result;      /* of the attempts so far, when all of them fail */
-	const struct s2s_out_ops *ops;
-	void *arg;
-	struct resolve *resolve;
-	struct loop_timer deadline, next;
-	struct {
-		char host[256];
-		bool direct_tls;
-		struct tlsa_set *tlsa;   /* or NULL */
-	} targets[RESOLVE_TARGETS_MAX];
-	struct race race;
-	struct {
-		struct sockaddr_storage addr;
-		unsigned target;
-		struct s2s_attempt *attempt; /* under way, or NULL */
-	} v[RACE_MAX];
-	struct s2s_attempt *chosen;      /* connected: the only one */
-	char why[160];
-};
 
 static void free_out(void *p)
 {
@@ -75,6 +46,7 @@ static void let_go(struct s2s_out *o)
 		resolve_cancel(o->resolve);
 	o->resolve = NULL;
 	o->chosen = NULL;
+	s2s_lane_leave(&o->lane);
 	release_all_but(o, NULL);
 	loop_reap(o->env->loop, free_out, o);
 }
@@ -94,7 +66,7 @@ static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
 		backoff_failed(o->env->backoff, o->to, now, (int)r);
 }
 
-static void end(struct s2s_out *o, enum s2s_out_result r, const char *why)
+void s2s_out_end(struct s2s_out *o, enum s2s_out_result r, const char *why)
 {
 	if (o->over)
 		return;
@@ -165,7 +137,7 @@ static void on_ended(void *arg, struct s2s_attempt *a, enum close_reason r, cons
 	snprintf(o->why, sizeof o->why, "%s%s%s", close_word(r), detail ? ": " : "", detail ? detail : "");
 	race_failed(&o->race, i);
 	if (o->established)
-		end(o, S2S_OUT_TIMEOUT, o->why);
+		s2s_out_end(o, S2S_OUT_TIMEOUT, o->why);
 	else
 		go_on(o);
 }
@@ -250,14 +222,20 @@ static void go_on(struct s2s_out *o)
 		snprintf(o->why, sizeof o->why, "the system refuses to connect");
 	}
 	if (race_lost(&o->race))
-		end(o, o->result, o->why[0] ? o->why : "no address");
+		s2s_out_end(o, o->result, o->why[0] ? o->why : "no address");
 	else if (at != UINT64_MAX)
 		loop_timer_set(&o->next, at - now);
 }
 
+/* An address's turn, or a stream that has not said whether it takes the pair. */
 static void on_next(void *arg)
 {
-	go_on(arg);
+	struct s2s_out *o = arg;
+
+	if (o->lane.e != NULL)
+		s2s_out_lane_refused(o, "remote-server-timeout");
+	else
+		go_on(o);
 }
 
 static void keep_target(struct s2s_out *o, unsigned i, const struct resolve_target *t)
@@ -287,7 +265,7 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 	if (status != RESOLVE_OK) {
 		bool none = status == RESOLVE_NO_DOMAIN || status == RESOLVE_NO_SERVICE;
 
-		end(o, none ? S2S_OUT_NOT_FOUND : S2S_OUT_TIMEOUT, why ? why : "DNS");
+		s2s_out_end(o, none ? S2S_OUT_NOT_FOUND : S2S_OUT_TIMEOUT, why ? why : "DNS");
 		return;
 	}
 	for (unsigned i = 0, n = 0; i < nr; i++) {
@@ -306,24 +284,24 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 
 static void on_deadline(void *arg)
 {
-	end(arg, S2S_OUT_TIMEOUT, "no stream within the time allowed");
+	s2s_out_end(arg, S2S_OUT_TIMEOUT, "no stream within the time allowed");
 }
 
 static void on_blocked(void *arg)
 {
-	end(arg, S2S_OUT_REFUSED, "the domain is blocked here");
+	s2s_out_end(arg, S2S_OUT_REFUSED, "the domain is blocked here");
 }
 
 static void on_hopeless(void *arg)
 {
-	end(arg, S2S_OUT_NOT_FOUND, "not a domain that DNS can hold");
+	s2s_out_end(arg, S2S_OUT_NOT_FOUND, "not a domain that DNS can hold");
 }
 
 static void on_held_back(void *arg)
 {
 	struct s2s_out *o = arg;
 
-	end(o, o->result, "it failed lately, and is not tried again yet");
+	s2s_out_end(o, o->result, "it failed lately, and is not tried again yet");
 }
 
 /* Which of the three this wish is; false: no connection will be tried. */
@@ -347,11 +325,21 @@ static bool set_out(struct s2s_out *o, const char *name_ascii)
 	return o->dialled;
 }
 
+void s2s_out_dial(struct s2s_out *o)
+{
+	char *name = jid_domain_ascii(slice_str(o->to));
+
+	loop_timer_cancel(&o->next);
+	s2s_lane_leave(&o->lane);
+	if (set_out(o, name))
+		o->resolve = resolve_server(o->env->resolver, name, on_resolved, o);
+	free(name);
+}
+
 struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, unsigned flags, const struct s2s_out_ops *ops,
 			    void *arg)
 {
 	struct s2s_out *o = NEW(struct s2s_out);
-	char *name = jid_domain_ascii(slice_str(to));
 
 	o->env = env;
 	o->from = mem_strdup(from);
@@ -363,9 +351,8 @@ struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *
 	o->arg = arg;
 	loop_timer_init(env->loop, &o->next, on_next, o);
 	race_init(&o->race);
-	if (set_out(o, name))
-		o->resolve = resolve_server(env->resolver, name, on_resolved, o);
-	free(name);
+	if (!s2s_out_lane_find(o))
+		s2s_out_dial(o);
 	return o;
 }
 
@@ -382,12 +369,16 @@ bool s2s_out_established(const struct s2s_out *o)
 
 bool s2s_out_takes(const struct s2s_out *o)
 {
-	return o->established && o->chosen != NULL && s2s_attempt_takes(o->chosen);
+	return o->lane.e != NULL ? s2s_lane_takes(&o->lane) : o->established && o->chosen != NULL && s2s_attempt_takes(o->chosen);
 }
 
 void s2s_out_send(struct s2s_out *o, struct slice xml)
 {
 	ASSERT(s2s_out_takes(o));
+	if (o->lane.e != NULL) {
+		s2s_lane_send(&o->lane, xml);
+		return;
+	}
 	s2s_attempt_send(o->chosen, xml);
 }
 
@@ -401,7 +392,7 @@ void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key)
 
 uint64_t s2s_out_position(const struct s2s_out *o)
 {
-	return o->chosen ? s2s_attempt_position(o->chosen) : 0;
+	return o->chosen ? s2s_attempt_position(o->chosen) : s2s_lane_position(&o->lane);
 }
 
 uint32_t s2s_out_max_bytes(const struct s2s_out *o)
@@ -411,7 +402,7 @@ uint32_t s2s_out_max_bytes(const struct s2s_out *o)
 
 bool s2s_out_full(const struct s2s_out *o)
 {
-	return o->chosen != NULL && s2s_attempt_full(o->chosen);
+	return o->chosen != NULL ? s2s_attempt_full(o->chosen) : s2s_lane_full(&o->lane);
 }
 
 void s2s_out_cut(struct s2s_out *o)
@@ -419,6 +410,8 @@ void s2s_out_cut(struct s2s_out *o)
 	if (o != NULL && !o->over && o->chosen != NULL) {
 		o->v[s2s_attempt_number(o->chosen)].attempt = NULL;
 		s2s_attempt_cut(o->chosen);
+	} else if (o != NULL && !o->over) {
+		s2s_lane_end(&o->lane, CLOSE_DONE, true);
 	}
 	s2s_out_release(o);
 }
@@ -430,7 +423,10 @@ void s2s_out_leave(struct s2s_out *o)
 	if (o->dialled)
 		backoff_worked(o->env->backoff, o->to);
 	o->dialled = false;
-	s2s_attempt_leave(o->chosen);
+	if (o->lane.e != NULL)
+		s2s_lane_end(&o->lane, CLOSE_LEAVING, false);
+	else
+		s2s_attempt_leave(o->chosen);
 }
 
 void s2s_out_release(struct s2s_out *o)

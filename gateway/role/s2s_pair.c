@@ -218,7 +218,8 @@ static void end_closed(struct link_end *end, const char *condition, const char *
 
 	(void)condition;
 	(void)text;
-	if (link_lost) {
+	/* Not when all arrived: others may send over the same stream. */
+	if (link_lost && acks_count(&p->acks) > 0) {
 		s2s_out_cut(p->out);
 		p->out = NULL;
 	}

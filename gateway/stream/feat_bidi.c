@@ -38,7 +38,7 @@ enum gate_result bidi_enable(struct stream *s, const struct xml_element *e)
 /* We need the stream no more and said so; what the peer had sent before it heard that still counts. */
 enum gate_result bidi_last(struct stream *s, const struct xml_element *e)
 {
-	return s->reason == CLOSE_DONE ? stream_take_stanza(s, e) : stream_ignore(s, e);
+	return s->reason == CLOSE_DONE || s->reason == CLOSE_LEAVING ? stream_take_stanza(s, e) : stream_ignore(s, e);
 }
 
 bool stream_bidi(const struct stream *s)

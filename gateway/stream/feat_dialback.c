@@ -241,7 +241,8 @@ bool stream_ask_pair(struct stream *s, const char *from, const char *to)
 	char key[65];
 
 	ASSERT(s->role == STREAM_S2S_OUT);
-	if (s->state != STREAM_ESTABLISHED || !s->dialback_offered || s->id == NULL || stream_managed(s) || !dialback_allowed(s, from))
+	/* The namespace alone is declared by many who then don't answer. */
+	if (s->state != STREAM_ESTABLISHED || !s->dialback_feature || s->id == NULL || stream_managed(s) || !dialback_allowed(s, from))
 		return false;
 	if (pairs_get(&s->asked_for, from, to) != PAIR_NONE || !s->ops->make_key(s->arg, from, to, slice_str(s->id), key) ||
 	    pairs_put(&s->asked_for, from, to, PAIR_PENDING) != 0)

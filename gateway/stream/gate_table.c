@@ -20,7 +20,7 @@ enum { NEED_TLS = 1, NEED_PLAIN = 2, NEED_AUTH = 4, NEED_BIDI = 8 };
 #define PAIRING (S(WAIT_SASL) | S(ESTABLISHED))
 
 static const struct gate_rule rules[] = {
-	{ R(S2S_OUT), S(CLOSING), GATE_CONTENT, NULL, NEED_TLS | NEED_AUTH | NEED_BIDI, bidi_last },  /* RFC 6120 4.4 */
+	{ R(S2S_OUT) | R(S2S_IN), S(CLOSING), GATE_CONTENT, NULL, NEED_TLS | NEED_AUTH | NEED_BIDI, bidi_last },  /* RFC 6120 4.4 */
 	{ ANY_ROLE, S(CLOSING), NULL, NULL, 0, stream_ignore },                                    /* RFC 6120 4.4 */
 	{ ANY_ROLE, ALIVE, NS_STREAMS, "error", 0, stream_take_error },                            /* 4.9.1.1 */
 

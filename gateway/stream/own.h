@@ -56,6 +56,7 @@ struct stream {
 	bool external_failed;   /* S2S_OUT: tried and refused */
 	bool external_answered; /* S2S_OUT: one empty challenge was answered */
 	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
+	bool dialback_feature;  /* S2S_OUT: in the features */
 	bool may_bidi, bidi;    /* XEP-0288: the owner allows it; it is agreed */
 	bool spoken;            /* input came while established */
 	bool dialback_declared; /* our header has the namespace */

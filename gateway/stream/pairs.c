@@ -54,6 +54,15 @@ int pairs_put(struct pairs *p, const char *from, const char *to, enum pair_state
 	return 0;
 }
 
+unsigned pairs_count(const struct pairs *p)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->nr_; i++)
+		n += p->v_[i].state == PAIR_OK;
+	return n;
+}
+
 void pairs_drop(struct pairs *p, const char *from, const char *to)
 {
 	struct pair_entry *e = find(p, from, to);

@@ -1,7 +1,7 @@
 #ifndef GATEWAY_STREAM_PAIRS_H
 #define GATEWAY_STREAM_PAIRS_H
 
-/* S2S_IN: the pairs of domains (remote from, our to) that a stream is, or asks to be, authenticated for. Bounded. */
+/* The pairs of domains that one end of a stream is, or asks to be, authenticated for. Bounded. */
 
 #include "common/obj.h"
 
@@ -20,6 +20,7 @@ void pairs_clear(struct pairs *p);
 enum pair_state pairs_get(const struct pairs *p, const char *from, const char *to);
 /* Adds or changes (never to PAIR_NONE: that is pairs_drop). -ERR_LIMIT when a new one would be one too many. */
 MUST_CHECK int pairs_put(struct pairs *p, const char *from, const char *to, enum pair_state state);
+unsigned pairs_count(const struct pairs *p);   /* those that are PAIR_OK */
 void pairs_drop(struct pairs *p, const char *from, const char *to);
 
 #endif

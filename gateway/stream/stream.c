@@ -422,6 +422,11 @@ bool stream_secure(const struct stream *s)
 	return s->secure;
 }
 
+unsigned stream_nr_pairs(const struct stream *s)
+{
+	return pairs_count(&s->pairs);
+}
+
 bool stream_pair_ok(const struct stream *s, const char *from, const char *to)
 {
 	return pairs_get(&s->pairs, from, to) == PAIR_OK;

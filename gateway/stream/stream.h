@@ -189,6 +189,7 @@ struct slice stream_id(const struct stream *s);               /* the stream id i
 bool stream_secure(const struct stream *s);
 /* Is the peer authenticated for this pair (remote from, our to)? */
 bool stream_pair_ok(const struct stream *s, const char *from, const char *to);
+unsigned stream_nr_pairs(const struct stream *s);             /* for how many it is */
 /* S2S_OUT: are we (our from, remote to)? */
 bool stream_pair_given(const struct stream *s, const char *from, const char *to);
 bool stream_bidi(const struct stream *s);                     /* stanzas go both ways (XEP-0288) */

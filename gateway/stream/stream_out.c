@@ -49,7 +49,8 @@ enum gate_result stream_out_features(struct stream *s, const struct xml_element 
 	if (t == NULL)
 		return stream_refuse(s, CLOSE_POLICY);
 	(void)feature_limits.consume(s, xml_tree_root(t));
-	s->dialback_offered = declares_dialback(e) || xml_node_child(xml_tree_root(t), NS_DIALBACK_FEATURE, "dialback") != NULL;
+	s->dialback_feature = xml_node_child(xml_tree_root(t), NS_DIALBACK_FEATURE, "dialback") != NULL;
+	s->dialback_offered = s->dialback_feature || declares_dialback(e);
 	if (s->secure && (s->sasl_done || s->verify_only)) {
 		(void)feature_sm.consume(s, xml_tree_root(t));
 		xml_tree_free(t);

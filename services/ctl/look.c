@@ -134,7 +134,8 @@ int command_streams(struct ctl *c)
 		{"seconds", "AGE", COLUMN_SECONDS},      {"bytes-in", "IN", COLUMN_BYTES},
 		{"bytes-out", "OUT", COLUMN_BYTES},      {"port", NULL, COLUMN_NUMBER},
 		{"stream", NULL, COLUMN_NUMBER},         {"proof", "PROOF", COLUMN_TEXT},
-		{"sm", "SM", COLUMN_BOOL},
+		{"sm", "SM", COLUMN_BOOL},               {"bidi", "BIDI", COLUMN_BOOL},
+		{"pairs-in", "PAIRS-IN", COLUMN_NUMBER}, {"pairs-out", "PAIRS-OUT", COLUMN_NUMBER},
 	};
 	struct svcproto_property args[3];
 	int status = ctl_ask(c, "streams", args, ctl_filter(c, args));

@@ -14,7 +14,7 @@ PROSODY = """
 daemonize = false; run_as_root = true; prosody_user = "root"; pidfile = "{place}/prosody.pid"; data_path = "{place}/data"
 log = {{ {{ levels = {{ min = "debug" }}, to = "file", filename = "{place}/peer.log" }} }}
 interfaces = {{ "{address}" }}; network_backend = "epoll"; use_ipv6 = false
-modules_enabled = {{ "roster", "saslauth", "tls", "dialback", "disco", "presence", "message", "iq" }}
+modules_enabled = {{ "roster", "saslauth", "tls", "dialback", "disco", "presence", "message", "iq"{modules} }}
 modules_disabled = {{ "s2s_auth_dane_in", "offline" }}
 authentication = "internal_plain"; c2s_require_encryption = true; s2s_require_encryption = true; s2s_secure_auth = {secure}
 ssl = {{ cafile = "{d}/{ca}.pem"; capath = "/nonexistent" }}
@@ -71,11 +71,13 @@ def srv(domain, target, port, service="xmpp-server"):
     return f"--srv-host=_{service}._tcp.{domain},{target},{port}"
 
 
-def start_prosody(test, place, password, ca, secure):
-    """On THEIR_ADDRESS, trusting CA.pem of the test's folder; `secure`: certificates only, no dialback. `place` is a folder of its own; its peer.log is there."""
+def start_prosody(test, place, password, ca, secure, modules=()):
+    """On THEIR_ADDRESS, trusting CA.pem of the test's folder; `secure`: certificates only, no dialback. `place` is a folder of its own; its peer.log is there. `modules`:
+    more than the usual ones."""
     config = f"{place}/prosody.cfg.lua"
     with open(config, "w") as f:
-        f.write(PROSODY.format(d=test.folder, place=place, ca=ca, secure="true" if secure else "false", theirs=THEIRS, address=THEIR_ADDRESS))
+        f.write(PROSODY.format(d=test.folder, place=place, ca=ca, secure="true" if secure else "false", theirs=THEIRS, address=THEIR_ADDRESS,
+                               modules="".join(f', "{m}"' for m in modules)))
     os.mkdir(f"{place}/data")
     subprocess.run(["prosodyctl", "--root", "--config", config, "register", "romeo", THEIRS, password], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)

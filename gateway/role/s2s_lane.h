@@ -1,0 +1,53 @@
+#ifndef GATEWAY_ROLE_S2S_LANE_H
+#define GATEWAY_ROLE_S2S_LANE_H
+
+/*
+ * A pair of domains that sends over a stream which was made for another one: ours to that remote domain, which is asked by dialback to take
+ * one more pair (XEP-0220 section 2.6), or the remote's to us, where it agreed to have stanzas both ways (XEP-0288).
+ */
+
+#include "role/env.h"
+
+#define S2S_LANES_MAX 32u   /* on one stream: each may have a stanza on its way when the stream is full */
+
+struct edge;
+
+struct s2s_lane_ops {
+	/* Once, later than s2s_lane_find: valid: it may send; else the stream leaves the lane behind. detail: of an error, static, or NULL.
+	 */
+	void (*answered)(void *arg, enum stream_verdict v, const char *detail);
+	void (*acked)(void *arg, uint64_t pos);    /* the remote's TCP has everything up to pos (s2s_lane_position) */
+	void (*drained)(void *arg);
+	void (*ended)(void *arg, const char *why); /* the stream; before answered() or after. why: borrowed */
+};
+
+struct s2s_lane {
+	struct edge *e;                  /* NULL: on none */
+	const char *from, *to;           /* prepared; the owner's: ours, remote */
+	const struct s2s_lane_ops *ops;
+	void *arg;
+	bool open;
+	struct loop_task opened;
+	struct s2s_lane *next, **prev;   /* e->lanes */
+};
+
+void s2s_lane_init(struct s2s_lane *l, const char *from, const char *to, const struct s2s_lane_ops *ops, void *arg);
+/* Puts it on a stream that may take it. False: there is none. */
+MUST_CHECK bool s2s_lane_find(struct s2s_lane *l, struct role_env *env);
+/* Idempotent. No callback follows. */
+void s2s_lane_leave(struct s2s_lane *l);
+bool s2s_lane_takes(const struct s2s_lane *l);                 /* answered valid, and the stream is not being closed */
+void s2s_lane_send(struct s2s_lane *l, struct slice xml);      /* it takes; jabber:server */
+uint64_t s2s_lane_position(const struct s2s_lane *l);
+bool s2s_lane_full(const struct s2s_lane *l);
+
+/* Ends the stream, whoever else uses it; cut: without patience for a remote that reads too slowly. On none: nothing. */
+void s2s_lane_end(struct s2s_lane *l, enum close_reason r, bool cut);
+
+/* What the stream's role tells the lanes on it. */
+void s2s_lanes_answered(struct edge *e, const char *from, const char *to, enum stream_verdict v, const char *detail);
+void s2s_lanes_acked(struct edge *e, uint64_t pos);
+void s2s_lanes_drained(struct edge *e);
+void s2s_lanes_ended(struct edge *e, const char *why);
+
+#endif
