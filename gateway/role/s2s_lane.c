@@ -115,6 +115,11 @@ void s2s_lane_end(struct s2s_lane *l, enum close_reason r, bool cut)
 	edge_close(l->e, r);
 }
 
+uint32_t s2s_lane_max_bytes(const struct s2s_lane *l)
+{
+	return l->e != NULL ? stream_peer_max_bytes(l->e->stream) : 0;
+}
+
 /* --- what the stream says ---------------------------------------------------- */
 
 void s2s_lanes_answered(struct edge *e, const char *from, const char *to, enum stream_verdict v, const char *detail)

@@ -40,6 +40,7 @@ bool s2s_lane_takes(const struct s2s_lane *l);                 /* answered valid
 void s2s_lane_send(struct s2s_lane *l, struct slice xml);      /* it takes; jabber:server */
 uint64_t s2s_lane_position(const struct s2s_lane *l);
 bool s2s_lane_full(const struct s2s_lane *l);
+uint32_t s2s_lane_max_bytes(const struct s2s_lane *l);         /* stream_peer_max_bytes */
 
 /* Ends the stream, whoever else uses it; cut: without patience for a remote that reads too slowly. On none: nothing. */
 void s2s_lane_end(struct s2s_lane *l, enum close_reason r, bool cut);

@@ -132,6 +132,8 @@ static void on_ended(void *arg, struct s2s_attempt *a, enum close_reason r, cons
 	o->v[i].attempt = NULL;
 	if (o->chosen == a)
 		o->chosen = NULL;
+	/* once it stands, that is the key of another pair */
+	o->took_stanzas |= o->established && r == CLOSE_KEY_REFUSED;
 	if (result_of(r) != S2S_OUT_TIMEOUT)
 		o->result = result_of(r);
 	snprintf(o->why, sizeof o->why, "%s%s%s", close_word(r), detail ? ": " : "", detail ? detail : "");
@@ -375,11 +377,10 @@ bool s2s_out_takes(const struct s2s_out *o)
 void s2s_out_send(struct s2s_out *o, struct slice xml)
 {
 	ASSERT(s2s_out_takes(o));
-	if (o->lane.e != NULL) {
+	if (o->lane.e != NULL)
 		s2s_lane_send(&o->lane, xml);
-		return;
-	}
-	s2s_attempt_send(o->chosen, xml);
+	else
+		s2s_attempt_send(o->chosen, xml);
 }
 
 void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key)
@@ -397,7 +398,7 @@ uint64_t s2s_out_position(const struct s2s_out *o)
 
 uint32_t s2s_out_max_bytes(const struct s2s_out *o)
 {
-	return o->chosen ? s2s_attempt_max_bytes(o->chosen) : 0;
+	return o->chosen ? s2s_attempt_max_bytes(o->chosen) : s2s_lane_max_bytes(&o->lane);
 }
 
 bool s2s_out_full(const struct s2s_out *o)

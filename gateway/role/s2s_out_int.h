@@ -14,7 +14,7 @@ struct s2s_out {
 	char *verify_id;                 /* asked about, or NULL */
 	bool verify_only, certificates_only, established, over;
 	uint32_t stanzas_max, bytes_max; /* unacknowledged */
-	bool took_stanzas;               /* the remote said so itself */
+	bool took_stanzas;               /* the remote said so itself, or it was of use otherwise */
 	bool dialled;                    /* the back-off let us, and has not heard how it ended */
 	uint64_t established_at_ms;
 	enum s2s_out_result result;      /* of the attempts so far, when all of them fail */

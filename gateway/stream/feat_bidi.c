@@ -16,13 +16,22 @@ static void offer(struct stream *s, struct xml_writer *w)
 	xml_end(w, "bidi");
 }
 
-/* Only asks; the next step is another feature's. */
+/* Only asks; the next step is another feature's. What we take comes with it, since no features of ours do (XEP-0478 3.2). */
 static bool consume(struct stream *s, const struct xml_node *features)
 {
-	if (s->may_bidi && s->secure && !s->bidi && xml_node_child(features, NS_BIDI_FEATURE, "bidi") != NULL) {
-		s->bidi = true;
-		stream_send_empty(s, "bidi", NS_BIDI);
-	}
+	struct xml_writer w;
+	struct buf out;
+
+	if (!s->may_bidi || !s->secure || s->bidi || xml_node_child(features, NS_BIDI_FEATURE, "bidi") == NULL)
+		return false;
+	s->bidi = true;
+	buf_init(&out, STREAM_OUT_MAX);
+	xml_writer_init(&w, &out);
+	xml_start(&w, "bidi");
+	xml_attr_str(&w, "xmlns", NS_BIDI);
+	limits_write(s, &w, false);
+	xml_end(&w, "bidi");
+	stream_send_buf(s, &out, &w);
 	return false;
 }
 
@@ -30,9 +39,17 @@ const struct feature feature_bidi = {.offer = offer, .consume = consume};
 
 enum gate_result bidi_enable(struct stream *s, const struct xml_element *e)
 {
-	(void)e;
-	s->bidi = s->may_bidi;
-	return s->bidi ? GATE_NEXT : stream_refuse(s, CLOSE_UNSUPPORTED_STANZA);
+	struct xml_tree *t;
+
+	if (!s->may_bidi)
+		return stream_refuse(s, CLOSE_UNSUPPORTED_STANZA);
+	t = stream_tree(s, e);
+	if (t == NULL)
+		return stream_refuse(s, CLOSE_POLICY);
+	s->bidi = true;
+	limits_read(s, xml_tree_root(t));
+	xml_tree_free(t);
+	return GATE_NEXT;
 }
 
 /* We need the stream no more and said so; what the peer had sent before it heard that still counts. */

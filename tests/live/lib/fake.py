@@ -154,7 +154,7 @@ class Server:
             wire.send(f"<success xmlns='{NS_SASL}'/>")
             wire.reset()
             return await self.reopen(wire, self.features_then)
-        if e.tag == name(NS_DIALBACK, "result"):
+        if e.tag == name(NS_DIALBACK, "result") and e.get("type") is None:
             verdict = await self.answer_result(e.attrib, e.text)
             wire.send(f"<db:result from='{e.get('to')}' to='{e.get('from')}' type='{verdict}'/>")
         elif e.tag == name(NS_DIALBACK, "verify"):

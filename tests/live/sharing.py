@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""What a stream that several pairs of domains share must stand, with a small server of the test's own: pairs that come and go, that are refused, called false or never
+answered; a flood beside which others get through; and, where stanzas go both ways, whose are taken."""
+import asyncio
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from stack import BUILD, Test, accounts, arrives, certificate, login, ready, run  # noqa: E402
+import fake  # noqa: E402
+import namespace  # noqa: E402
+import peers  # noqa: E402
+from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
+
+OTHER = "verona.example"                                 # ours as well
+BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"
+MESSAGE = "<message type='chat' from='{}' to='juliet@{}'><body>{}</body></message>"
+# What a server may not say on a stream that we made to it, {b}.
+FALSE = (("another domain's stanza", MESSAGE.format("romeo@rooms.{b}", OURS, "false")),
+         ("a stanza to a domain that has no pair here", MESSAGE.format("romeo@{b}", OTHER, "false")),
+         ("a stanza in our own name", MESSAGE.format(f"romeo@{OURS}", OURS, "false")),
+         ("an answer that nobody asked for", f"<db:result from='rooms.{{b}}' to='{OURS}' type='valid'/>"))
+
+
+class Server(fake.Server):
+    """Knows on which of its streams (numbered) a stanza came: `came` holds (number, from, body). `say` answers a dialback question by the domain that asks and how often
+    it did; None: never. While `reads` is clear it does not read."""
+
+    def __init__(self, domain, context, features=fake.DIALBACK, say=lambda _domain, _times: "valid"):
+        super().__init__(domain, context, features)
+        self.wires, self.came, self.asked, self.say = [], asyncio.Queue(), [], say
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.answer_result = self.answer
+
+    async def answer(self, attributes, _key):
+        self.asked.append(attributes["from"])
+        verdict = self.say(attributes["from"], self.asked.count(attributes["from"]))
+        return verdict if verdict is not None else await asyncio.Future()
+
+    async def go_on(self, wire):
+        self.wires.append(wire)
+        await super().go_on(wire)
+
+    async def step(self, wire):
+        await self.reads.wait()
+        goes_on = await super().step(wire)
+        while not self.stanzas.empty():
+            stanza = self.stanzas.get_nowait()
+            if stanza.tag == "{jabber:server}message":
+                self.came.put_nowait((self.wires.index(wire), stanza.get("from").split("/")[0], stanza.findtext("{jabber:server}body")))
+        return goes_on
+
+    async def message(self, seconds=30):
+        return await asyncio.wait_for(self.came.get(), seconds)
+
+
+async def tell(server, client, user, body):
+    """(stream, from, body) of what arrives."""
+    client.send_message(f"{user}@{server.domain}", body)
+    return await server.message()
+
+
+def start_im(test, name, domain):
+    ready(test.start(name, [f"{BUILD}/services/im/ambrosia-im", "--domain", domain, "--state-dir", f"{test.folder}/state", "--database",
+                            f"{test.folder}/{name}.sqlite"]))
+
+
+async def share(test, juliet, other, server):
+    got = [await tell(server, juliet, "romeo", "one"), await tell(server, other, "romeo", "two"), await tell(server, juliet, "romeo", "three")]
+    test.check("two of our domains share a stream", [(stream, body) for stream, _, body in got] == [(0, "one"), (0, "two"), (0, "three")])
+    test.check("each was asked for once", server.asked == [OURS, OTHER])
+
+
+async def part(test, passwords, juliet, server):
+    test.stop("im-other")
+    test.check("a pair ends, the stream stays for the other", (await tell(server, juliet, "romeo", "four"))[0::2] == (0, "four"))
+    start_im(test, "im-other", OTHER)
+    other, outcome = await login(f"juliet@{OTHER}", passwords, f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    test.check("the ended pair comes back, and is not asked for again",
+               (outcome, (await tell(server, other, "romeo", "five"))[0::2], server.asked) == ("in", (0, "five"), [OURS, OTHER]))
+    return other
+
+
+async def refused(test, juliet, other, server):
+    got = [await tell(server, juliet, "romeo", "one"), await tell(server, other, "romeo", "two"), await tell(server, juliet, "romeo", "three")]
+    test.check("a pair that a stream does not take gets one of its own", [(stream, body) for stream, _, body in got] == [(0, "one"), (1, "two"), (0, "three")])
+    test.check("it asked here and there", server.asked == [OURS, OTHER, OTHER])
+
+
+async def mute(test, juliet, other, server):
+    first, second = await tell(server, juliet, "romeo", "one"), await tell(server, other, "romeo", "two")
+    test.check("a pair whose question is never answered gets a stream of its own", (first[0], second[0::2]) == (0, (1, "two")))
+
+
+async def false_key(test, juliet, other, server):
+    first = await tell(server, juliet, "romeo", "one")
+    other.send_message(f"romeo@{server.domain}", "two")
+    test.check("a key that is called false: internal-server-error", await arrives(other, (f"romeo@{server.domain}", "internal-server-error")))
+    second = await tell(server, juliet, "romeo", "three")
+    if second[1:] == first[1:]:                          # nobody had said that it arrived
+        second = await server.message()
+    test.check("it ends the stream, and the other pair gets a new one", (first[0], second[0::2]) == (0, (1, "three")))
+    test.check("the pair that did it goes alone from there on", (await tell(server, other, "romeo", "four"))[0::2] == (2, "four"))
+
+
+def drained(client):
+    got = []
+    while not client.inbox.empty():
+        got.append(client.inbox.get_nowait())
+    return got
+
+
+async def flood(test, juliet, other, server):
+    await tell(server, juliet, "romeo", "one")
+    await tell(server, other, "romeo", "two")
+    server.reads.clear()
+    # Until all that lies between is full, and the service says so to the sender.
+    while not any(sender == f"romeo@{server.domain}" for sender, _ in drained(juliet)):
+        juliet.send_message(f"romeo@{server.domain}", "x" * 20000)
+        await asyncio.sleep(0.005)
+    other.send_message(f"romeo@{server.domain}", "small")
+    server.reads.set()
+    before = after = 0
+    small_on = None
+    while after < 20:
+        stream, _, body = await server.message()
+        if body == "small":
+            small_on = stream
+        elif small_on is None:
+            before += 1
+        else:
+            after += 1
+    print(f"   {before} large stanzas before the small one", flush=True)
+    test.check("a small stanza of one pair gets through beside the flood of another, on the same stream", small_on == 0 and before > 20)
+
+
+async def error_on(server, wire_number, text):
+    """What our gateway ends the stream with, once it was told this."""
+    server.wires[wire_number].send(text)
+    return await asyncio.wait_for(server.errors.get(), 30)
+
+
+async def both_ways(test, juliet, server):
+    b = server.domain
+    await tell(server, juliet, "romeo", "one")
+    test.check("both ways: it was agreed to", "bidi" in server.heard)
+    server.wires[0].send(MESSAGE.format(f"romeo@{b}", OURS, "back"))
+    test.check("both ways: what comes back on our stream arrives", await arrives(juliet, (f"romeo@{b}", "back")))
+    server.wires[0].send(f"<db:result from='rooms.{b}' to='{OURS}'>abc</db:result>")
+    server.wires[0].send(MESSAGE.format(f"romeo@{b}", OURS, "still here"))
+    test.check("both ways: another domain is not taken by its key on our stream, which goes on", await arrives(juliet, (f"romeo@{b}", "still here")))
+
+
+async def whose(test, juliet, other, servers):
+    """Each on a stream of its own, which it ends."""
+    for (what, text), b in zip(FALSE, servers):
+        await tell(b, juliet, "romeo", "one")
+        test.check(f"both ways: {what} ends the stream with invalid-from", await error_on(b, 0, text.format(b=b.domain)) == "invalid-from")
+    # What had not been acknowledged on these streams may have come back by now.
+    test.check("both ways: nothing of that arrived", all(body != "false" for _, body in drained(juliet) + drained(other)))
+
+
+async def story(test, env, password, pki):
+    names = ["share.example", "errs.example", "false.example", "mute.example", "flood.example", "both.example"] + [f"false{i}.example" for i in range(len(FALSE))]
+    context = {name: pki.context(True, name) for name in names}
+    servers = {
+        "share.example": Server("share.example", context["share.example"]),
+        "errs.example": Server("errs.example", context["errs.example"], say=lambda domain, times: "error" if domain == OTHER and times == 1 else "valid"),
+        "false.example": Server("false.example", context["false.example"], say=lambda domain, times: "invalid" if domain == OTHER and times == 1 else "valid"),
+        "mute.example": Server("mute.example", context["mute.example"], say=lambda domain, times: None if domain == OTHER and times == 1 else "valid"),
+        "flood.example": Server("flood.example", context["flood.example"]),
+        **{name: Server(name, context[name], BIDI + fake.DIALBACK) for name in names[names.index("both.example"):]},
+    }
+    for server in servers.values():
+        await server.start(THEIR_ADDRESS)
+    peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), *(peers.srv(name, "fake.example", s.port) for name, s in servers.items())])
+    state = f"{test.folder}/state"
+    ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
+                                 "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", f"{test.folder}/our-certs", "--workers", "1"],
+                     dict(env, SSL_CERT_FILE=f"{test.folder}/our-ca.pem", SSL_CERT_DIR=f"{test.folder}/none")))
+    start_im(test, "im", OURS)
+    start_im(test, "im-other", OTHER)
+    juliet, _ = await login(f"juliet@{OURS}", password, f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    other, _ = await login(f"juliet@{OTHER}", password, f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    await share(test, juliet, other, servers["share.example"])
+    other = await part(test, password, juliet, servers["share.example"])
+    await refused(test, juliet, other, servers["errs.example"])
+    await false_key(test, juliet, other, servers["false.example"])
+    await mute(test, juliet, other, servers["mute.example"])
+    await both_ways(test, juliet, servers["both.example"])
+    await whose(test, juliet, other, [servers[f"false{i}.example"] for i in range(len(FALSE))])
+    await flood(test, juliet, other, servers["flood.example"])
+    # The services go, and with them the last pairs.
+    for name in ("im", "im-other"):
+        test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
+    closed = servers["share.example"]
+    test.check("the stream closes with its last pair", await holds(lambda: "close" in closed.heard))
+
+
+async def holds(what, seconds=30):
+    for _ in range(seconds * 20):
+        if what():
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+def main():
+    namespace.enter()
+    test = Test("live.sharing")
+    env, passwords = accounts(test, OURS, ("juliet",))
+    subprocess.run(["saslpasswd2", "-p", "-c", "-f", f"{test.folder}/sasldb2", "-u", OTHER, "juliet"], input=passwords["juliet"].encode(), check=True, env=env)
+    pki = fake.Pki(test.folder)
+    certificate(test.folder, "our-ca", OTHER, f"{test.folder}/our-certs")
+    run(test, story(test, env, passwords["juliet"], pki), 300)
+    test.check("gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
+    test.finish()
+
+
+main()
