@@ -28,7 +28,7 @@ struct s2s_attempt {
 	const struct s2s_attempt_ops *ops;
 	void *arg;                       /* NULL once let go */
 	bool established;
-	uint32_t sent, handled;          /* stanzas, with stream management */
+	uint32_t own_sent, own_handled;  /* stanzas of the pair that it was made for, with stream management: the first on the stream */
 	uint64_t heard_at_ms;            /* the last stanza */
 	struct loop_timer timer;
 };
@@ -153,32 +153,25 @@ static void op_sm_answered(void *arg, bool on)
 
 	log_info("s2s-out", a->e.id, "managed", "on=%d", on);
 	/* what has been sent meanwhile is known to have arrived by TCP, as everything from here on */
-	if (!on)
+	if (on)
+		s2s_in_sm_begin(&a->in);
+	else
 		conn_watch_acks(a->e.conn);
 }
 
-/* What was said before is let pass; a greater step than there are stanzas is no truth. */
+/* When a lane's stanzas are meant, the pair has left. */
 static bool op_sm_handled(void *arg, uint32_t h)
 {
 	struct s2s_attempt *a = attempt_of(arg);
-	uint32_t nr = h - a->handled;
+	uint32_t nr = h - a->own_handled;
 
-	if (nr > a->sent - a->handled)
-		return a->handled - h <= a->p.stanzas_max;
-	a->handled = h;
-	if (a->arg != NULL && nr > 0)
-		a->ops->handled(a->arg, nr);
+	if (!s2s_in_op_sm_handled(arg, h))
+		return false;
+	if (a->arg == NULL || nr == 0 || nr > a->own_sent - a->own_handled)
+		return true;
+	a->own_handled = h;
+	a->ops->handled(a->arg, nr);
 	return true;
-}
-
-static void op_sm_counts(void *arg, struct stream_counts *out)
-{
-	struct s2s_attempt *a = attempt_of(arg);
-
-	out->sent = a->sent;
-	out->unhandled = a->sent - a->handled;
-	out->stanzas_max = a->p.stanzas_max;
-	out->bytes_max = a->p.bytes_max;
 }
 
 /* --- further pairs, stanzas the other way -------------------------------- */
@@ -207,7 +200,7 @@ static const struct stream_ops stream_ops = {
 	.peer_acceptable = op_peer_acceptable,
 	.sm_answered = op_sm_answered,
 	.sm_handled = op_sm_handled,
-	.sm_counts = op_sm_counts,
+	.sm_counts = s2s_in_op_sm_counts,
 	.stanza = op_stanza,
 	.db_result = s2s_in_op_db_result,
 	.db_verify = s2s_in_op_db_verify,
@@ -355,6 +348,8 @@ struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attem
 	a->p = *p;
 	a->ops = ops;
 	a->arg = arg;
+	a->in.stanzas_max = p->stanzas_max;
+	a->in.bytes_max = p->bytes_max;
 	edge_start(&a->e, &sp, &stream_ops);
 	loop_timer_set(&a->timer, ATTEMPT_MS);
 	return a;
@@ -375,7 +370,8 @@ void s2s_attempt_send(struct s2s_attempt *a, struct slice xml)
 	bool managed = stream_managed(a->e.stream);
 
 	conn_send(a->e.conn, xml);
-	a->sent += managed;
+	a->own_sent += managed;
+	a->in.sent += managed;
 	stream_sent(a->e.stream, xml.n, loop_now_ms(a->e.env->loop));
 	if (managed)
 		edge_kick(&a->e); /* an <r/> may be due later */

@@ -21,6 +21,8 @@ struct s2s_in {
 	struct peer_dane dane;
 	uint32_t h;                /* managed: of the only pair's stanzas since then, handled by the service in an unbroken row */
 	uint32_t nr_before;        /* handled first: those from before */
+	uint32_t sent, handled;    /* managed: stanzas to the remote since then, and by its word of these; both wrap */
+	uint32_t stanzas_max, bytes_max; /* that whoever sends them leaves unacknowledged */
 };
 
 struct in_pair {
@@ -52,6 +54,7 @@ void s2s_in_end(struct s2s_in *in);
 void s2s_in_op_sm_enable(void *arg, uint32_t resume_s);
 bool s2s_in_op_sm_handled(void *arg, uint32_t h);
 void s2s_in_op_sm_counts(void *arg, struct stream_counts *out);
+void s2s_in_sm_begin(struct s2s_in *in);                 /* the remote counts from here on, and its stanzas are counted */
 void s2s_in_sm_acked(struct in_pair *p, uint32_t seq);   /* the service handled the pair's stanzas up to this one */
 /* s2s_in_auth.c again. A domain of this cluster: no certificate and no key from outside speaks for it, and DNS is not asked about it. */
 bool s2s_in_is_local(const struct s2s_in *in, const char *domain);

@@ -26,7 +26,9 @@ static bool fits(void *arg, struct edge *e)
 	struct s2s_lane *l = arg;
 	struct role_env *env = e->env;
 
-	if (e->ended || e->nr_senders >= S2S_LANES_MAX || stream_state(e->stream) != STREAM_ESTABLISHED)
+	/* What a remote acknowledges is one sender's (XEP-0198). */
+	if (e->ended || e->nr_senders >= (stream_managed(e->stream) ? 1 : S2S_LANES_MAX) ||
+	    stream_state(e->stream) != STREAM_ESTABLISHED)
 		return false;
 	l->open = e->kind == STREAM_S2S_IN ? stream_bidi(e->stream) && stream_pair_ok(e->stream, l->to, l->from)
 					   : stream_pair_given(e->stream, l->from, l->to);
@@ -44,6 +46,8 @@ bool s2s_lane_find(struct s2s_lane *l, struct role_env *env)
 	log_info(e->role, e->id, "lane", "from=%s to=%s way=%s", log_escape(slice_str(l->from)), log_escape(slice_str(l->to)),
 		 e->kind == STREAM_S2S_IN ? "back" : l->open ? "known" : "asked");
 	l->e = e;
+	l->nr_sent = l->nr_handled = 0;
+	l->by_tcp = !stream_managed(e->stream);
 	l->next = e->lanes;
 	l->prev = &e->lanes;
 	if (l->next != NULL)
@@ -91,10 +95,21 @@ bool s2s_lane_takes(const struct s2s_lane *l)
 
 void s2s_lane_send(struct s2s_lane *l, struct slice xml)
 {
+	bool managed = s2s_lane_takes(l) && stream_managed(l->e->stream);
+
 	ASSERT(s2s_lane_takes(l));
 	conn_send(l->e->conn, xml);
+	if (managed) {
+		uint32_t before = s2s_lane_count(l->e);
+
+		if (l->nr_sent++ == 0)
+			l->first = before;
+	}
 	stream_sent(l->e->stream, xml.n, loop_now_ms(l->e->env->loop));
-	conn_watch_acks(l->e->conn);
+	if (managed)
+		edge_kick(l->e); /* an <r/> may be due later */
+	if (!managed || l->by_tcp)
+		conn_watch_acks(l->e->conn);
 }
 
 uint64_t s2s_lane_position(const struct s2s_lane *l)
@@ -140,12 +155,27 @@ void s2s_lanes_answered(struct edge *e, const char *from, const char *to, enum s
 	l->ops->answered(l->arg, v, detail);
 }
 
+/* One lane at most waits for this: the next one came when it had left. */
+void s2s_lanes_handled(struct edge *e, uint32_t h)
+{
+	for (struct s2s_lane *l = e->lanes, *next; l != NULL; l = next) {
+		uint32_t nr = l->nr_sent - l->nr_handled, new = h - l->first - l->nr_handled;
+
+		next = l->next;
+		if (l->by_tcp || nr == 0 || new > nr) /* none of its own yet */
+			continue;
+		l->nr_handled += new;
+		if (new > 0)
+			l->ops->handled(l->arg, new);
+	}
+}
+
 /* A callback may take its own lane off, and no other. */
 void s2s_lanes_acked(struct edge *e, uint64_t pos)
 {
 	for (struct s2s_lane *l = e->lanes, *next; l != NULL; l = next) {
 		next = l->next;
-		if (l->open)
+		if (l->open && (l->by_tcp || !stream_managed(e->stream)))
 			l->ops->acked(l->arg, pos);
 	}
 }

@@ -17,6 +17,7 @@ struct s2s_lane_ops {
 	 */
 	void (*answered)(void *arg, enum stream_verdict v, const char *detail);
 	void (*acked)(void *arg, uint64_t pos);    /* the remote's TCP has everything up to pos (s2s_lane_position) */
+	void (*handled)(void *arg, uint32_t nr);   /* instead, with stream management: the remote has so many more of its stanzas */
 	void (*drained)(void *arg);
 	void (*ended)(void *arg, const char *why); /* the stream; before answered() or after. why: borrowed */
 };
@@ -27,6 +28,8 @@ struct s2s_lane {
 	const struct s2s_lane_ops *ops;
 	void *arg;
 	bool open;
+	bool by_tcp;                     /* it was there before stream management: what of its stanzas arrived the TCP says */
+	uint32_t nr_sent, nr_handled, first;  /* stanzas with stream management, and how many had gone over the stream before */
 	struct loop_task opened;
 	struct s2s_lane *next, **prev;   /* e->lanes */
 };
@@ -48,7 +51,10 @@ void s2s_lane_end(struct s2s_lane *l, enum close_reason r, bool cut);
 /* What the stream's role tells the lanes on it. */
 void s2s_lanes_answered(struct edge *e, const char *from, const char *to, enum stream_verdict v, const char *detail);
 void s2s_lanes_acked(struct edge *e, uint64_t pos);
+void s2s_lanes_handled(struct edge *e, uint32_t h);   /* of all stanzas on the stream */
 void s2s_lanes_drained(struct edge *e);
+/* s2s_in_sm.c: one more stanza goes over a managed stream; how many did before. */
+uint32_t s2s_lane_count(struct edge *e);
 void s2s_lanes_ended(struct edge *e, const char *why);
 
 #endif

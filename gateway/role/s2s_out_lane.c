@@ -49,6 +49,14 @@ static void on_lane_acked(void *arg, uint64_t pos)
 	o->ops->acked(o->arg, pos);
 }
 
+static void on_lane_handled(void *arg, uint32_t nr)
+{
+	struct s2s_out *o = arg;
+
+	o->took_stanzas = true;
+	o->ops->handled(o->arg, nr);
+}
+
 static void on_lane_drained(void *arg)
 {
 	struct s2s_out *o = arg;
@@ -59,6 +67,7 @@ static void on_lane_drained(void *arg)
 static const struct s2s_lane_ops lane_ops = {
 	.answered = on_lane_answered,
 	.acked = on_lane_acked,
+	.handled = on_lane_handled,
 	.drained = on_lane_drained,
 	.ended = on_lane_ended,
 };

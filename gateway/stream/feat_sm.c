@@ -4,7 +4,7 @@
  * Stream management (XEP-0198), for clients and servers. What is handled, by the service and by the peer, the owner knows; here is what is
  * said about it and when. The peer is asked when much is unacknowledged, and when nothing more was sent for a moment; never twice at a
  * time. An <r/> is answered at once, whatever the count: clients use it to see whether the connection lives. A server stream can't be
- * resumed, and its counts are one pair's: one with several pairs, or with stanzas both ways (XEP-0288), does without.
+ * resumed, and its counts are one pair's, the other way too where that was agreed (XEP-0288): one with several pairs does without.
  */
 
 #define IDLE_MS 200          /* what was sent is asked for after this time at the latest */
@@ -15,7 +15,7 @@ static void offer(struct stream *s, struct xml_writer *w)
 {
 	bool behind = s->role == STREAM_S2S_IN ? s->sasl_done : s->state == STREAM_WAIT_BIND;
 
-	if (!behind || s->bidi || s->ops->sm_counts == NULL)
+	if (!behind || s->ops->sm_counts == NULL)
 		return;
 	xml_start(w, "sm");
 	xml_attr_str(w, "xmlns", NS_SM);
@@ -25,7 +25,7 @@ static void offer(struct stream *s, struct xml_writer *w)
 /* S2S_OUT: wanted, but no step that the stream waits for. What is sent from here on counts. */
 static bool consume(struct stream *s, const struct xml_node *features)
 {
-	if (s->verify_only || s->bidi || s->ops->sm_counts == NULL || xml_node_child(features, NS_SM, "sm") == NULL)
+	if (s->verify_only || s->ops->sm_counts == NULL || xml_node_child(features, NS_SM, "sm") == NULL)
 		return false;
 	s->sm.state = SM_ASKED;
 	s->sm.answer_at_ms = s->limits->ack_ms > 0 ? s->now_ms + s->limits->ack_ms : UINT64_MAX;
@@ -269,7 +269,7 @@ enum gate_result sm_enable(struct stream *s, const struct xml_element *e)
 	/* Section 3: a client tries once. A second time its counts would be anybody's guess. */
 	if (s->sm.state != SM_OFF)
 		return stream_refuse(s, CLOSE_POLICY);
-	if (s->role == STREAM_S2S_IN && (s->pairs.nr_ > 1 || s->bidi))
+	if (s->role == STREAM_S2S_IN && s->pairs.nr_ > 1)
 		return fail(s, "not-allowed", NULL);
 	if (!take_bool(xml_attr_get(&e->head, "resume"), &resume) || (text.p != NULL && !take_number(text, &max)))
 		return fail(s, "bad-request", NULL);

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Stream management (XEP-0198) with other servers: a stock Prosody with mod_smacks, both ways, and what becomes of stanzas whose TCP connection took them while the server
+"""Stream management (XEP-0198) with other servers: a stock Prosody with mod_smacks, on a stream for each way and on one for both (XEP-0288), and what becomes of stanzas whose TCP connection took them while the server
 behind it did not: repeated, or handed back, never lost. Relays on the way, one for each direction, swallow and cut. An ejabberd, which has none between servers, does
 without."""
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,11 +25,11 @@ STATE_OF_QUEUE = "#queue = {} (acked: {})"   # what mod_smacks notes of an <a/>
 
 
 class Relay:
-    """Hands on what comes at an address to port 5269 of another and back. `swallow`: what comes from whoever connected is taken and goes nowhere. cut() ends all
-    connections."""
+    """Hands on what comes at an address to port 5269 of another and back. `swallow`: what whoever connected ("caller") or was called ("called") says is taken and goes
+    nowhere. cut() ends all connections."""
 
     def __init__(self, address, to):
-        self.address, self.to, self.swallow, self.swallowed, self.writers = address, to, False, 0, set()
+        self.address, self.to, self.swallow, self.swallowed, self.writers = address, to, None, 0, set()
 
     async def start(self):
         self.listener = await asyncio.start_server(self.serve, self.address, 5269)
@@ -41,13 +42,13 @@ class Relay:
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        await asyncio.gather(self.hand_on(reader, far_writer, True), self.hand_on(far_reader, writer, False))
+        await asyncio.gather(self.hand_on(reader, far_writer, "caller"), self.hand_on(far_reader, writer, "called"))
         self.writers -= {writer, far_writer}
 
-    async def hand_on(self, reader, writer, outward):
+    async def hand_on(self, reader, writer, whose):
         try:
             while data := await reader.read(65536):
-                if outward and self.swallow:
+                if self.swallow == whose:
                     self.swallowed += len(data)
                     continue
                 writer.write(data)
@@ -91,6 +92,16 @@ async def metric_is(name, value, seconds=30):
     return False
 
 
+async def settled(peer_log):
+    """True once neither side waits for the other's word: what is swallowed from here on is what the story sends."""
+    theirs = re.compile(STATE_OF_QUEUE.replace("(", "[(]").replace(")", "[)]").format("([0-9]+)", "[0-9]+"))
+    for _ in range(600):
+        if theirs.findall(open(peer_log, errors="replace").read())[-1:] == ["0"] and metric(UNACKNOWLEDGED) == 0:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 async def managed(test, juliet, romeo):
     juliet.send_message(ROMEO, "one")
     test.check("juliet's message reaches romeo", await arrives(romeo, (JULIET, "one")))
@@ -101,15 +112,15 @@ async def managed(test, juliet, romeo):
     test.check("metrics: likewise", all([await metric_is(f'ambrosia_streams_managed{{role="{role}"}}', 1) for role in ("s2s-in", "s2s-out")]))
 
 
-async def outbound_cut(test, juliet, romeo, relay):
+async def outbound_cut(test, juliet, romeo, relay, ours="caller"):
     """The remote's TCP has them, the remote has not."""
-    relay.swallow, before = True, relay.swallowed
+    relay.swallow, before = ours, relay.swallowed
     for n in range(5):
         juliet.send_message(ROMEO, f"swallowed {n}")
     test.check("five stanzas are unacknowledged", await metric_is(UNACKNOWLEDGED, 5))
     await asyncio.sleep(1)   # the TCP rule would have acknowledged them by now
     test.check("and stay so, though TCP took them", relay.swallowed > before and metric(UNACKNOWLEDGED) == 5)
-    relay.swallow = False
+    relay.swallow = None
     relay.cut()
     test.check("after the connection broke they are repeated, in order, once",
                all([await arrives(romeo, (JULIET, f"swallowed {n}")) for n in range(5)]) and romeo.inbox.empty())
@@ -133,11 +144,11 @@ async def inbound_counts(test, juliet, romeo, peer_log):
 
 async def inbound_cut(test, juliet, romeo, relay):
     """What we did not acknowledge prosody hands back to its sender."""
-    relay.swallow, before = True, relay.swallowed
+    relay.swallow, before = "caller", relay.swallowed
     romeo.send_message(JULIET, "lost on the way")
     while relay.swallowed == before:
         await asyncio.sleep(0.05)
-    relay.swallow = False
+    relay.swallow = None
     relay.cut()
     test.check("romeo hears of the one that we did not acknowledge", await arrives(romeo, (JULIET, "recipient-unavailable")))
     romeo.send_message(JULIET, "again")
@@ -189,6 +200,37 @@ async def with_prosody(test, passwords, prosody, peer_log):
     inward.listener.close()
 
 
+async def both_ways(test, passwords, peer_log):
+    """One stream for both ways, made by us, then by them."""
+    outward, inward = await Relay(TO_THEM, THEIR_ADDRESS).start(), await Relay(TO_US, OUR_ADDRESS).start()
+    juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    romeo, _ = await login(ROMEO, PASSWORD, f"{test.folder}/their-ca.pem", (THEIR_ADDRESS, 5222), "PLAIN")
+    juliet.send_message(ROMEO, "one")
+    test.check("both ways: juliet's message reaches romeo", await arrives(romeo, (JULIET, "one")))
+    romeo.send_message(JULIET, "two")
+    test.check("both ways: romeo's message reaches juliet", await arrives(juliet, (ROMEO, "two")))
+    test.check("both ways: on the one stream that we made, with stream management", streams() == {"s2s-out": [True]})
+    test.check("both ways: all is acknowledged", await settled(peer_log))
+    await outbound_cut(test, juliet, romeo, outward)
+    await inbound_counts(test, juliet, romeo, peer_log)
+    await settled(peer_log)
+    outward.cut()
+    await metric_is('ambrosia_streams_managed{role="s2s-out"}', 0)
+    romeo.send_message(JULIET, "three")
+    test.check("both ways: when they call, romeo's message reaches juliet", await arrives(juliet, (ROMEO, "three")))
+    await metric_is('ambrosia_streams_managed{role="s2s-in"}', 1)
+    juliet.send_message(ROMEO, "four")
+    test.check("both ways: and juliet's romeo", await arrives(romeo, (JULIET, "four")))
+    test.check("both ways: on the one stream that they made, with stream management", streams() == {"s2s-in": [True]})
+    test.check("both ways: all of that is acknowledged", await settled(peer_log))
+    await outbound_cut(test, juliet, romeo, inward, "called")
+    await inbound_counts(test, juliet, romeo, peer_log)
+    for client in (juliet, romeo):
+        client.disconnect()
+    outward.listener.close()
+    inward.listener.close()
+
+
 async def with_ejabberd(test, passwords):
     await Relay(TO_THEM, THEIR_ADDRESS).start()
     await Relay(TO_US, OUR_ADDRESS).start()
@@ -204,8 +246,8 @@ async def with_ejabberd(test, passwords):
         client.disconnect()
 
 
-def start_ours(test, env):
-    peers.start_ours(test, env, "both", f"{test.folder}/our-certs", "--http", HTTP)
+def start_ours(test, env, *flags):
+    peers.start_ours(test, env, "both", f"{test.folder}/our-certs", "--http", HTTP, *flags)
 
 
 def stop_ours(test, peer):
@@ -241,6 +283,14 @@ def main():
     run(test, with_prosody(test, passwords, prosody, f"{place}/peer.log"), 240)
     stop_ours(test, "prosody")
     os.rename(streams.state, f"{d}/state-then")   # a service that ends before it hears of the last acknowledgement tells its stanzas again
+    peers.PROSODY = peers.PROSODY.replace('"smacks", ', '"smacks", "s2s_bidi", ')
+    place = f"{d}/prosody-bidi"
+    os.mkdir(place)
+    peers.start_prosody(test, place, PASSWORD, "both", True)
+    start_ours(test, env, "--workers", "1")   # a pair leaves by the worker that it falls to: here there is only that which took the call
+    run(test, both_ways(test, passwords, f"{place}/peer.log"), 240)
+    stop_ours(test, "prosody")
+    os.rename(streams.state, f"{d}/state-both")
     place = f"{d}/ejabberd"
     os.mkdir(place)
     peers.start_ejabberd(test, place, PASSWORD, "both", True)
