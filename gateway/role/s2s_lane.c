@@ -20,6 +20,12 @@ void s2s_lane_init(struct s2s_lane *l, const char *from, const char *to, const s
 	loop_task_init(&l->opened, on_opened, l);
 }
 
+/* By the certificate of whom we dialled. Of a stream that the remote made, only the first domain's proof is known. */
+static bool is_proven(const struct edge *e)
+{
+	return e->kind == STREAM_S2S_OUT && e->proof != NULL && strcmp(e->proof, "dialback") != 0;
+}
+
 /* Where we may already send, at once; where we may ask, when that is answered. */
 static bool fits(void *arg, struct edge *e)
 {
@@ -29,6 +35,9 @@ static bool fits(void *arg, struct edge *e)
 	/* What a remote acknowledges is one sender's (XEP-0198). */
 	if (e->ended || e->nr_senders >= (stream_managed(e->stream) ? 1 : S2S_LANES_MAX) ||
 	    stream_state(e->stream) != STREAM_ESTABLISHED)
+		return false;
+	/* What the remote counts (XEP-0198) are one sender's stanzas, also where another instance sends for the same pair. */
+	if (stream_managed(e->stream) || (l->certificates_only && !is_proven(e)))
 		return false;
 	l->open = e->kind == STREAM_S2S_IN ? stream_bidi(e->stream) && stream_pair_ok(e->stream, l->to, l->from)
 					   : stream_pair_given(e->stream, l->from, l->to);

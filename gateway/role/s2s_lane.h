@@ -27,6 +27,7 @@ struct s2s_lane {
 	const char *from, *to;           /* prepared; the owner's: ours, remote */
 	const struct s2s_lane_ops *ops;
 	void *arg;
+	bool certificates_only;          /* the owner's, before s2s_lane_find: only where a certificate proves the remote */
 	bool open;
 	bool by_tcp;                     /* it was there before stream management: what of its stanzas arrived the TCP says */
 	uint32_t nr_sent, nr_handled, first;  /* stanzas with stream management, and how many had gone over the stream before */

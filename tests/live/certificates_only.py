@@ -16,7 +16,8 @@ from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
 
 GATEWAY = (OUR_ADDRESS, 5269)
 LOOSE = "loose.example"                          # a domain of ours that allows dialback
-JULIET, BIANCA = f"juliet@{OURS}", f"bianca@{LOOSE}"
+BESIDE = "beside.example"                        # another one
+JULIET, BIANCA, BRUNO = f"juliet@{OURS}", f"bianca@{LOOSE}", f"bruno@{BESIDE}"
 NOTHING = fake.EXTERNAL + fake.DIALBACK          # what a server offers that would take anybody
 # Remote servers that must get nothing of ours, and why.
 UNPROVEN = {
@@ -30,7 +31,7 @@ UNPROVEN = {
 async def start_servers(pki):
     made = {
         "external.example": fake.Server("external.example", pki.context(True, "external.example"), NOTHING),
-        "stranger.example": fake.Server("stranger.example", pki.context(True, "stranger.example", "stranger-ca"), NOTHING),
+        "stranger.example": fake.Server("stranger.example", pki.context(True, "stranger.example", "stranger-ca")),
         "unknown.example": fake.Server("unknown.example", pki.context(True, "unknown.example", "stranger-ca"), NOTHING),
         "expired.example": fake.Server("expired.example", pki.context(True, "expired.example", days=-1), NOTHING),
         "other.example": fake.Server("other.example", pki.context(True, "other.example", san="elsewhere.example"), NOTHING),
@@ -152,6 +153,31 @@ async def outbound(test, juliet, servers):
     test.check("outbound, external.example: no dialback", "result" not in servers["external.example"].heard)
 
 
+async def stricter(test, servers, password, bianca, bruno):
+    """A domain changes its mind while a stream on which it could send stands, since another one uses it too."""
+    romeo, server = "romeo@stranger.example", servers["stranger.example"]
+    before = server.nr_connections
+    for client, user in ((bianca, BIANCA), (bruno, BRUNO)):
+        client.send_message(romeo, "While it is allowed")
+        test.check(f"a change of policy, before it: {user} reaches a server with an unknown authority",
+                   (await asyncio.wait_for(server.stanzas.get(), 30)).get("from").startswith(user))
+    test.check("a change of policy, before it: both domains share a stream", server.nr_connections == before + 1)
+    test.stop("loose")
+    start_im(test, "loose", LOOSE, "--s2s-auth", "certificates-only")
+    bianca, _ = await login(BIANCA, password, f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    bianca.send_message(romeo, "Not any more")
+    test.check("a change of policy: behind it a message comes back", await arrives(bianca, (romeo, "remote-server-timeout")))
+    bruno.send_message(romeo, "Still allowed")
+    test.check("a change of policy: the other domain's stream stands, and nothing but that domain's came over it",
+               (await asyncio.wait_for(server.stanzas.get(), 30)).get("from").startswith(BRUNO) and server.stanzas.empty())
+    bianca.disconnect()
+
+
+def start_im(test, name, domain, *flags):
+    ready(test.start(name, [f"{BUILD}/services/im/ambrosia-im", "--domain", domain, "--state-dir", f"{test.folder}/state", "--database", f"{test.folder}/{name}.sqlite",
+                            *flags]))
+
+
 def shown(test):
     rows = json.loads(subprocess.run([f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", f"{test.folder}/state", "services", "--json"], check=True, capture_output=True,
                                      timeout=60).stdout)
@@ -161,10 +187,12 @@ def shown(test):
 async def story(test, env, passwords, pki):
     servers = await start_servers(pki)
     peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), *(peers.srv(domain, "fake.example", server.port) for domain, server in servers.items())])
-    certificate(test.folder, "our-ca", LOOSE, f"{test.folder}/our-certs")
-    peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--s2s-timeout", "4", im=("--s2s-auth", "certificates-only"))
-    ready(test.start("loose", [f"{BUILD}/services/im/ambrosia-im", "--domain", LOOSE, "--state-dir", f"{test.folder}/state", "--database", f"{test.folder}/loose.sqlite"]))
-    test.check("ambrosiactl services shows the policy of each domain", shown(test) == {OURS: "certificates-only", LOOSE: "dialback"})
+    for domain in (LOOSE, BESIDE):
+        certificate(test.folder, "our-ca", domain, f"{test.folder}/our-certs")
+    peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--s2s-timeout", "4", "--workers", "1", im=("--s2s-auth", "certificates-only"))
+    start_im(test, "loose", LOOSE)
+    start_im(test, "beside", BESIDE)
+    test.check("ambrosiactl services shows the policy of each domain", shown(test) == {OURS: "certificates-only", LOOSE: "dialback", BESIDE: "dialback"})
     juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     bianca, _ = await login(BIANCA, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     await inbound_refused(test, pki, servers)
@@ -173,7 +201,9 @@ async def story(test, env, passwords, pki):
     await inbound_taken(test, pki, servers, juliet, bianca)
     await without_external(test, pki, servers, bianca)
     await outbound(test, juliet, servers)
-    for client in (juliet, bianca):
+    bruno, _ = await login(BRUNO, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    await stricter(test, servers, passwords["juliet"], bianca, bruno)
+    for client in (juliet, bruno):
         client.disconnect()
 
 
@@ -181,9 +211,10 @@ def main():
     namespace.enter()
     test = Test("live.certificates_only")
     env, passwords = accounts(test, OURS, ("juliet",))
-    subprocess.run(["saslpasswd2", "-p", "-c", "-f", f"{test.folder}/sasldb2", "-u", LOOSE, "bianca"], input=passwords["juliet"].encode(), check=True, env=env)
+    for domain, user in ((LOOSE, "bianca"), (BESIDE, "bruno")):
+        subprocess.run(["saslpasswd2", "-p", "-c", "-f", f"{test.folder}/sasldb2", "-u", domain, user], input=passwords["juliet"].encode(), check=True, env=env)
     run(test, story(test, env, passwords, fake.Pki(test.folder)))
-    for name in ("loose", "im", "gateway"):
+    for name in ("beside", "loose", "im", "gateway"):
         test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()
 
