@@ -142,7 +142,7 @@ static void gateways(struct commands *c, struct admin_request *q, const struct a
 
 /* A registration, and how this worker is linked with its instance. */
 struct linked {
-	const struct svc_id *instance;
+	const struct directory_registration *of;
 	const struct links_info *found;
 	struct links_info copy;
 };
@@ -151,7 +151,7 @@ static void find_link(void *arg, const struct links_info *i)
 {
 	struct linked *l = arg;
 
-	if (memcmp(&i->peer->instance, l->instance, sizeof *l->instance) == 0) {
+	if (memcmp(&i->peer->instance, &l->of->instance, sizeof l->of->instance) == 0 && strcmp(i->key, l->of->key) == 0) {
 		l->copy = *i;
 		l->found = &l->copy;
 	}
@@ -159,7 +159,7 @@ static void find_link(void *arg, const struct links_info *i)
 
 static int tell_service(void *arg, const struct directory_registration *s)
 {
-	struct linked l = {.instance = &s->instance};
+	struct linked l = {.of = s};
 	struct telling *t = arg;
 	struct row r = {.nr = 0};
 	bool client = s->types & SVCPROTO_CLIENT, server = s->types & SVCPROTO_SERVER;

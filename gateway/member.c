@@ -181,18 +181,20 @@ static void on_keys(void *arg)
 
 static int is_of(void *arg, const struct directory_registration *r)
 {
-	return memcmp(arg, &r->instance, sizeof r->instance) == 0;
+	const struct directory_registration *gone = arg;
+
+	return memcmp(&gone->instance, &r->instance, sizeof r->instance) == 0 && strcmp(gone->key, r->key) == 0;
 }
 
 /* With its last registration an instance has ended: a lease ran out, or it said so. */
 static void on_registration(void *arg, const struct directory_registration *r, bool gone)
 {
 	struct member *m = arg;
-	struct svc_id instance = r->instance;
+	struct directory_registration last = *r;
 
 	changed(m);
-	if (gone && directory_every_registration(m->directory, is_of, &instance) == 0)
-		m->ops->gone(m->arg, &instance);
+	if (gone && directory_every_registration(m->directory, is_of, &last) == 0)
+		m->ops->gone(m->arg, r->key, &r->instance);
 }
 
 static const struct directory_ops directory_ops = {.gateway = on_gateway, .registration = on_registration, .keys = on_keys};

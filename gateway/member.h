@@ -16,7 +16,8 @@ struct member_ops {
 	void (*keys)(void *arg);         /* authorized_keys changed */
 	void (*synced)(void *arg);       /* a registry has told all that it knows */
 	void (*secrets)(void *arg, const struct secrets *s); /* they came, or another time slot began */
-	void (*gone)(void *arg, const struct svc_id *instance); /* a service instance: the cluster knows that it has ended */
+	/* A service's instance, under the key that registered it: the cluster knows that it has ended. */
+	void (*gone)(void *arg, const char *key, const struct svc_id *instance);
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */
 	/* Once a second or so: when any registry was last heard, by the loop's clock; 0: none yet. */
 	void (*heard)(void *arg, uint64_t at_ms);

@@ -181,12 +181,12 @@ static void on_secrets(void *arg, const struct secrets *s)
 	auth_pool_set_salt_key(w->env.auth, s->salt_key);
 }
 
-static void on_gone(void *arg, const struct svc_id *instance)
+static void on_gone(void *arg, const char *key, const struct svc_id *instance)
 {
 	struct worker *w = arg;
 
 	if (w->env.links != NULL)
-		links_forget(w->env.links, instance);
+		links_forget(w->env.links, key, instance);
 }
 
 static void on_heard(void *arg, uint64_t at_ms)

@@ -75,7 +75,7 @@ static void on_up(void *arg, const struct svc_hello *peer)
 	cl->said = false;
 	cl->redial_at_ms = CLIENT_NEVER;
 	cl->sp->nr_up++;
-	(void)directory_set_linked(cl->sp->directory, &cl->instance, true); /* no memory: then a registry may end it */
+	(void)directory_set_linked(cl->sp->directory, cl->key, &cl->instance, true); /* no memory: then a registry may end it */
 	client_log(cl->sp, SVCPROTO_LOG_INFO, "linked to gateway %s (%s)", cl->z.endpoint, peer->name);
 	client_pairs_linked(cl->sp);
 	tell_linked(cl->sp);
@@ -88,7 +88,7 @@ static void on_down(void *arg, const char *why)
 	if (cl->surplus)
 		return;
 	client_log(cl->sp, SVCPROTO_LOG_WARN, "link to gateway %s ended: %s", cl->z.endpoint, why);
-	(void)directory_set_linked(cl->sp->directory, &cl->instance, false);
+	(void)directory_set_linked(cl->sp->directory, cl->key, &cl->instance, false);
 	if (!cl->up) {
 		if (!cl->said)
 			client_refused(cl->sp, "gateway %s: %s", cl->z.endpoint, why);
@@ -189,7 +189,7 @@ static void link_close(struct client_link *cl)
 		svc_link_break(cl->engine, "the gateway left the directory");
 		svc_link_free(cl->engine);
 		if (!cl->surplus) /* and its process with it: nothing waits for that one */
-			svc_hub_forget(sp->hub, &cl->instance);
+			svc_hub_forget(sp->hub, cl->key, &cl->instance);
 	}
 	client_unwatch(sp, cl->z.socket);
 	client_unwatch(sp, cl->z.monitor);
@@ -262,7 +262,7 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 	}
 	/* Another process may answer at its place: what waits for this one waits no longer. */
 	if (gone && !is_linked(sp, &g->owner))
-		svc_hub_forget(sp->hub, &g->owner);
+		svc_hub_forget(sp->hub, g->key, &g->owner);
 }
 
 /* Gateways that the directory has lost go when they are down; a second link to one, or one whose key is no gateway's any more, at once. */

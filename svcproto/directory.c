@@ -32,6 +32,7 @@ struct source {
 
 struct linked {
 	struct svc_id id;
+	char key[41];
 	struct linked *next;
 };
 
@@ -137,11 +138,16 @@ static void show(struct directory *d, struct entry *e, bool changed)
 
 /* ---- deleting ---- */
 
-static bool is_linked(const struct directory *d, const struct svc_id *id)
+static bool is_that(const struct linked *l, const char *key, const struct svc_id *id)
+{
+	return memcmp(&l->id, id, sizeof(*id)) == 0 && strcmp(l->key, key) == 0;
+}
+
+static bool is_linked(const struct directory *d, const struct entry *e)
 {
 	const struct linked *l = d->linked;
 
-	while (l != NULL && memcmp(&l->id, id, sizeof(*id)) != 0)
+	while (l != NULL && !is_that(l, e->key, &e->owner))
 		l = l->next;
 	return l != NULL;
 }
@@ -152,11 +158,11 @@ static void look_again(struct directory *d)
 	d->look_at_ms = 0;
 }
 
-int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked)
+int directory_set_linked(struct directory *d, const char *key_z85, const struct svc_id *owner, bool linked)
 {
 	struct linked **p = &d->linked, *l;
 
-	while (*p != NULL && memcmp(&(*p)->id, owner, sizeof(*owner)) != 0)
+	while (*p != NULL && !is_that(*p, key_z85, owner))
 		p = &(*p)->next;
 	if (linked == (*p != NULL))
 		return 0;
@@ -165,6 +171,7 @@ int directory_set_linked(struct directory *d, const struct svc_id *owner, bool l
 		if (l == NULL)
 			return SVCPROTO_E_NOMEM;
 		*l = (struct linked){ .id = *owner, .next = d->linked };
+		snprintf(l->key, sizeof(l->key), "%s", key_z85);
 		d->linked = l;
 		return 0;
 	}
@@ -203,7 +210,7 @@ uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 	for (e = TAILQ_FIRST(&d->entries.all); e != NULL; e = after) {
 		uint64_t at = e->gone ? e->until_ms : NEVER;
 
-		if (!e->gone && e->sources == 0 && (!is_linked(d, &e->owner) || MUTATED(LINKED_ERASED)))
+		if (!e->gone && e->sources == 0 && (!is_linked(d, e) || MUTATED(LINKED_ERASED)))
 			at = known_at;
 		after = TAILQ_NEXT(e, all);
 		if (at <= now_ms)
@@ -263,7 +270,7 @@ static void expire(struct directory *d, struct entry *old, uint32_t bit)
 {
 	old->sources &= ~bit;
 	look_again(d);
-	if ((old->sources == 0 || MUTATED(EXPIRY_BY_ONE)) && !old->gone && !is_linked(d, &old->owner))
+	if ((old->sources == 0 || MUTATED(EXPIRY_BY_ONE)) && !old->gone && !is_linked(d, old))
 		drop(d, old);
 }
 

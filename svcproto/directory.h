@@ -71,8 +71,9 @@ enum directory_role { DIR_ROLE_NONE, DIR_ROLE_SERVICE, DIR_ROLE_ADMIN, DIR_ROLE_
 enum directory_role directory_role(const struct directory *d, const char *key_z85);
 /* May this key register and send from this domain, as this type? The most specific line owns a domain. */
 bool directory_may(const struct directory *d, const char *key_z85, const char *domain, unsigned type);
-/* Entries of an owner that has a live link here are kept although every registry has lost them. Tell both ends of it. */
-int directory_set_linked(struct directory *d, const struct svc_id *owner, bool linked);
+/* Entries that this key announced for an owner that has a live link here are kept although every registry has lost them. Tell both ends
+ * of it. */
+int directory_set_linked(struct directory *d, const char *key_z85, const struct svc_id *owner, bool linked);
 bool directory_has_keys(const struct directory *d);   /* false until authorized_keys have arrived */
 const struct keyset *directory_keys(const struct directory *d); /* those in force, until the next keys event; NULL: none */
 

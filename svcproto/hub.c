@@ -349,13 +349,13 @@ void hub_unclaimed(struct svc_link *l)
 		hub_soon(l->hub);
 }
 
-void svc_hub_forget(struct svc_hub *h, const struct svc_id *instance)
+void svc_hub_forget(struct svc_hub *h, const char *identity, const struct svc_id *instance)
 {
 	struct svc_stream *s;
 	struct hub_peer *p;
 
 	TAILQ_FOREACH(p, &h->peers, all) {
-		if (memcmp(&p->instance, instance, sizeof(*instance)) != 0)
+		if (memcmp(&p->instance, instance, sizeof(*instance)) != 0 || strcmp(p->identity, identity) != 0)
 			continue;
 		TAILQ_FOREACH(s, &p->waiting, all)
 			s->until_ms = 0;

@@ -50,8 +50,9 @@ struct svc_link *svc_hub_link(struct svc_hub *h, const char *identity, const str
 /* Ends what waited long enough. Returns the next time to call, UINT64_MAX for none; whatever is called on a link or stream may make it
  * earlier. Not from a callback. */
 uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms);
-/* The process of this instance is known dead: streams that wait for it end with the next tick, but for those that a client may resume. */
-void svc_hub_forget(struct svc_hub *h, const struct svc_id *instance);
+/* The process of this instance, with this identity, is known dead: streams that wait for it end with the next tick, but for those that a
+ * client may resume. */
+void svc_hub_forget(struct svc_hub *h, const char *identity, const struct svc_id *instance);
 size_t svc_hub_nr_waiting(const struct svc_hub *h); /* without a link */
 
 /* ---- gateway: a client with stream management (XEP-0198) ---- */

@@ -30,8 +30,26 @@ struct svc_hub *keep_new(const struct svc_hello *self)
 	return h;
 }
 
-/* An instance is named by its client: only a link whose key may have clients of that domain is it. */
-static struct link *holder(struct links *ls, const struct svc_id *instance, const char *domain)
+/* A client names an instance by its id alone, and another key's service of the same domain may claim the same id. */
+struct search {
+	struct links *ls;
+	const struct svc_id *instance;
+	struct link *link;               /* of the one that is registered */
+	bool registered;
+};
+
+static int consider(void *arg, const struct directory_registration *r)
+{
+	struct search *q = arg;
+
+	if (memcmp(&r->instance, q->instance, sizeof r->instance) != 0)
+		return 0;
+	q->registered = true;
+	q->link = links_of(q->ls, r);
+	return q->link != NULL;
+}
+
+static struct link *of_the_domain(struct links *ls, const struct svc_id *instance, const char *domain)
 {
 	for (size_t i = 0; i < ls->nr; i++) {
 		struct link *k = ls->v[i];
@@ -43,20 +61,22 @@ static struct link *holder(struct links *ls, const struct svc_id *instance, cons
 	return NULL;
 }
 
-static int is_of(void *arg, const struct directory_registration *r)
+/* *registered: whether any is, linked or not. */
+static struct link *holder(struct links *ls, const struct svc_id *instance, const char *domain, bool *registered)
 {
-	return memcmp(arg, &r->instance, sizeof r->instance) == 0;
+	struct search q = {.ls = ls, .instance = instance};
+
+	(void)directory_each_registration(ls->directory, domain, SVCPROTO_CLIENT, consider, &q);
+	*registered = q.registered;
+	return q.registered ? q.link : of_the_domain(ls, instance, domain);
 }
 
-bool links_knows(struct links *ls, const struct svc_id *instance)
+bool links_knows(struct links *ls, const struct svc_id *instance, const char *domain)
 {
-	struct svc_id id = *instance;
+	bool registered;
+	const struct link *k = holder(ls, instance, domain, &registered);
 
-	for (size_t i = 0; i < ls->nr; i++) {
-		if (ls->v[i]->up && memcmp(&ls->v[i]->peer.instance, instance, sizeof *instance) == 0)
-			return true;
-	}
-	return !ls->heard || directory_every_registration(ls->directory, is_of, &id) != 0;
+	return !ls->heard || registered || k != NULL;
 }
 
 void links_heard(struct links *ls)
@@ -67,7 +87,8 @@ void links_heard(struct links *ls)
 int links_resume(struct links *ls, const struct svc_id *instance, const struct svc_resume *r, struct link_end *e)
 {
 	const char *at = strchr(r->bare_jid, '@');
-	struct link *k = holder(ls, instance, at != NULL ? at + 1 : r->bare_jid);
+	bool registered;
+	struct link *k = holder(ls, instance, at != NULL ? at + 1 : r->bare_jid, &registered);
 
 	if (k == NULL)
 		return -ERR_AGAIN;
@@ -83,8 +104,8 @@ void links_detach(struct link_end *e)
 	e->stream = NULL;
 }
 
-void links_forget(struct links *ls, const struct svc_id *instance)
+void links_forget(struct links *ls, const char *key, const struct svc_id *instance)
 {
-	svc_hub_forget(ls->hub, instance);
+	svc_hub_forget(ls->hub, key, instance);
 	links_touch(ls);
 }

@@ -3,6 +3,8 @@
 
 /* One service peer of a worker's ROUTER: its engine, its key, its routing id. Private to gateway/link. */
 
+#include <string.h>
+
 #include "link/links.h"
 #include "svcproto/hub.h"
 
@@ -22,6 +24,12 @@ struct link {
 	uint8_t routing_id_n;
 	unsigned char routing_id[ROUTING_ID_MAX];
 };
+
+/* Whose link this is: an instance id says nothing without the key, since whoever may link may claim any. */
+static inline bool link_is(const struct link *k, const char *key, const struct svc_id *instance)
+{
+	return memcmp(&k->peer.instance, instance, sizeof *instance) == 0 && strcmp(k->key, key) == 0;
+}
 
 /* What a link asks of its set. */
 struct link *link_new(struct links *set, struct svc_hub *hub, struct slice routing_id, const char *key);

@@ -47,15 +47,14 @@ int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n
 static void forget(struct links *ls, size_t i)
 {
 	struct link *k = ls->v[i];
-	struct svc_id instance = k->peer.instance;
 	bool may = directory_role(ls->directory, k->key) != DIR_ROLE_NONE;
 
 	hash_del(ls->by_routing_id, (struct slice){(const char *)k->routing_id, k->routing_id_n});
 	ls->v[i] = ls->v[--ls->nr];
 	svc_link_break(k->engine, "the service's connection is gone");
-	link_free(k);
 	if (!may) /* its key is gone: it cannot come again */
-		svc_hub_forget(ls->hub, &instance);
+		svc_hub_forget(ls->hub, k->key, &k->peer.instance);
+	link_free(k);
 }
 
 static void arm_tick(struct links *ls)
@@ -241,8 +240,8 @@ static void tell_directory(struct links *ls, const struct link *about)
 	bool linked = false;
 
 	for (size_t i = 0; i < ls->nr; i++)
-		linked |= ls->v[i]->up && memcmp(&ls->v[i]->peer.instance, &about->peer.instance, sizeof about->peer.instance) == 0;
-	if (directory_set_linked(ls->directory, &about->peer.instance, linked) != 0)
+		linked |= ls->v[i]->up && link_is(ls->v[i], about->key, &about->peer.instance);
+	if (directory_set_linked(ls->directory, about->key, &about->peer.instance, linked) != 0)
 		log_warn("link", about->id, "memory", "why=\"a registry that loses it may end its registrations\"");
 }
 

@@ -71,16 +71,18 @@ bool links_certificates_only(struct links *ls, const char *domain);
 /* Asks an instance of the domain where this user is; only one that was registered with locate_open. False: there is none to ask. */
 MUST_CHECK bool links_locate(struct links *ls, const char *domain, const char *bare_jid, struct locate_ask *a);
 void links_locate_drop(struct links *ls, struct locate_ask *a);  /* no answer is wanted any more; also when none was asked for */
-/* A client that resumes a stream of this instance, which must be authorised for the domain of its JID. 0: resumed() or refused() follows,
+/* A client that resumes a stream of this instance: of the one that is registered for the domain of its JID, and as long as none is, of the
+ * one that may be. 0: resumed() or refused() follows,
  * closed() if the link breaks meanwhile; -ERR_AGAIN: no link to it now; -ERR_LIMIT. Touch afterwards, as after svc_stream_*. */
 MUST_CHECK int links_resume(struct links *ls, const struct svc_id *instance, const struct svc_resume *r, struct link_end *e);
-/* Does any registry, or a link, know this instance? If none does, its process has ended. True as well as long as no registry was heard. */
+/* Does any registry, or a link, know this instance as one that may have the domain's clients? If none does, its process has ended. True as
+ * well as long as no registry was heard. */
 void links_heard(struct links *ls);  /* a registry was */
-bool links_knows(struct links *ls, const struct svc_id *instance);
+bool links_knows(struct links *ls, const struct svc_id *instance, const char *domain);
 /* Lets go of a stream that its client may resume (svc_stream_detach); closes one that it may not. No callback follows. */
 void links_detach(struct link_end *e);
-/* The process of this instance is known dead: what waits for its link ends. */
-void links_forget(struct links *ls, const struct svc_id *instance);
+/* The process of this instance under this key is known dead: what waits for its link ends. */
+void links_forget(struct links *ls, const char *key, const struct svc_id *instance);
 /* As links_open, for a stream that instance `near` of the domain opened to the user `key`. -ERR_EXISTS: the policy picks itself. */
 MUST_CHECK int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key,
 			       const struct svc_open *o, struct link_end *e);

@@ -32,4 +32,6 @@ struct links {
 	char endpoint[256];
 };
 
+struct link *links_of(struct links *ls, const struct directory_registration *r); /* NULL: it has none that is up */
+
 #endif

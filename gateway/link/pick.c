@@ -14,12 +14,12 @@ struct search {
 	bool locate;                 /* only those that may be asked where users are */
 };
 
-static struct link *link_of_instance(struct links *ls, const struct directory_registration *r)
+struct link *links_of(struct links *ls, const struct directory_registration *r)
 {
 	for (size_t i = 0; i < ls->nr; i++) {
 		struct link *k = ls->v[i];
 
-		if (k->up && !k->dead && memcmp(&k->peer.instance, &r->instance, sizeof r->instance) == 0 && strcmp(k->key, r->key) == 0)
+		if (k->up && !k->dead && link_is(k, r->key, &r->instance))
 			return k;
 	}
 	return NULL;
@@ -40,7 +40,7 @@ static struct choose_candidate *add_candidate(struct search *q)
 static int consider(void *arg, const struct directory_registration *r)
 {
 	struct search *q = arg;
-	struct link *k = link_of_instance(q->ls, r);
+	struct link *k = links_of(q->ls, r);
 	struct choose_candidate *c;
 
 	q->registered = true;

@@ -33,7 +33,7 @@ bool c2s_end_orphaned(struct link_end *end, struct svc_stream *s)
 	struct svc_reopen r = {
 		.allowed = end->reopens,
 		.bound = stream_state(c->e.stream) == STREAM_ESTABLISHED && !c->asked && c->rest == NULL,
-		.known = links_knows(c->e.env->links, &c->instance),
+		.known = links_knows(c->e.env->links, &c->instance, stream_local_domain(c->e.stream)),
 	};
 
 	if (!svc_reopen_may(&r) || (c->rest = svc_stream_take_rest(s)) == NULL)

@@ -105,6 +105,13 @@ void c2s_op_sm_counts(void *arg, struct stream_counts *out)
 
 /* --- resuming ------------------------------------------------------------------ */
 
+static const char *domain_of(const char *bare_jid)
+{
+	const char *at = strchr(bare_jid, '@');
+
+	return at != NULL ? at + 1 : bare_jid;
+}
+
 void c2s_op_sm_resume(void *arg, struct slice id, uint32_t h)
 {
 	struct c2s *c = c2s_of(arg);
@@ -114,16 +121,17 @@ void c2s_op_sm_resume(void *arg, struct slice id, uint32_t h)
 		.secure = stream_secure(c->e.stream),
 		.h = h,
 	};
-	char *bare;
+	char *bare = mem_slicedup(stream_jid(c->e.stream)->bare);
 	int err;
 
 	c->claimed = h;
-	if (!id_read(id, &c->instance, &r.stream_id) || !links_knows(c->e.env->links, &c->instance)) {
+	r.bare_jid = bare;
+	if (!id_read(id, &c->instance, &r.stream_id) || !links_knows(c->e.env->links, &c->instance, domain_of(bare))) {
+		free(bare);
 		stream_sm_failed(c->e.stream, "item-not-found", NULL);
 		edge_kick(&c->e);
 		return;
 	}
-	r.bare_jid = bare = mem_slicedup(stream_jid(c->e.stream)->bare);
 	err = links_resume(c->e.env->links, &c->instance, &r, &c->end);
 	free(bare);
 	c->resuming = err == 0;

@@ -63,11 +63,17 @@ int command_gateways(struct ctl *c)
 
 /* --- services ------------------------------------------------------------- */
 
+static bool same(const struct row *a, const struct row *b, const char *name)
+{
+	const char *x = row_get(a, name), *y = row_get(b, name);
+
+	return strcmp(x != NULL ? x : "", y != NULL ? y : "") == 0;
+}
+
 static struct row *same_registration(struct rows *r, const struct row *of)
 {
 	for (size_t i = 0; i < r->nr; i++) {
-		if (strcmp(row_get(&r->v[i], "instance"), row_get(of, "instance")) == 0 &&
-		    strcmp(row_get(&r->v[i], "domain"), row_get(of, "domain")) == 0)
+		if (same(&r->v[i], of, "instance") && same(&r->v[i], of, "key") && same(&r->v[i], of, "domain"))
 			return &r->v[i];
 	}
 	return NULL;

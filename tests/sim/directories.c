@@ -72,7 +72,7 @@ static void on_registration(void *arg, const struct directory_registration *r, b
 	if (directory_every_registration(g->directory, is_of, &id) != 0)
 		return;
 	tally.gone++;
-	svc_hub_forget(g->hub, &id);
+	svc_hub_forget(g->hub, r->key, &id);
 }
 
 static void feed(struct gateway *g, unsigned source, const struct entry *e)
@@ -160,7 +160,7 @@ void directory_crash(struct gateway *g)
 
 void directory_linked(struct gateway *g, const struct svc_id *id)
 {
-	HOLDS(directory_set_linked(g->directory, id, gateway_link(g, id) != NULL) == 0);
+	HOLDS(directory_set_linked(g->directory, SERVICE_KEY, id, gateway_link(g, id) != NULL) == 0);
 }
 
 /* ---- the choice ---- */

@@ -320,6 +320,13 @@ void gateway_crash(struct gateway *g)
 	directory_crash(g);
 }
 
+const char *gateway_key(const struct gateway *g)
+{
+	static const char *const keys[GATEWAYS] = { "gateway 0", "gateway 1", "gateway 2" };
+
+	return keys[g->nr];
+}
+
 struct tip *gateway_connected(struct gateway *g, struct wire *w)
 {
 	struct tip *t = calloc(1, sizeof(*t));
@@ -328,7 +335,7 @@ struct tip *gateway_connected(struct gateway *g, struct wire *w)
 		abort();
 	t->gw = g;
 	t->wire = w;
-	t->l = svc_hub_link(g->hub, w->sv->nr == 0 ? "key 0" : "key 1", &link_ops, t);
+	t->l = svc_hub_link(g->hub, SERVICE_KEY, &link_ops, t);
 	TAILQ_INSERT_TAIL(&g->tips, t, all);
 	return t;
 }

@@ -96,12 +96,12 @@ static void notice_at_gateway(void)
 }
 
 /* The registries tell of a death, or they do not. */
-static void obituary(struct svc_hub *h, uint8_t nr, uint64_t life)
+static void obituary(struct svc_hub *h, const char *key, uint8_t nr, uint64_t life)
 {
 	struct svc_id id = { { nr, (uint8_t)life } };
 
 	if (h != NULL && rnd(2) == 0)
-		svc_hub_forget(h, &id);
+		svc_hub_forget(h, key, &id);
 }
 
 static void crash_gateway(struct gateway *g)
@@ -111,7 +111,7 @@ static void crash_gateway(struct gateway *g)
 	gateway_crash(g);
 	tally.crashes++;
 	for (int s = 0; s < SERVICES; s++)
-		obituary(services[s].hub, (uint8_t)(g->nr + 1), g->life);
+		obituary(services[s].hub, gateway_key(g), (uint8_t)(g->nr + 1), g->life);
 }
 
 static void crash_service(struct service *s)

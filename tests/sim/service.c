@@ -260,7 +260,6 @@ static const struct svc_hub_ops hub_ops = {
 
 void service_start(struct service *s)
 {
-	static const char *const keys[GATEWAYS] = { "gateway 0", "gateway 1", "gateway 2" };
 	struct svc_hub_limits limits = { .resume_s_max = RESUME_S, .detached_max = 1 + rnd(4), .detached_bytes_max = 200000 };
 	struct svc_hello h = { .stream_window_bytes = 1u << (12 + rnd(3)), .unacked_stanzas_max = 4 + rnd(20),
 			       .unacked_bytes_max = 20000 + rnd(100000) };
@@ -278,7 +277,7 @@ void service_start(struct service *s)
 		w->gw = &gateways[g];
 		w->sv = s;
 		w->told = true;
-		w->l = svc_hub_link(s->hub, keys[g], &service_link_ops, w);
+		w->l = svc_hub_link(s->hub, gateway_key(&gateways[g]), &service_link_ops, w);
 		w->l->epoch = (uint32_t)s->life << 16;
 	}
 }

@@ -216,6 +216,7 @@ void tick_everything(void);
 /* gateway.c */
 void gateway_start(struct gateway *g);
 void gateway_crash(struct gateway *g);
+const char *gateway_key(const struct gateway *g);
 struct tip *gateway_connected(struct gateway *g, struct wire *w);
 void gateway_lost_tip(struct gateway *g, struct tip *t); /* notices that a connection is gone */
 void gateway_step(struct gateway *g);                    /* one thing about one of its clients */

@@ -247,11 +247,14 @@ static void test_a_live_link_keeps_its_entry(void)
 	directory_feed_begin(d, 0);
 	feed(d, 0, g, 0);
 	directory_feed_end(d, 0, OLD, 0);
-	CHECK_EQ(directory_set_linked(d, &g.owner, true), 0);
+	CHECK_EQ(directory_set_linked(d, KEY_G, &g.owner, true), 0);
 	feed(d, 0, expired, 10);
 	directory_feed_tick(d, 20);
 	CHECK_EQ(told.gateways_gone, 0);
-	CHECK_EQ(directory_set_linked(d, &g.owner, false), 0);
+	CHECK_EQ(directory_set_linked(d, KEY_A, &g.owner, false), 0); /* somebody who says to be it */
+	directory_feed_tick(d, 25);
+	CHECK_EQ(told.gateways_gone, 0);
+	CHECK_EQ(directory_set_linked(d, KEY_G, &g.owner, false), 0);
 	directory_feed_tick(d, 30);
 	CHECK_EQ(told.gateways_gone, 1);
 	directory_free(d);
@@ -297,6 +300,23 @@ static void test_withdrawn_before_it_was_known(void)
 	r.version = 3;
 	feed(d, 1, r, 20 + REG_TOMBSTONE_MS);
 	CHECK_EQ(registrations(d, "example.org", SVCPROTO_CLIENT), 1);
+	directory_free(d);
+}
+
+/* A link of somebody who says to be it, with another key. */
+static void test_a_strangers_link_keeps_nothing(void)
+{
+	struct directory *d = directory();
+	struct entry g = sample_gateway(KEY_G, 1, "tcp://h:1", 1), expired = g;
+
+	expired.gone = expired.expired = true;
+	directory_feed_begin(d, 0);
+	feed(d, 0, g, 0);
+	directory_feed_end(d, 0, OLD, 0);
+	CHECK_EQ(directory_set_linked(d, KEY_A, &g.owner, true), 0);
+	feed(d, 0, expired, 10);
+	directory_feed_tick(d, 20);
+	CHECK_EQ(told.gateways_gone, 1);
 	directory_free(d);
 }
 
@@ -348,6 +368,7 @@ int main(void)
 	RUN(test_a_registry_that_missed_the_news);
 	RUN(test_withdrawn_stays_withdrawn);
 	RUN(test_a_live_link_keeps_its_entry);
+	RUN(test_a_strangers_link_keeps_nothing);
 	RUN(test_changes_are_told_once);
 	RUN(test_highest_serial_wins);
 	return check_done("registry.directory");

@@ -317,7 +317,7 @@ void bury(struct gateway *q)
 {
 	svc_link_break(q->cl->engine, "the gateway left the directory");
 	svc_link_free(q->cl->engine);
-	svc_hub_forget(sp.hub, &q->id);
+	svc_hub_forget(sp.hub, "gateway", &q->id);
 	TAILQ_REMOVE(&sp.links, q->cl, all);
 	free(q->cl);
 	q->cl = NULL;

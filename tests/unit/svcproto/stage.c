@@ -66,7 +66,7 @@ static void on_down(void *arg, const char *why)
 
 	(void)why;
 	if (m->forgets != NULL)
-		svc_hub_forget(m->hub, m->forgets);
+		svc_hub_forget(m->hub, "service key", m->forgets);
 }
 
 static void on_open(void *arg, struct svc_stream *s, const struct svc_open *o)

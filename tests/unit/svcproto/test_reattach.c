@@ -147,9 +147,12 @@ static void an_unclaimed_stream_ends(void)
 	set_up();
 	open_client();
 	cut(&a_tip, &service_a);
-	svc_hub_forget(a.hub, &service_a.l->self.instance);
+	svc_hub_forget(a.hub, "another key", &service_a.l->self.instance); /* some other process of that name */
 	svc_hub_tick(a.hub, now);
-	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
+	CHECK_STR(heard(&a), "detached");
+	svc_hub_forget(a.hub, "service key", &service_a.l->self.instance);
+	svc_hub_tick(a.hub, now);
+	CHECK_STR(heard(&a), "closed:" SVC_LINK_LOST ",0");
 	heard(&service);
 	reconnect(&service_a);
 	svc_hub_tick(service.hub, now);

@@ -30,7 +30,7 @@ static void dies_after(const char *received, const char *sent, const char *meanw
 	if (meanwhile != NULL)
 		send(&a, meanwhile);
 	a.takes = true;
-	svc_hub_forget(a.hub, &service_a.l->self.instance);
+	svc_hub_forget(a.hub, "service key", &service_a.l->self.instance);
 	svc_hub_tick(a.hub, now);
 	CHECK(a.s == NULL && a.rest != NULL);
 }
@@ -87,7 +87,7 @@ static void again(void)
 	for (int i = 3; i <= 8; i++)
 		send(&a, "x");
 	CHECK_EQ(svc_stream_send(a.s, "9", 1, 0, NULL), SVCPROTO_E_FULL);
-	svc_hub_forget(a.hub, &service_a.l->self.instance);
+	svc_hub_forget(a.hub, "service key", &service_a.l->self.instance);
 	svc_hub_tick(a.hub, now);
 	opens_again();
 	CHECK(!svc_stream_can_send(a.s));
@@ -103,7 +103,7 @@ static void a_refused_stanza_stays_refused(void)
 	CHECK_EQ(svc_stream_send_reject(a.s, "<iq/>", 5, "modify", "bad-request", NULL), 0);
 	cut(&a_tip, &service_a);
 	a.takes = true;
-	svc_hub_forget(a.hub, &service_a.l->self.instance);
+	svc_hub_forget(a.hub, "service key", &service_a.l->self.instance);
 	svc_hub_tick(a.hub, now);
 	opens_again();
 	CHECK_EQ(a.s->out.head->flags, WIRE_REJECT | WIRE_REPEATED);
