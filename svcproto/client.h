@@ -74,6 +74,7 @@ struct server_in {
 struct peer_in {
 	struct inbound in;       /* first; stream NULL: none now */
 	TAILQ_ENTRY(peer_in) all;
+	struct peer_in *chain;   /* in peer_buckets */
 	struct svc_id id;
 	char *domain;
 	struct peer_row row;     /* what came on all streams of this origin */
@@ -149,6 +150,8 @@ struct svcproto {
 	struct pair *pairs[CLIENT_PAIR_BUCKETS];
 	TAILQ_HEAD(, pair) all_pairs, work_pairs;
 	TAILQ_HEAD(, peer_in) peers;     /* the newest first */
+	struct peer_in **peer_buckets;   /* by origin; NULL before the first */
+	uint64_t peer_seed;              /* random: origins are the others' choice */
 	size_t nr_peers;
 	uint64_t peers_at_ms;
 	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */

@@ -7,10 +7,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "svcproto/choose.h"
 
 #define PEERS_MAX 50000u
+#define BUCKETS 16384u
 #define KEEP_MS 90000u   /* longer than anybody waits to send again */
 
 /* ---- who has a user ---- */
@@ -56,20 +58,51 @@ bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid)
 
 /* ---- what comes ---- */
 
+/* The place of this origin, or of the end of its chain. */
+static struct peer_in **place(struct svcproto *sp, const struct svc_id *id)
+{
+	uint64_t x = sp->peer_seed, half;
+	struct peer_in **p;
+
+	for (size_t i = 0; i < sizeof(*id); i += sizeof(half)) {
+		memcpy(&half, id->b + i, sizeof(half));
+		x = (x ^ half) * UINT64_C(0x9e3779b97f4a7c15);
+		x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
+	}
+	for (p = &sp->peer_buckets[(x >> 32) % BUCKETS]; *p != NULL && memcmp(&(*p)->id, id, sizeof(*id)) != 0; p = &(*p)->chain)
+		;
+	return p;
+}
+
 static struct peer_in *find(struct svcproto *sp, const struct svc_id *id)
 {
-	struct peer_in *p;
+	return sp->peer_buckets != NULL ? *place(sp, id) : NULL;
+}
 
-	TAILQ_FOREACH(p, &sp->peers, all)
-	if (memcmp(&p->id, id, sizeof(*id)) == 0)
-		return p;
-	return NULL;
+static bool make_buckets(struct svcproto *sp)
+{
+	if (sp->peer_buckets != NULL)
+		return true;
+	if (getrandom(&sp->peer_seed, sizeof(sp->peer_seed), GRND_NONBLOCK) != (ssize_t)sizeof(sp->peer_seed))
+		sp->peer_seed = (uint64_t)(uintptr_t)sp;
+	sp->peer_buckets = calloc(BUCKETS, sizeof(*sp->peer_buckets));
+	return sp->peer_buckets != NULL;
+}
+
+static void drop_buckets(struct svcproto *sp)
+{
+	if (sp->nr_peers > 0)
+		return;
+	free(sp->peer_buckets);
+	sp->peer_buckets = NULL;
 }
 
 void client_peer_free(struct svcproto *sp, struct peer_in *p)
 {
+	*place(sp, &p->id) = p->chain;
 	TAILQ_REMOVE(&sp->peers, p, all);
 	sp->nr_peers--;
+	drop_buckets(sp);
 	peer_row_clear(&p->row);
 	free(p->domain);
 	free(p);
@@ -87,18 +120,22 @@ static void drop(struct svcproto *sp, struct peer_in *p)
 
 static struct peer_in *peer_new(struct svcproto *sp, const struct svc_open *o)
 {
-	struct peer_in *p = sp->nr_peers < PEERS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct peer_in *p = sp->nr_peers < PEERS_MAX && make_buckets(sp) ? calloc(1, sizeof(*p)) : NULL;
 
-	if (p == NULL)
+	if (p == NULL) {
+		drop_buckets(sp);
 		return NULL;
+	}
 	p->in.kind = INBOUND_PEER;
 	p->id = o->origin;
 	p->domain = strdup(o->to_domain);
 	if (p->domain == NULL || !client_inbound_add(sp, &p->in)) {
 		free(p->domain);
 		free(p);
+		drop_buckets(sp);
 		return NULL;
 	}
+	*place(sp, &p->id) = p;
 	TAILQ_INSERT_HEAD(&sp->peers, p, all);
 	sp->nr_peers++;
 	return p;

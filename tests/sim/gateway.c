@@ -1,5 +1,5 @@
 /* A gateway's side of its clients, as small as it can be: words to and from each client, the engine for everything else. */
-#include "tests/sim/sim.h"
+#include "tests/sim/control.h"
 
 #include <stdlib.h>
 #include <string.h>

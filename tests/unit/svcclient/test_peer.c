@@ -142,6 +142,34 @@ static void test_sending_goes_on(void)
 	stop();
 }
 
+/* Each origin has a count of its own, however many there are. */
+static void test_many_origins(void)
+{
+	enum { ORIGINS = 500 };
+	struct svc_id one = { { 0 } };
+
+	start();
+	for (unsigned i = 0; i < ORIGINS; i++) {
+		memcpy(one.b + 8, &i, sizeof(i));
+		open_peer(&one, i);
+	}
+	for (unsigned i = 0; i < ORIGINS; i += 50) { /* what was handled comes again, and once more */
+		memcpy(one.b + 8, &i, sizeof(i));
+		open_peer(&one, i);
+		give("<a/>");
+		CHECK(wait_for(&s.stanzas, s.stanzas + 1));
+		CHECK_EQ(svcproto_ack(s.sp, s.tickets[s.stanzas - 1]), 0);
+		CHECK(turn_until(&all, acked_to, &(uint32_t){ 1 }, 10000));
+		g.acked_seq = 0;
+		open_peer(&one, i);
+		give("<a/>");
+		CHECK(turn_until(&all, acked_to, &(uint32_t){ 1 }, 10000));
+		g.acked_seq = 0;
+	}
+	CHECK_EQ(s.stanzas, ORIGINS / 50);
+	stop();
+}
+
 static void test_alone_everybody_is_here(void)
 {
 	start();
@@ -154,6 +182,7 @@ int main(void)
 {
 	RUN(test_repetitions_are_known);
 	RUN(test_sending_goes_on);
+	RUN(test_many_origins);
 	RUN(test_alone_everybody_is_here);
 	return check_done("svcclient.peer");
 }
