@@ -131,18 +131,21 @@ static void own_free(struct own *own)
 	free(own);
 }
 
-/* A registry that hears it needs not wait for the lease to end. */
+/* A registry that hears it needs not wait for the lease to end. In a message of its own: this may be a callback's doing, in the middle of
+ * a->message. */
 static void send_withdrawal(struct announcer *a, const struct entry *e)
 {
+	struct reg_message *m = malloc(sizeof(*m));
 	struct entry gone = *e;
 
 	gone.gone = true;
 	gone.version = ++a->version;
-	for (unsigned i = 0; i < a->nr; i++) {
-		reg_begin(&a->message, 0, 0);
-		if (a->registries[i].up && reg_put_entry(&a->message, &gone))
-			(void)zmq_send(a->registries[i].dealer.socket, a->message.b, a->message.n, ZMQ_DONTWAIT);
+	for (unsigned i = 0; m != NULL && i < a->nr; i++) {
+		reg_begin(m, 0, 0);
+		if (a->registries[i].up && reg_put_entry(m, &gone))
+			(void)zmq_send(a->registries[i].dealer.socket, m->b, m->n, ZMQ_DONTWAIT);
 	}
+	free(m);
 }
 
 void announcer_free(struct announcer *a)

@@ -234,9 +234,15 @@ void redirects_out_noted(struct registry *r, const struct reg_frame *f)
 	if (o == NULL || f->e.version < o->version)
 		return; /* the answer to an older one */
 	if (f->refused != NULL) {
-		if ((o->refused | o->noted) == 0)
-			announcer_refuse(a, f->refused);
+		bool first = (o->refused | o->noted) == 0;
+
 		o->refused |= bit(r);
+		if (first) {
+			announcer_refuse(a, f->refused);
+			o = a->redirects != NULL ? find(a->redirects, f->e.name) : NULL; /* that may have been the end of it */
+		}
+		if (o == NULL || (o->refused & bit(r)) == 0)
+			return;
 	} else if (f->e.version == o->version) {
 		o->noted |= bit(r);
 	} else if (o->noted == 0 && !o->yields) {

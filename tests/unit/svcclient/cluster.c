@@ -233,6 +233,14 @@ static void on_refused(void *arg, const char *what)
 
 	s->refusals++;
 	copy(s->refused, sizeof(s->refused), what, strlen(what));
+	for (size_t i = 0; i < sizeof(s->unregister) / sizeof(s->unregister[0]); i++) {
+		if (s->unregister[i] == NULL)
+			continue;
+		if (svcproto_unregister(s->sp, s->unregister[i]) != 0)
+			die("unregister");
+		s->unregister[i] = NULL;
+		break;
+	}
 }
 
 /* What it sends and acknowledges here leaves in the same dispatch. */

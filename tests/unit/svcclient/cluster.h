@@ -41,6 +41,7 @@ struct service {
 	unsigned nr_flushes, answered_in;
 	bool hold;               /* does not answer session_open */
 	bool refuse;             /* refuses it */
+	const char *unregister[4]; /* in refused(), the first that is left */
 };
 
 /* What the service's key file is when key is NULL: the embedded one's. */
