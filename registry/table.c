@@ -76,7 +76,7 @@ static const char *denied(const struct registry_table *t, const struct entry *e,
 	enum directory_role role = keyset_role(t->keys, e->key), need = e->kind == DIR_GATEWAY ? DIR_ROLE_GATEWAY : DIR_ROLE_SERVICE;
 
 	if (role == DIR_ROLE_NONE) {
-		snprintf(why, size, "the registry does not know this key");
+		snprintf(why, size, "the registry does not know the key %s", e->key);
 		return why;
 	}
 	if (role != need) {
@@ -127,10 +127,16 @@ static const char *keep(struct registry_table *t, const struct entry *e, const s
 {
 	bool changed = old == NULL ? !e->gone : !same_content(e, old);
 	uint32_t lease = e->lease_ms == 0 || e->lease_ms > REG_LEASE_MAX_MS ? REG_LEASE_MAX_MS : e->lease_ms;
-	struct entry *kept = old != NULL || quota_take(&t->quota, e->key) ? entries_put(&t->entries, e) : NULL;
+	struct entry *kept;
 
-	if (kept == NULL)
+	if (old == NULL && !quota_take(&t->quota, e->key))
 		return "the registry is out of memory";
+	kept = entries_put(&t->entries, e);
+	if (kept == NULL) {
+		if (old == NULL)
+			quota_give_back(&t->quota, e->key);
+		return "the registry is out of memory";
+	}
 	kept->lease_ms = lease;
 	ends_at(t, kept, now_ms + (!e->gone ? lease : MUTATED(TABLE_FORGETS) ? 0 : REG_TOMBSTONE_MS));
 	if (changed)

@@ -1,5 +1,6 @@
 /* Leases, versions, tombstones and permissions of the registry's table. */
 #include "check.h"
+#include "svcproto/fail.h"
 #include "registry/table.h"
 #include "sample.h"
 
@@ -68,7 +69,7 @@ static void test_permissions(void)
 		  "role admin may not announce a registration");
 	CHECK_STR(announce(t, "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
 			   sample_gateway("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", 1, "tcp://h:1", 1), 0, NULL),
-		  "the registry does not know this key");
+		  "the registry does not know the key zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz");
 	CHECK_STR(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 0, 9), 0, NULL),
 		  "the registration has no type that is known");
 	CHECK(announce(t, KEY_G, sample_gateway(KEY_G, 3, "ipc://x", 1), 0, NULL) != NULL);
@@ -211,6 +212,27 @@ static void test_full(void)
 	registry_table_free(t);
 }
 
+/* An entry for which there was no memory uses up nothing of its key's share. */
+static void test_no_memory(void)
+{
+	struct registry_table *t = table();
+	struct entry e = sample_registration(KEY_A, 1, "example.org", 3, 1);
+
+	CHECK(announce(t, KEY_A, e, 0, NULL) == NULL);
+	e.owner.b[15] = 9;
+	for (unsigned i = 0; i < TABLE_ENTRIES_PER_KEY; i++) {
+		fail_countdown = 0;
+		if (announce(t, KEY_A, e, 0, NULL) == NULL)
+			break;
+	}
+	fail_countdown = -1;
+	CHECK(fail_happened);
+	CHECK_EQ(count(t), 1);
+	CHECK(announce(t, KEY_A, e, 0, NULL) == NULL);
+	CHECK_EQ(count(t), 2);
+	registry_table_free(t);
+}
+
 int main(void)
 {
 	RUN(test_permissions);
@@ -219,5 +241,6 @@ int main(void)
 	RUN(test_tombstones);
 	RUN(test_keys_change);
 	RUN(test_full);
+	RUN(test_no_memory);
 	return check_done("registry.table");
 }
