@@ -178,6 +178,7 @@ static bool may_come_back(enum close_reason r)
 	switch (r) {
 	case CLOSE_EOF:
 	case CLOSE_LOST:
+	case CLOSE_TLS_FAILED: /* within a session: what somebody on the way can do to it, as a reset */
 	case CLOSE_SHUTDOWN:
 	case CLOSE_MOVED:
 	case CLOSE_SLOW_READER:

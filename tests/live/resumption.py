@@ -118,6 +118,18 @@ class Story:
         for client in (nurse, first, second, third, thief, fourth, fifth):
             client.close()
 
+    async def broken_record(self):
+        """Whoever can send into the connection can break it, with a TLS record that nobody encrypted, as well as with a reset. It is lost then, and the session is not."""
+        juliet, sm_id = await self.session("juliet")
+        mark = len(self.c.log("g1"))
+        os.write(juliet.writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+        self.check("a broken TLS record ends the connection", await until(lambda: "reason=tls-failed" in self.c.log("g1")[mark:]))
+        again = await self.enter("juliet", "g2")
+        self.check("... and the session is resumed", await again.resumed(sm_id, 0) == 0)
+        again.say("</stream:stream>")
+        await again.hear("</stream:stream>")
+        again.close()
+
     async def absence(self):
         """Who is away stays available until the time is over; then what did not arrive is kept."""
         nurse, _ = await self.session("nurse", "chamber", enable=None)
@@ -179,6 +191,7 @@ class Story:
         await self.start()
         await self.counts()
         await self.fences()
+        await self.broken_record()
         await self.absence()
         await self.instance_dies(*await self.no_link())
 
