@@ -425,6 +425,16 @@ static void check_options(const struct options *o)
 			     log_escape(slice_str(o->registry)));
 }
 
+/* Every worker takes the next port. */
+static void check_svc(const struct options *o, unsigned nr_workers)
+{
+	const char *colon = strrchr(o->svc, ':');
+	unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
+
+	if (port != 0 && port + nr_workers - 1 > 65535)
+		option_wrong(&program, "--svc %s: %u workers take as many ports from there on, and 65535 is the last", o->svc, nr_workers);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct daemon_ops ops = {.terminate = on_terminate, .reload = on_reload};
@@ -450,6 +460,7 @@ int main(int argc, char **argv)
 		daemon_die("cannot make %s: %s; choose another folder with --state-dir", g.o.state_dir, strerror(errno));
 	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	n = n < WORKERS_MAX ? n : WORKERS_MAX;
+	check_svc(&g.o, n);
 	for (unsigned i = 0; i < n; i++) {
 		sockets[i].c2s = bind_one(&g.o.c2s, &g.port_c2s, "--c2s");
 		sockets[i].c2s_direct = bind_one(&g.o.c2s_direct, &g.port_c2s_direct, "--c2s-direct");

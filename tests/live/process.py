@@ -40,7 +40,8 @@ def direct_serial(port, trust):
 
 def usage(test):
     for args in (["--no-such-flag"], ["--c2s", "nowhere"], ["--workers", "many"], ["--log-level", "loud"], ["stray"], ["--svc", "nonsense"],
-                 ["--svc", "tcp://127.0.0.1:99999"], ["--registry-bind", "ipc:///x"], ["--resolver", "here"]):
+                 ["--svc", "tcp://127.0.0.1:99999"], ["--registry-bind", "ipc:///x"], ["--resolver", "here"],
+                 ["--svc", "tcp://127.0.0.1:65534", "--workers", "3"]):
         status, lines = once(GATEWAY, *args)
         test.check(f"{' '.join(args)}: status 2 and one line", status == 2 and len(lines) == 1)
     for args in ([], ["--domain", "a b"], ["--domain", "a.example", "--policy", "nice"], ["--domain", "a.example", "--failover", "nice"],
