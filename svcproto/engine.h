@@ -257,6 +257,8 @@ void hub_soon(struct svc_hub *h);             /* something is due at once */
 void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */
 const char *attach_attached(struct svc_stream *s, const struct wire_frame *f);
 uint8_t attach_body(struct svc_stream *s, struct props_writer *w); /* of the frame that is due; its type */
+/* RESET, or a WELCOME that refuses: a batch outside any epoch of ours, of at most SVC_ANSWER_MAX bytes; returns how many. */
+size_t link_put_answer(uint8_t *p, uint32_t epoch, bool refuse, const char *text);
 void attach_refused(struct svc_stream *s, const struct svc_refusal *r); /* gateway, ATTACHING */
 /* Both sides, for a stream that has just joined a link. */
 void attach_start_credit(struct svc_stream *s);

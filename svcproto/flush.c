@@ -5,6 +5,7 @@
 #include "svcproto/engine.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 struct batch {
@@ -231,28 +232,34 @@ static int hand_over(struct svc_link *l)
 	return rc;
 }
 
-/* RESET, or a WELCOME that refuses: a batch outside any epoch of ours. */
-static int send_answer(struct svc_link *l)
+size_t link_put_answer(uint8_t *p, uint32_t epoch, bool refuse, const char *text)
 {
-	uint8_t p[WIRE_BATCH_HEADER + WIRE_FRAME_HEADER + 512];
-	struct wire_batch h = { .version = WIRE_VERSION_MIN, .epoch = l->reset_epoch, .number = l->refuse_due ? 1 : 0 };
-	struct props_writer w = { .p = p + WIRE_BATCH_HEADER + WIRE_FRAME_HEADER, .max = 512 };
-	struct wire_frame f = { .type = l->refuse_due ? WIRE_WELCOME : WIRE_RESET };
+	struct wire_batch h = { .version = WIRE_VERSION_MIN, .epoch = epoch, .number = refuse ? 1 : 0 };
+	struct props_writer w = { .p = p + WIRE_BATCH_HEADER + WIRE_FRAME_HEADER,
+				  .max = SVC_ANSWER_MAX - WIRE_BATCH_HEADER - WIRE_FRAME_HEADER };
+	struct wire_frame f = { .type = refuse ? WIRE_WELCOME : WIRE_RESET };
 	struct message_welcome m = { .version = 0 };
-	int rc;
 
-	if (!props_text_fits(PROP_REASON, l->answer))
-		l->answer[0] = '\0';
-	if (l->refuse_due) {
-		memcpy(m.refused, l->answer, sizeof(m.refused));
+	if (refuse) {
+		snprintf(m.refused, sizeof(m.refused), "%s", text);
 		message_put_welcome(&w, &m);
 	} else {
-		message_put_reset(&w, l->answer);
+		message_put_reset(&w, text);
 	}
 	f.length = (uint32_t)w.n;
 	wire_put_batch(p, &h);
 	wire_put_frame(p + WIRE_BATCH_HEADER, &f);
-	rc = l->ops->send(l->arg, p, WIRE_BATCH_HEADER + WIRE_FRAME_HEADER + w.n);
+	return WIRE_BATCH_HEADER + WIRE_FRAME_HEADER + w.n;
+}
+
+static int send_answer(struct svc_link *l)
+{
+	uint8_t p[SVC_ANSWER_MAX];
+	int rc;
+
+	if (!props_text_fits(PROP_REASON, l->answer))
+		l->answer[0] = '\0';
+	rc = l->ops->send(l->arg, p, link_put_answer(p, l->reset_epoch, l->refuse_due, l->answer));
 	if (rc != SVCPROTO_E_FULL) {
 		l->reset_due = l->refuse_due = false;
 		l->reset_at_ms = l->now_ms;

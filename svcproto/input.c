@@ -144,6 +144,17 @@ static void on_hello(struct svc_link *l, const struct wire_batch *h, const struc
 		welcome(l, &m, h->epoch);
 }
 
+size_t svc_link_turn_away(const void *batch, size_t n, const char *why, uint8_t *answer)
+{
+	struct wire_batch h;
+	struct wire_frame f;
+	size_t used;
+
+	if (wire_get_batch(batch, n, &h) != 0 || h.number != 1 || !first_frame(batch, n, SVC_SERVICE, WIRE_HELLO, &f, &used))
+		return 0;
+	return link_put_answer(answer, h.epoch, true, why);
+}
+
 static void gateway_input(struct svc_link *l, const uint8_t *p, size_t n)
 {
 	struct wire_batch h;

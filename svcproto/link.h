@@ -155,6 +155,10 @@ void svc_link_ping(struct svc_link *l);
 /* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next
  * flush; a service stays silent until svc_link_start. */
 void svc_link_break(struct svc_link *l, const char *why);
+/* Gateway: the answer to the HELLO of a peer that gets no link, a WELCOME that refuses it (why: a text of at most 255 bytes). Returns its
+ * length, at most SVC_ANSWER_MAX; 0 when the batch is no HELLO and has no answer. */
+#define SVC_ANSWER_MAX 600u
+size_t svc_link_turn_away(const void *batch, size_t n, const char *why, uint8_t *answer);
 bool svc_link_is_up(const struct svc_link *l);
 /* Gateway: asks where a user is; `request` comes back in located(), unless the epoch ends before. SVCPROTO_E_CLOSED, E_INVALID, E_FULL. */
 int svc_link_locate(struct svc_link *l, uint32_t request, const char *bare_jid);

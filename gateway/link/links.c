@@ -17,6 +17,7 @@
  */
 
 #define LINKS_MAX 4096
+#define LINKS_PER_KEY 1024 /* so that one key cannot keep all others out */
 #define BATCHES_A_TURN 64
 
 /* --- sending ------------------------------------------------------------ */
@@ -122,15 +123,49 @@ static bool may_link(struct links *ls, const char *key)
 	return role == DIR_ROLE_SERVICE || role == DIR_ROLE_ADMIN;
 }
 
-static struct link *link_of(struct links *ls, struct slice routing_id, const char *key)
+static size_t nr_of_key(const struct links *ls, const char *key)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ls->nr; i++)
+		n += strcmp(ls->v[i]->key, key) == 0;
+	return n;
+}
+
+/* NULL: it may have one more. */
+static const char *no_link(struct links *ls, const char *key)
+{
+	if (strlen(key) != 40 || !may_link(ls, key))
+		return "this key is not authorised to link as a service";
+	if (nr_of_key(ls, key) >= LINKS_PER_KEY)
+		return "this key has as many links here as one key may have";
+	return ls->nr >= LINKS_MAX ? "this gateway has as many links as it takes" : NULL;
+}
+
+/* The peer is told, if the socket has room; else it says HELLO again. */
+static void turn_away(struct links *ls, struct slice routing_id, const char *key, struct slice batch, const char *why)
+{
+	uint8_t answer[SVC_ANSWER_MAX];
+	size_t n = svc_link_turn_away(batch.p, batch.n, why, answer);
+
+	if (log_once_a_second(&ls->warned_ms))
+		log_warn("link", 0, "refused", "key=%s why=\"%s\"", log_escape(slice_str(key)), why);
+	if (n > 0 && zmq_send(ls->zsock, routing_id.p, routing_id.n, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) {
+		(void)zmq_send(ls->zsock, answer, n, ZMQ_DONTWAIT);
+		zev_sent(ls->zev);
+	}
+}
+
+static struct link *link_of(struct links *ls, struct slice routing_id, const char *key, struct slice batch)
 {
 	struct link *k = hash_get(ls->by_routing_id, routing_id);
+	const char *why;
 
 	if (k != NULL)
 		return strcmp(k->key, key) == 0 ? k : NULL;
-	if (routing_id.n > ROUTING_ID_MAX || strlen(key) != 40 || ls->nr >= LINKS_MAX || !may_link(ls, key)) {
-		if (log_once_a_second(&ls->warned_ms))
-			log_warn("link", 0, "refused", "key=%s why=\"not authorised to link as a service\"", log_escape(slice_str(key)));
+	why = no_link(ls, key);
+	if (why != NULL || routing_id.n > ROUTING_ID_MAX) {
+		turn_away(ls, routing_id, key, batch, why != NULL ? why : "its routing id is too long");
 		return NULL;
 	}
 	if (ls->nr == ls->cap) {
@@ -166,11 +201,12 @@ static bool receive_one(struct links *ls)
 		more = zmq_msg_more(&part);
 		whole = i == 0 && !more;
 		if (whole) {
+			struct slice batch = {zmq_msg_data(&part), zmq_msg_size(&part)};
 			const char *key = zmq_msg_gets(&part, "User-Id");
 
-			k = link_of(ls, (struct slice){zmq_msg_data(&id), zmq_msg_size(&id)}, key ? key : "");
+			k = link_of(ls, (struct slice){zmq_msg_data(&id), zmq_msg_size(&id)}, key ? key : "", batch);
 			if (k != NULL)
-				link_input(k, (struct slice){zmq_msg_data(&part), zmq_msg_size(&part)}, loop_now_ms(ls->loop));
+				link_input(k, batch, loop_now_ms(ls->loop));
 		}
 		zmq_msg_close(&part);
 	}
