@@ -64,7 +64,10 @@ static void on_entry(struct request *q, struct reg_frame *f)
 
 static void on_renew(struct request *q, struct reg_frame *f)
 {
-	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? "the registry does not know this key" : NULL;
+	char why[128];
+
+	snprintf(why, sizeof(why), "the registry does not know the key %s", q->user);
+	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? why : NULL;
 	f->count = f->refused != NULL ? 0 :
 		   registry_table_renew(q->s->table, q->user, &f->e.owner, f->e.incarnation, q->now, &f->e.version);
 	f->type = REG_RENEWED;

@@ -172,11 +172,13 @@ static void on_noted(struct registry *r, const struct reg_frame *f)
 	if (own == NULL || memcmp(&f->e.owner, &r->a->owner, sizeof(r->a->owner)) != 0)
 		return;
 	if (f->refused != NULL) {
+		bool said = own->said;
+
 		own->refused |= bit(r);
 		own->noted &= ~bit(r);
-		if (!own->said)
-			announcer_refuse(r->a, f->refused);
 		own->said = true;
+		if (!said)
+			announcer_refuse(r->a, f->refused); /* which may be the end of it */
 	} else if (entry_compare(&f->e, &own->e) == 0) {
 		own->noted |= bit(r);
 		own->said = false;
@@ -190,6 +192,14 @@ static void say_refused(struct registry *r, const char *what)
 	if (!r->said)
 		announcer_refuse(r->a, what);
 	r->said = true;
+}
+
+static void say_unknown(struct registry *r)
+{
+	char what[128];
+
+	snprintf(what, sizeof(what), "the registry does not know the key %s", r->a->key);
+	say_refused(r, what);
 }
 
 /* Does it hold what we think it holds? */
@@ -379,7 +389,7 @@ static void read_monitors(struct registry *r, uint64_t now_ms)
 		} else {
 			/* A handshake may also break because the registry ends just then. */
 			if (ev == ZMON_REFUSED)
-				say_refused(r, "the registry does not know this key");
+				say_unknown(r);
 			else if (++r->broken >= BROKEN_MAX)
 				say_refused(r, "the registry does not hold the key that was given for it, or is none");
 			retry_later(r, now_ms);

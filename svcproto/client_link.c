@@ -291,7 +291,7 @@ static void not_admitted(struct client_link *cl, bool key_unknown)
 {
 	cl->broken++;
 	if (!cl->said && key_unknown)
-		client_refused(cl->sp, "gateway %s does not know this key", cl->z.endpoint);
+		client_refused(cl->sp, "gateway %s does not know the key %s", cl->z.endpoint, cl->sp->key.public_z85);
 	else if (!cl->said && cl->broken >= BROKEN_MAX)
 		client_refused(cl->sp, "gateway %s does not hold the key that the registry names", cl->z.endpoint);
 	cl->said = cl->said || key_unknown || cl->broken >= BROKEN_MAX;

@@ -63,7 +63,7 @@ def keys(test, ctl, state):
     test.check("keygen prints the public key and keeps the file private",
                status == 0 and len(out.strip()) == 40 and out.strip() in open(path).read() and os.stat(path).st_mode & 0o777 == 0o600)
     ctl.fails("keygen never writes over a file", 1, "must not be there yet", "keygen", path)
-    ctl.fails("a key that the registry does not know", 1, "does not know this key", "status", "--key", path)
+    ctl.fails("a key that the registry does not know", 1, "does not know the key", "status", "--key", path)
     ctl.fails("a service's key is refused by name", 1, "the key does not have the role admin", "status", "--key", f"{state}/service.key")
 
 

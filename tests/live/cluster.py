@@ -289,7 +289,7 @@ async def key_removed(c):
     c.test.check(f"a removed key's links are cut at every gateway, after {1000 * (time.monotonic() - since):.0f} ms", all(cut))
     c.test.check("its registrations are gone from every view", await until(
         lambda: all(not any(name == LATE for _, name, _ in c.registry_view(r)[1]) for r in REGISTRIES)))
-    c.test.check("the service is told", await word_in(f"{c.folder}/late.log", "does not know this key"))
+    c.test.check("the service is told", await word_in(f"{c.folder}/late.log", "does not know the key"))
     c.test.check("nobody else lost more than a moment's news", await c.same_views(REGISTRIES, GATEWAYS))
 
 

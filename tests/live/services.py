@@ -82,7 +82,7 @@ async def refusals(test, state, gateway):
     """A key that the registry does not know, a domain that is not the key's, and a key that loses its line."""
     registry = open(f"{state}/registry").read().strip()
     test.start("stranger", [ECHO, "--domain", "d.example", "--registry", registry, "--key", f"{test.folder}/stranger.key"])
-    test.check("a key that nobody wrote down is refused, and told why", await word_in(f"{test.folder}/stranger.log", "does not know this key"))
+    test.check("a key that nobody wrote down is refused, and told why", await word_in(f"{test.folder}/stranger.log", "does not know the key"))
     test.stop("stranger")
     test.start("greedy", [ECHO, "--domain", "a.example", "--registry", registry, "--key", f"{test.folder}/other.key"])
     test.check("a domain that is another key's is refused by name",

@@ -99,7 +99,7 @@ static void test_unknown_key(void)
 	CHECK_EQ(service_start(&s, &c, key), 0);
 	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
 	CHECK(turn_until(&all, refused, NULL, 5000));
-	CHECK_STR(s.refused, "the registry does not know this key");
+	CHECK(strncmp(s.refused, "the registry does not know the key ", 35) == 0 && strlen(s.refused) == 75);
 	CHECK_EQ(s.nr_gateways, 0);
 	/* The operator adds it: no restart is needed. */
 	struct svc_key k;
@@ -110,6 +110,35 @@ static void test_unknown_key(void)
 	cluster_write_keys(&c, text);
 	CHECK(turn_until(&all, registered, (void *)"a.example", 15000));
 	CHECK(turn_until(&all, linked, NULL, 15000));
+	stop();
+}
+
+static bool refused_twice(void *arg)
+{
+	(void)arg;
+	return s.refusals >= 2;
+}
+
+/* What a registry refuses may be withdrawn then and there: the rest of its message counts all the same, and at once. */
+static void test_unregister_when_refused(void)
+{
+	uint64_t began;
+
+	start();
+	cluster_write_keys(&c, "# serial 2\n%G gateway\n%S service a.example:client\n");
+	CHECK_EQ(service_register(&s, "a.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, linked, NULL, 10000));
+	CHECK(turn_until(&all, registered, (void *)"a.example", 5000));
+	s.unregister[0] = "y.example"; /* as they are told of: each is withdrawn when it is refused */
+	s.unregister[1] = "x.example";
+	began = test_now_ms();
+	CHECK_EQ(service_register(&s, "y.example", SVCPROTO_CLIENT), 0);
+	CHECK_EQ(service_register(&s, "x.example", SVCPROTO_CLIENT), 0);
+	CHECK(turn_until(&all, refused_twice, NULL, 10000));
+	CHECK(test_now_ms() - began < 2000); /* not by the next renewal, three seconds later */
+	CHECK_EQ(s.refusals, 2);
+	CHECK(s.unregister[0] == NULL && s.unregister[1] == NULL);
+	CHECK(registered((void *)"a.example"));
 	stop();
 }
 
@@ -182,7 +211,7 @@ static void test_removed_key(void)
 	CHECK(turn_until(&all, key_gone, k.public_z85, 5000));
 	CHECK_EQ(registrations("a.example", SVCPROTO_CLIENT), 0);
 	CHECK(turn_until(&all, refused, NULL, 10000));
-	CHECK_STR(s.refused, "the registry does not know this key");
+	CHECK(strncmp(s.refused, "the registry does not know the key ", 35) == 0);
 	/* A broken file changes nothing. */
 	cluster_write_keys(&c, "# serial 3\nnonsense\n");
 	CHECK(!turn_until(&all, no_gateway, NULL, 300));
@@ -354,6 +383,7 @@ int main(void)
 {
 	RUN(test_register);
 	RUN(test_unknown_key);
+	RUN(test_unregister_when_refused);
 	RUN(test_unauthorised_domain);
 	RUN(test_wrong_role);
 	RUN(test_removed_key);
