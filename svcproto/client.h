@@ -207,6 +207,8 @@ void client_peer_free(struct svcproto *sp, struct peer_in *p);  /* not from the 
 void client_peers_run(struct svcproto *sp);                    /* those that were left alone too long */
 
 /* client_locate.c */
+/* For every gateway; seconds 0: for as long as an answer holds. */
+void client_publish_host(struct svcproto *sp, const char *bare_jid, const char *host, uint32_t seconds);
 void client_locate(struct client_link *cl, uint32_t request, const char *bare_jid);
 void client_locate_free(struct svcproto *sp);  /* all questions */
 

@@ -1,7 +1,7 @@
 /*
  * Where users are: questions of gateways with their answers, and redirects for all gateways. A question is named by its link and the
- * gateway's number, so that an answer finds the link it came by, or nothing when that has gone. What is answered with a host
- * becomes a redirect, so that no gateway asks again while it lasts; but never in the place of one that somebody has set.
+ * gateway's number, so that an answer finds the link it came by, or nothing when that has gone. A host, in answer to a question or to a
+ * session, becomes a redirect, so that no gateway asks again while it lasts; but never in the place of one that somebody has set.
  */
 #include "svcproto/client.h"
 
@@ -70,7 +70,7 @@ void client_locate(struct client_link *cl, uint32_t request, const char *bare_ji
 	sp->cb->locate(sp->arg, named, bare_jid);
 }
 
-static void publish(struct svcproto *sp, const char *bare_jid, const char *host, uint32_t seconds)
+void client_publish_host(struct svcproto *sp, const char *bare_jid, const char *host, uint32_t seconds)
 {
 	int rc;
 
@@ -91,7 +91,7 @@ static void settle(struct svcproto *sp, const struct svc_located *m, uint64_t re
 	if (q == NULL)
 		return;
 	if (m->see_other_host != NULL && !m->here)
-		publish(sp, q->bare_jid, m->see_other_host, seconds);
+		client_publish_host(sp, q->bare_jid, m->see_other_host, seconds);
 	question_free(sp, q);
 }
 

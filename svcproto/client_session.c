@@ -421,7 +421,12 @@ int svcproto_redirect(struct svcproto_session *s, const char *host)
 {
 	struct svc_refusal r = { .condition = "see-other-host", .see_other_host = host, .stream_error = true };
 
-	return other_host_ok(host) ? refuse_session(s, &r) : SVCPROTO_E_INVALID;
+	if (!other_host_ok(host))
+		return SVCPROTO_E_INVALID;
+	if (s->in.stream == NULL || s->accepted)
+		return SVCPROTO_E_CLOSED;
+	client_publish_host(s->sp, s->jid, host, 0); /* not accepted: still its bare JID */
+	return refuse_session(s, &r);
 }
 
 int svcproto_close(struct svcproto_session *s, const char *condition, const char *text)

@@ -169,8 +169,10 @@ async def set_by_a_service(test, mover, a, b, passwords_a):
         event = await arrives(test, user, password, a)
         return "b" if event[0] == "online" and lines_of(test, "im", f" jid={event[1]} ") == 1 else "a" if event[0] == "online" else event[1]
 
-    test.check("what it was asked, it was asked once, and is a redirect", told(mover, "list") == [f"asked bob@{DOMAIN}", f"asked nobody@{DOMAIN}", f"bob@{DOMAIN} {b}"])
-    told(mover, f"remove bob@{DOMAIN}")
+    test.check("what it was asked, and whom it sent away, it was asked once, and is a redirect", sorted(told(mover, "list")) == [
+        f"alice@{DOMAIN} {b}", f"asked bob@{DOMAIN}", f"asked nobody@{DOMAIN}", f"bob@{DOMAIN} {b}", f"sent away alice@{DOMAIN}"])
+    for user in ("alice", "bob"):
+        told(mover, f"remove {user}@{DOMAIN}")
     await listed(mover)
     test.check("carol's session is behind gateway A", await ends_at("carol", carol) == "a")
     test.check("a redirect for her is taken", told(mover, f"redirect carol@{DOMAIN} {b} 60") == [])

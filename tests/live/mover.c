@@ -47,10 +47,13 @@ static void on_open(void *arg, struct svcproto_session *s, const struct svcproto
 
 	(void)arg;
 	snprintf(jid, sizeof(jid), "%s/here", o->bare_jid);
-	if (host != NULL)
-		(void)svcproto_redirect(s, host);
-	else
+	if (host == NULL) {
 		(void)svcproto_accept(s, jid);
+		return;
+	}
+	printf("sent away %s\n", o->bare_jid);
+	fflush(stdout);
+	(void)svcproto_redirect(s, host);
 }
 
 static void on_locate(void *arg, uint64_t request, const char *bare_jid)

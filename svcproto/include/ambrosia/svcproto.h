@@ -157,7 +157,9 @@ SVCPROTO_API int svcproto_accept(struct svcproto_session *s, const char *full_ji
 /* type and condition as a stanza error's (RFC 6120 section 8.3); text may be NULL. s is gone afterwards, without session_closed(). */
 SVCPROTO_API int svcproto_refuse(struct svcproto_session *s, const char *type, const char *condition, const char *text);
 /* Sends the client to another host instead (RFC 6120 section 4.9.3.19): "gw2.example.org", "192.0.2.7:5222", "[2001:db8::1]:5222".
- * -SVCPROTO_E_INVALID: not such a value. s is gone afterwards, without session_closed(). */
+ * It holds for 300 seconds at every gateway, as the host in svcproto_located(): the next sends the user away without asking.
+ * SVCPROTO_E_INVALID: not such a value; SVCPROTO_E_CLOSED: the session is accepted, or gone. s is gone afterwards, without
+ * session_closed(). */
 SVCPROTO_API int svcproto_redirect(struct svcproto_session *s, const char *host);
 /* Answers locate(), once: see_other_host as above, or NULL when the user is nowhere else; here: it is a user of ours. The gateway waits for
  * less than a second; what comes later, or twice, it passes over. A host holds for so many seconds (0: 300; at most 30 days) at every

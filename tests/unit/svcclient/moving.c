@@ -78,6 +78,14 @@ bool client_certificates_only(const struct svcproto *unused, const char *domain)
 	return false;
 }
 
+void client_publish_host(struct svcproto *unused, const char *bare_jid, const char *host, uint32_t seconds)
+{
+	(void)unused;
+	(void)bare_jid;
+	(void)host;
+	(void)seconds;
+}
+
 static void on_delivered(void *arg, uint64_t number)
 {
 	(void)arg;

@@ -140,10 +140,31 @@ static void test_what_was_set_stays(void)
 	stop();
 }
 
+/* What a session is refused with holds everywhere as well. */
+static void test_a_refused_session_serves_all(void)
+{
+	start();
+	s.hold = true;
+	CHECK(fake_gateway_open_client(&g, "moved@a.example", "phone") != NULL);
+	CHECK(wait_for(&s.opened, 1));
+	CHECK_EQ(svcproto_redirect(s.session, "2001:db8::1"), SVCPROTO_E_INVALID);
+	CHECK_EQ(svcproto_redirect(s.session, "gw9.example:15222"), 0);
+	CHECK(turn_until(&all, is_known, (void *)"moved@a.example", 10000) && turn_until(&all, none_pending, NULL, 10000));
+	CHECK_STR(known("moved@a.example"), "gw9.example:15222");
+	CHECK_STR(g.refused, "see-other-host");
+	s.hold = false;
+	CHECK(fake_gateway_open_client(&g, "here@a.example", "phone") != NULL);
+	CHECK(wait_for(&g.accepted, 1));
+	CHECK_EQ(svcproto_redirect(s.session, "gw9.example"), SVCPROTO_E_CLOSED); /* it has its session */
+	CHECK_STR(known("here@a.example"), "");
+	stop();
+}
+
 int main(void)
 {
 	RUN(test_a_host_serves_all);
 	RUN(test_without_a_host_nothing_is_set);
 	RUN(test_what_was_set_stays);
+	RUN(test_a_refused_session_serves_all);
 	return check_done("svcclient.locate");
 }
