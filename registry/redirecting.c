@@ -66,6 +66,17 @@ const char *redirecting_announce(struct redirects *rs, const struct keyset *keys
 	return NULL;
 }
 
+int redirecting_restore(struct redirects *rs, const struct keyset *keys, const struct entry *e, uint64_t now_ms)
+{
+	struct redirect r = { .name = e->name, .host = e->gone ? NULL : e->host, .key = e->key, .version = e->version,
+			      .until_ms = now_ms + (e->lease_ms < REDIRECT_MAX_MS ? e->lease_ms : REDIRECT_MAX_MS) };
+	char why[256];
+
+	if (malformed(e) != NULL || denied(keys, e->key, e, why, sizeof(why)) != NULL || redirects_count(rs) >= REDIRECTS_MAX)
+		return 0;
+	return redirects_put(rs, &r, now_ms) < 0 ? SVCPROTO_E_NOMEM : 0;
+}
+
 struct entry redirecting_entry(const struct redirect *r, uint64_t now_ms)
 {
 	uint64_t left = r->until_ms > now_ms ? r->until_ms - now_ms : 1;

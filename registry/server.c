@@ -121,6 +121,7 @@ static void on_changed(void *arg, const struct entry *e)
 	publish_entry(&s->publisher, e);
 	stat_add(STAT_registry_updates, 1);
 	if (e->kind == DIR_REDIRECT) { /* as many as users */
+		kept_redirects_changed(&s->kept, registry_now_ms());
 		log_debug("registry", 0, e->gone ? "redirect-removed" : "redirect", "name=%s host=%s version=%llu",
 			  log_escape(slice_str(e->name)), e->host != NULL ? log_escape(slice_str(e->host)) : "-",
 			  (unsigned long long)e->version);
@@ -194,6 +195,7 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 		s->beat_at_ms = now + REG_BEAT_MS;
 	}
 	next = earlier(snapshots_advance(s->snapshots, now), s->beat_at_ms);
+	next = earlier(next, kept_redirects_tick(&s->kept, s->table, now));
 	/* Leases end when no renewal can be waiting: a thread that was held up, or has much to do, must not take that for its members'
 	 * end. */
 	if (s->all_read)
@@ -233,6 +235,7 @@ static void *server_main(void *arg)
 			reload_keys(s);
 		serve_requests(s);
 	}
+	kept_redirects_close(&s->kept, s->table);
 	return NULL;
 }
 
@@ -335,6 +338,7 @@ struct registry_server *registry_server_start(const struct registry_server_optio
 	    (size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir))
 		snprintf(why, why_size, "registry: out of memory, or the state folder's name is too long");
 	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_all(s, o, why, why_size)) {
+		kept_redirects_open(&s->kept, s->state_dir, s->table);
 		s->running = pthread_create(&s->thread, NULL, server_main, s) == 0;
 		if (s->running)
 			return s;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "registry/authorized_keys.h"
+#include "registry/kept.h"
 #include "registry/publish.h"
 #include "registry/secrets.h"
 #include "registry/server.h"
@@ -23,6 +24,7 @@ struct registry_server {
 	struct svc_key key;
 	struct secrets_master master;
 	struct publisher publisher;
+	struct kept_redirects kept;
 	struct snapshots *snapshots; /* what members have asked for */
 	struct reg_message in, out;
 	struct reg_frame frame;

@@ -183,6 +183,11 @@ const char *registry_table_announce(struct registry_table *t, const char *user, 
 	return NULL;
 }
 
+int registry_table_restore(struct registry_table *t, const struct entry *e, uint64_t now_ms)
+{
+	return redirecting_restore(t->redirects, t->keys, e, now_ms);
+}
+
 size_t registry_table_renew(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t incarnation, uint64_t now_ms,
 			    uint64_t *version)
 {

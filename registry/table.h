@@ -30,6 +30,8 @@ const struct keyset *registry_table_keys(const struct registry_table *t);
  * (or older than what is known: compare `seen`). Else why it is refused, in `why`. */
 const char *registry_table_announce(struct registry_table *t, const char *user, const struct entry *e, uint64_t now_ms, struct entry *seen,
 				    char *why, size_t why_size);
+/* A redirect that was kept on disk (redirecting.h). Before anybody is told of anything: it is not told of as a change. */
+int registry_table_restore(struct registry_table *t, const struct entry *e, uint64_t now_ms);
 /* Leases of all that this owner holds under this key begin anew. Returns how many there are; *version: the highest. */
 size_t registry_table_renew(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t incarnation, uint64_t now_ms,
 			    uint64_t *version);

@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from stack import BUILD, Test, arrives, login, run, word_in  # noqa: E402
 import fake  # noqa: E402
-from cluster import Cluster, until, wait_ready  # noqa: E402
+from cluster import CTL, Cluster, until, wait_ready  # noqa: E402
 from registry_view import View  # noqa: E402
 
 A, B, C, SPREAD, HASHED, LATE = "a.example", "b.example", "c.example", "spread.example", "hashed.example", "late.example"
@@ -242,11 +242,32 @@ async def traffic(c, sender, receiver, stop):
     return good, bad, logins, failed
 
 
+def redirect(c, *words):
+    """What ambrosiactl says, "" if it fails."""
+    done = subprocess.run([CTL, "--registry", c.known(), "--key", f"{c.folder}/admin.key", "redirect", *words], capture_output=True, text=True, timeout=60)
+    return done.stdout if done.returncode == 0 else ""
+
+
+async def redirects_kept(c):
+    """One that lasts and one that is removed, both on the disks of both registries: everything else has somebody who announces it again."""
+    def kept(*names):
+        texts = [open(path, "rb").read() if os.path.exists(path) else b"" for path in (f"{c.folder}/{name}/redirects" for name in REGISTRIES)]
+        return all(name.encode() in text for name in names for text in texts), texts
+
+    redirect(c, "set", f"roaming@{A}", "gw9.example", "--for", "600")
+    redirect(c, "set", f"home@{A}", "gw9.example", "--for", "600")
+    c.test.check("redirects are on the registries' disks", await until(lambda: kept(f"roaming@{A}", f"home@{A}")[0]))
+    before = kept()[1]
+    redirect(c, "remove", f"home@{A}")
+    c.test.check("and so is a removal", await until(lambda: all(old != new for old, new in zip(before, kept()[1]))))
+
+
 async def registries_die(c):
     alice, _ = await enter(c, "alice", A, "g1")
     bob, _ = await enter(c, "bob", A, "g2")
     stop = asyncio.Event()
     task = asyncio.ensure_future(traffic(c, alice, bob, stop))
+    await redirects_kept(c)
     for which in (("r1",), ("r2",), REGISTRIES):
         marks = {gateway: len(c.log(gateway)) for gateway in GATEWAYS}
         for name in which:
@@ -258,6 +279,8 @@ async def registries_die(c):
         for name in which:
             c.start_registry(name)
         c.test.check(f"{' and '.join(which)} came back empty, and soon all views are the same", await c.same_views(REGISTRIES, GATEWAYS))
+    c.test.check("a redirect has outlived all registries, and a removed one is gone",
+                 [word for word in redirect(c, "list").split() if "@" in word] == [f"roaming@{A}"])
     stop.set()
     good, bad, logins, failed = await task
     c.test.check(f"meanwhile {good} messages and {logins} logins went well", good > 20 and logins > 4)

@@ -6,7 +6,7 @@ import time
 DEALER, LINGER, RCVTIMEO, CURVE_PUBLICKEY, CURVE_SECRETKEY, CURVE_SERVERKEY, IPV6 = 5, 17, 27, 48, 49, 50, 42
 ENTRY, SNAPSHOT, SNAPSHOT_END, KEYS, SECRETS, SECRETS_SLOT = 0x40, 0x44, 0x45, 0x46, 0x48, 0x49
 GONE = 0x1
-KINDS = {1: "gateway", 2: "registration"}
+KINDS = {1: "gateway", 2: "registration", 3: "redirect"}
 
 zmq = ctypes.CDLL("libzmq.so.5")
 for function in ("zmq_ctx_new", "zmq_socket"):

@@ -1,7 +1,9 @@
 /* Redirects: the store, who may set them at a registry, and what a directory makes of them. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "registry/keep.h"
 #include "registry/table.h"
 #include "sample.h"
 #include "svcproto/directory_feed.h"
@@ -190,6 +192,87 @@ static void a_quota_for_each_key(void)
 	registry_table_free(t);
 }
 
+/* ---- on disk ---- */
+
+struct file {
+	uint8_t p[1 << 16];
+	size_t n;
+};
+
+static bool write_piece(void *arg, const void *p, size_t n)
+{
+	struct file *f = arg;
+
+	CHECK(f->n + n <= sizeof(f->p));
+	memcpy(f->p + f->n, p, n);
+	f->n += n;
+	return true;
+}
+
+static bool is_at(const struct registry_table *t, const char *name, uint64_t now_ms, const char *host)
+{
+	struct redirect r;
+
+	return redirects_get(registry_table_redirects(t), name, now_ms, &r) &&
+	       (host != NULL ? r.host != NULL && strcmp(r.host, host) == 0 : r.host == NULL);
+}
+
+/* Version, setter and end are as they were, by the time of day: 10 s pass between two clocks that have nothing in common. */
+static void a_restart_forgets_nothing(void)
+{
+	struct registry_table *t = table(), *again = table();
+	struct entry longer = sample_redirect(KEY_A, "a@example.org", "one.example", 7),
+		     shorter = sample_redirect(KEY_B, "b@example.net", "two.example", 7);
+	struct file f = { .n = 0 };
+	struct redirect r;
+	uint64_t v;
+
+	longer.lease_ms = 60000;
+	shorter.lease_ms = 9000;
+	CHECK(announce(t, longer, 500, &v) == NULL);
+	CHECK(announce(t, shorter, 500, &v) == NULL);
+	CHECK(announce(t, sample_redirect(KEY_X, "gone@example.org", "one.example", 1), 500, &v) == NULL);
+	CHECK(announce(t, sample_redirect(KEY_X, "gone@example.org", NULL, 2), 500, &v) == NULL);
+	CHECK(keep_write(registry_table_redirects(t), 500, 1700000000000, write_piece, &f));
+	for (size_t n = 0; n < f.n; n++) /* cut anywhere it is nothing, or what stands before a whole message */
+		CHECK(keep_read(again, f.p, n, 900000, 1700000010000) != 0 || n == 12);
+	CHECK_EQ(redirects_count(registry_table_redirects(again)), 0);
+	CHECK_EQ(keep_read(again, f.p, f.n, 900000, 1700000010000), 0);
+	CHECK(redirects_get(registry_table_redirects(again), "a@example.org", 900000, &r));
+	CHECK_STR(r.host, "one.example");
+	CHECK_STR(r.key, KEY_A);
+	CHECK(r.version == 7 && r.until_ms == 950000);
+	CHECK(!is_at(again, "b@example.net", 900000, "two.example")); /* it has ended meanwhile */
+	CHECK(is_at(again, "gone@example.org", 900000, NULL));
+	CHECK(announce(again, sample_redirect(KEY_X, "gone@example.org", "one.example", 1), 900000, &v) == NULL);
+	CHECK(is_at(again, "gone@example.org", 900000, NULL)); /* what missed the removal does not come back */
+	f.p[f.n - 1] ^= 0x80;
+	f.p[14] ^= 1;
+	CHECK_EQ(keep_read(again, f.p, f.n, 900000, 1700000010000), SVCPROTO_E_INVALID);
+	registry_table_free(t);
+	registry_table_free(again);
+}
+
+/* A key that has lost its line meanwhile has set nothing; a clock that was set back makes nothing last longer. */
+static void a_restart_asks_again_who_may(void)
+{
+	struct registry_table *t = table(), *again = table();
+	struct file f = { .n = 0 };
+	struct redirect r;
+	uint64_t v;
+
+	CHECK(announce(t, sample_redirect(KEY_A, "a@example.org", "one.example", 1), 0, &v) == NULL);
+	CHECK(announce(t, sample_redirect(KEY_B, "b@example.net", "two.example", 1), 0, &v) == NULL);
+	CHECK(keep_write(registry_table_redirects(t), 0, 1700000000000, write_piece, &f));
+	registry_table_set_keys(again, sample_keys("# serial 2\n" KEY_B " service example.net:client\n"), 0);
+	CHECK_EQ(keep_read(again, f.p, f.n, 0, 1600000000000), 0);
+	CHECK_EQ(redirects_count(registry_table_redirects(again)), 1);
+	CHECK(redirects_get(registry_table_redirects(again), "b@example.net", 0, &r) &&
+	      r.until_ms == sample_redirect(KEY_B, "x", "y", 1).lease_ms);
+	registry_table_free(t);
+	registry_table_free(again);
+}
+
 /* ---- in a directory ---- */
 
 static void feed_keys(struct directory *d, const char *text)
@@ -250,6 +333,8 @@ int main(void)
 	RUN(who_may);
 	RUN(setters_hear_of_later_ones);
 	RUN(a_quota_for_each_key);
+	RUN(a_restart_forgets_nothing);
+	RUN(a_restart_asks_again_who_may);
 	RUN(who_is_sent);
 	return check_done("registry.redirects");
 }
