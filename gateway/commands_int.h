@@ -30,6 +30,9 @@ typedef void command_fn(struct commands *c, struct admin_request *q, const struc
 /* commands_act.c */
 command_fn command_kick, command_log_level, command_reload, command_block, command_unblock, command_blocks;
 
+/* commands_directory.c */
+command_fn command_gateways, command_services;
+
 /* commands_drain.c */
 command_fn command_drain, command_undrain;
 
@@ -48,8 +51,10 @@ bool filter_init(struct filter *f, const struct admin_args *a, const char **wron
 void filter_clear(struct filter *f);
 bool filter_takes(const struct filter *f, const struct edge *e);
 
-/* A walk over connections on behalf of a request: first in q->data of every command that walks. */
+/* A walk over connections, or over the directory, on behalf of a request: first in q->data of every command that walks. */
 struct walking {
+	bool of_directory;
+	struct directory_walk directory;
 	struct edge_walk walk;
 	struct filter filter;
 };

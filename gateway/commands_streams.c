@@ -140,7 +140,10 @@ void walking_free(struct admin_request *q)
 
 	if (w == NULL)
 		return;
-	edge_walk_end(&w->walk);
+	if (w->of_directory)
+		directory_walk_end(&w->directory);
+	else
+		edge_walk_end(&w->walk);
 	filter_clear(&w->filter);
 	free(w);
 	q->data = NULL;

@@ -3,51 +3,16 @@
  * checked here once more, whatever the registry let pass. Only a registry that has been up for a lease's length can make an entry go,
  * unless its owner withdrew it; what has a live link stays.
  */
-#include "svcproto/directory.h"
-
-#include "svcproto/directory_feed.h"
-#include "svcproto/directory_redirects.h"
-#include "svcproto/ever.h"
+#include "svcproto/directory_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "svcproto/keyset.h"
+#include "svcproto/directory_redirects.h"
 #include "svcproto/mutate.h"
 
 #define NEVER UINT64_MAX
-
-struct source {
-	bool live;               /* its last snapshot is in force */
-	uint64_t mature_at_ms;   /* from then on it would know of every living owner */
-	struct keyset *keys;     /* the set that it named last, or NULL */
-	char *text;              /* of that */
-	size_t text_n;
-	char *parts;             /* of the set that is coming */
-	size_t parts_n;
-	uint64_t serial;
-	uint32_t next_part;
-};
-
-struct linked {
-	struct svc_id id;
-	char key[41];
-	struct linked *next;
-};
-
-struct directory {
-	const struct directory_ops *ops;
-	void *arg;
-	struct entries entries;
-	struct redirects *redirects;
-	struct source sources[REG_SOURCES + 1]; /* the last: what was kept on disk, DIRECTORY_KEPT */
-	const struct source *in_force;          /* whose keys are */
-	const struct keyset *keys;              /* these */
-	struct linked *linked;
-	struct ever ever;
-	uint64_t look_at_ms;         /* no entry ends before */
-};
 
 struct directory *directory_new(const struct directory_ops *ops, void *arg)
 {
@@ -84,31 +49,16 @@ void directory_free(struct directory *d)
 
 /* ---- showing ---- */
 
-static struct directory_gateway as_gateway(const struct entry *e)
-{
-	return (struct directory_gateway){ .owner = e->owner, .incarnation = e->incarnation, .endpoint = e->name, .key = e->key,
-					   .public_host = e->public_host, .client_port = (uint16_t)e->client_port, .load = e->load,
-					   .draining = e->draining };
-}
-
-static struct directory_registration as_registration(const struct entry *e)
-{
-	return (struct directory_registration){ .instance = e->owner, .incarnation = e->incarnation, .key = e->key, .domain = e->name,
-						.types = e->types, .policy = e->policy, .weight = e->weight,
-						.locate_open = e->locate_open, .certificates_only = e->certificates_only,
-						.reopens = e->reopens, .draining = e->draining };
-}
-
 static void tell(struct directory *d, const struct entry *e, bool gone)
 {
 	if (d->ops == NULL)
 		return;
 	if (e->kind == DIR_GATEWAY && d->ops->gateway != NULL) {
-		struct directory_gateway g = as_gateway(e);
+		struct directory_gateway g = directory_as_gateway(e);
 
 		d->ops->gateway(d->arg, &g, gone);
 	} else if (e->kind == DIR_REGISTRATION && d->ops->registration != NULL) {
-		struct directory_registration r = as_registration(e);
+		struct directory_registration r = directory_as_registration(e);
 
 		d->ops->registration(d->arg, &r, gone);
 	}
@@ -196,6 +146,7 @@ static void drop(struct directory *d, struct entry *e)
 {
 	if (e->shown)
 		tell(d, e, true);
+	directory_walks_pass(d, e);
 	entries_remove(&d->entries, e);
 }
 
@@ -380,103 +331,4 @@ int directory_feed_keys(struct directory *d, unsigned source, const struct reg_f
 	s->serial = f->serial;
 	s->next_part = f->part + 1;
 	return s->next_part == f->parts ? adopt_keys(d, s) : 0;
-}
-
-/* ---- questions ---- */
-
-int directory_each_registration(struct directory *d, const char *domain, unsigned type,
-				int (*fn)(void *arg, const struct directory_registration *r), void *arg)
-{
-	struct entry *e = NULL;
-	int rc = 0;
-
-	while (rc == 0 && (e = entries_next(&d->entries, DIR_REGISTRATION, domain, e)) != NULL) {
-		struct directory_registration r = as_registration(e);
-
-		if (e->shown && (e->types & type) == type && keyset_may(d->keys, e->key, domain, type))
-			rc = fn(arg, &r);
-	}
-	return rc;
-}
-
-int directory_every_registration(struct directory *d, int (*fn)(void *arg, const struct directory_registration *r), void *arg)
-{
-	struct entry *e;
-	int rc = 0;
-
-	TAILQ_FOREACH(e, &d->entries.all, all) {
-		struct directory_registration r = as_registration(e);
-
-		if (e->kind == DIR_REGISTRATION && e->shown)
-			rc = fn(arg, &r);
-		if (rc != 0)
-			break;
-	}
-	return rc;
-}
-
-const char *directory_redirect(const struct directory *d, const char *bare_jid, uint64_t now_ms)
-{
-	return directory_redirects_find(d->redirects, d->keys, bare_jid, now_ms);
-}
-
-int directory_each_redirect(const struct directory *d, uint64_t now_ms, int (*fn)(void *arg, const struct directory_redirect *r), void *arg)
-{
-	return directory_redirects_each(d->redirects, d->keys, now_ms, fn, arg);
-}
-
-int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg)
-{
-	struct entry *e;
-	int rc = 0;
-
-	TAILQ_FOREACH(e, &d->entries.all, all) {
-		struct directory_gateway g = as_gateway(e);
-
-		if (e->kind == DIR_GATEWAY && e->shown)
-			rc = fn(arg, &g);
-		if (rc != 0)
-			break;
-	}
-	return rc;
-}
-
-bool directory_is_local(const struct directory *d, const char *domain)
-{
-	return keyset_names(d->keys, domain) || ever_has(&d->ever, domain);
-}
-
-enum directory_role directory_role(const struct directory *d, const char *key_z85)
-{
-	return keyset_role(d->keys, key_z85);
-}
-
-bool directory_may(const struct directory *d, const char *key_z85, const char *domain, unsigned type)
-{
-	return keyset_role(d->keys, key_z85) == DIR_ROLE_SERVICE && keyset_may(d->keys, key_z85, domain, type);
-}
-
-bool directory_has_keys(const struct directory *d)
-{
-	return d->keys != NULL;
-}
-
-const struct keyset *directory_keys(const struct directory *d)
-{
-	return d->keys;
-}
-
-const char *directory_feed_keys_text(const struct directory *d, size_t *n)
-{
-	*n = d->keys != NULL ? d->in_force->text_n : 0;
-	return d->keys != NULL ? d->in_force->text : NULL;
-}
-
-const struct entry *directory_feed_next(const struct directory *d, const struct entry *last)
-{
-	const struct entry *e = last != NULL ? TAILQ_NEXT(last, all) : TAILQ_FIRST(&d->entries.all);
-
-	while (e != NULL && !e->shown)
-		e = TAILQ_NEXT(e, all);
-	return e;
 }

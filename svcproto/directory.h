@@ -64,6 +64,22 @@ struct directory_redirect {
 int directory_each_redirect(const struct directory *d, uint64_t now_ms, int (*fn)(void *arg, const struct directory_redirect *r),
 			    void *arg);
 int directory_each_gateway(struct directory *d, int (*fn)(void *arg, const struct directory_gateway *g), void *arg);
+/* A walk over all that is shown, a part at a time: entries may come, change and go in between; one that was there all the time is told of
+ * once. To be ended before the directory. */
+struct entry;
+struct directory_walk {
+	struct directory *directory;
+	const struct entry *next_;
+	struct directory_walk *chain_;
+};
+struct directory_walk_ops {
+	void (*gateway)(void *arg, const struct directory_gateway *g);           /* may be NULL */
+	void (*registration)(void *arg, const struct directory_registration *r); /* likewise */
+};
+void directory_walk_begin(struct directory_walk *w, struct directory *d);
+/* Looks at so many entries; false at the end. */
+bool directory_walk(struct directory_walk *w, unsigned nr, const struct directory_walk_ops *ops, void *arg);
+void directory_walk_end(struct directory_walk *w);
 /* Local: written in authorized_keys, or ever registered (DESIGN.md 3.1). Never looked up in DNS, never believed from outside. */
 bool directory_is_local(const struct directory *d, const char *domain);
 enum directory_role { DIR_ROLE_NONE, DIR_ROLE_SERVICE, DIR_ROLE_ADMIN, DIR_ROLE_GATEWAY };

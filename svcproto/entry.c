@@ -155,6 +155,22 @@ static struct entry *entry_copy(const struct entry *e)
 	return NULL;
 }
 
+/* It stays where it is, in every list. */
+static void become(struct entry *old, struct entry *copy)
+{
+	copy->until_ms = old->until_ms;
+	copy->sources = old->sources;
+	copy->seen = old->seen;
+	copy->shown = old->shown;
+	copy->chain_ = old->chain_;
+	copy->owner_chain_ = old->owner_chain_;
+	copy->all = old->all;
+	free((char *)(uintptr_t)old->name);
+	free((char *)(uintptr_t)old->public_host);
+	*old = *copy;
+	free(copy);
+}
+
 struct entry *entries_put(struct entries *s, const struct entry *e)
 {
 	struct entry *old = entries_find(s, e), *copy = make_room(s) ? entry_copy(e) : NULL;
@@ -162,11 +178,8 @@ struct entry *entries_put(struct entries *s, const struct entry *e)
 	if (copy == NULL)
 		return NULL;
 	if (old != NULL) {
-		copy->until_ms = old->until_ms;
-		copy->sources = old->sources;
-		copy->seen = old->seen;
-		copy->shown = old->shown;
-		entries_remove(s, old);
+		become(old, copy);
+		return old;
 	}
 	enchain(s, copy);
 	TAILQ_INSERT_TAIL(&s->all, copy, all);

@@ -63,7 +63,7 @@ struct entry *entries_next(const struct entries *s, enum directory_kind kind, co
 /* Everything of one owner, in turn: start with NULL. */
 struct entry *entries_next_of_owner(const struct entries *s, const struct svc_id *owner, const struct entry *last);
 /* Takes a copy over what is known by the same kind, key, owner and name (whose own fields from until_ms on stay). NULL: no memory, nothing
- * changed. */
+ * changed. What was known stays where it is, pointers to it too. */
 struct entry *entries_put(struct entries *s, const struct entry *e);
 void entries_remove(struct entries *s, struct entry *e);
 

@@ -14,7 +14,7 @@
 
 #define OPEN_MAX 64u            /* for each link */
 #define QUEUED_MAX 16384u
-#define WAITING_MAX (64u << 20)
+#define WAITING_MAX (64u << 20)      /* for each worker */
 
 struct admin {
 	struct loop *loop;
@@ -24,6 +24,7 @@ struct admin {
 	struct admin_request *open;
 	struct loop_task run;
 	uint64_t next_id;
+	size_t waiting_bytes;   /* of all requests */
 };
 
 static void forget(struct admin *a, struct admin_request *q)
@@ -33,6 +34,7 @@ static void forget(struct admin *a, struct admin_request *q)
 	while (*p != q)
 		p = &(*p)->next;
 	*p = q->next;
+	a->waiting_bytes -= buf_len(&q->waiting);
 	buf_clear(&q->waiting);
 	free(q);
 }
@@ -61,14 +63,17 @@ static bool keep_text(struct admin_request *q, const char *text)
 
 static void keep_row(struct admin_request *q, const struct svcproto_property *v, size_t nr)
 {
+	struct admin *a = links_admin(q->link->set);
 	size_t before = buf_len(&q->waiting);
 	char count = (char)nr;
 	bool kept = buf_add(&q->waiting, &count, 1) == 0;
 
 	for (size_t i = 0; i < nr && kept; i++)
 		kept = keep_text(q, v[i].name) && keep_text(q, v[i].value);
+	kept = kept && a->waiting_bytes + buf_len(&q->waiting) - before <= WAITING_MAX;
 	if (!kept)
 		buf_truncate(&q->waiting, before);
+	a->waiting_bytes += buf_len(&q->waiting) - before;
 	q->too_long = q->too_long || !kept;
 }
 
@@ -98,6 +103,7 @@ static void send_waiting(struct admin_request *q)
 		send_part(q, false, "the list is too long; ask for less of it", NULL, 0);
 	else
 		send_part(q, !last, NULL, v, nr);
+	links_admin(q->link->set)->waiting_bytes -= (size_t)(p - all.p);
 	buf_drain(&q->waiting, (size_t)(p - all.p));
 }
 

@@ -320,6 +320,64 @@ static void test_a_strangers_link_keeps_nothing(void)
 	directory_free(d);
 }
 
+struct walked {
+	unsigned gateways, registrations;
+	char names[256];
+};
+
+static void walked_gateway(void *arg, const struct directory_gateway *g)
+{
+	(void)g;
+	((struct walked *)arg)->gateways++;
+}
+
+static void walked_registration(void *arg, const struct directory_registration *r)
+{
+	struct walked *w = arg;
+
+	w->registrations++;
+	w->names[strlen(w->names)] = r->domain[0];
+}
+
+/* A part at a time: what goes, changes and comes in between harms it not. */
+static void test_a_walk_goes_on(void)
+{
+	static const struct directory_walk_ops both = { .gateway = walked_gateway, .registration = walked_registration };
+	static const struct directory_walk_ops gateways = { .gateway = walked_gateway };
+	static const char *const domains[] = { "a.example.org", "b.example.org", "c.example.org", "d.example.org", "e.example.org" };
+	struct directory *d = directory();
+	struct directory_walk walk, other;
+	struct walked seen = { .gateways = 0 };
+	struct entry r[5];
+
+	CHECK_EQ(feed_keys(d, 0, "# serial 2\n" KEY_A " service *:client\n" KEY_G " gateway\n"), 0);
+	directory_feed_begin(d, 0);
+	feed(d, 0, sample_gateway(KEY_G, 9, "tcp://h:1", 1), 0);
+	for (unsigned i = 0; i < 5; i++)
+		feed(d, 0, r[i] = sample_registration(KEY_A, 1, domains[i], 1, 1), 0);
+	directory_feed_end(d, 0, OLD, 0);
+	directory_walk_begin(&walk, d);
+	directory_walk_begin(&other, d);
+	CHECK(directory_walk(&walk, 2, &both, &seen));
+	CHECK(directory_walk(&other, 2, &gateways, &seen));
+	CHECK_EQ(seen.gateways, 2);
+	CHECK_STR(seen.names, "a");
+	r[1].gone = r[1].expired = r[0].gone = r[0].expired = true; /* the one that both stand on, and one that is past */
+	feed(d, 0, r[1], 1);
+	feed(d, 0, r[0], 1);
+	r[2].version = 2;
+	r[2].weight = 7;
+	feed(d, 0, r[2], 1);
+	directory_walk_end(&other);
+	feed(d, 0, sample_registration(KEY_A, 1, "f.example.org", 1, 1), 1);
+	CHECK(directory_walk(&walk, 1, &both, &seen));
+	CHECK_STR(seen.names, "ac");
+	CHECK(!directory_walk(&walk, 100, &both, &seen));
+	CHECK_STR(seen.names, "acdef");
+	directory_walk_end(&walk);
+	directory_free(d);
+}
+
 static void test_changes_are_told_once(void)
 {
 	struct directory *d = directory();
@@ -369,6 +427,7 @@ int main(void)
 	RUN(test_withdrawn_stays_withdrawn);
 	RUN(test_a_live_link_keeps_its_entry);
 	RUN(test_a_strangers_link_keeps_nothing);
+	RUN(test_a_walk_goes_on);
 	RUN(test_changes_are_told_once);
 	RUN(test_highest_serial_wins);
 	return check_done("registry.directory");
