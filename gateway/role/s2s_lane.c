@@ -32,12 +32,11 @@ static bool fits(void *arg, struct edge *e)
 	struct s2s_lane *l = arg;
 	struct role_env *env = e->env;
 
-	/* What a remote acknowledges is one sender's (XEP-0198). */
+	/* What a remote counts (XEP-0198) are one sender's stanzas, also where another instance sends for the same pair. */
 	if (e->ended || e->nr_senders >= (stream_managed(e->stream) ? 1 : S2S_LANES_MAX) ||
 	    stream_state(e->stream) != STREAM_ESTABLISHED)
 		return false;
-	/* What the remote counts (XEP-0198) are one sender's stanzas, also where another instance sends for the same pair. */
-	if (stream_managed(e->stream) || (l->certificates_only && !is_proven(e)))
+	if (l->certificates_only && !is_proven(e))
 		return false;
 	l->open = e->kind == STREAM_S2S_IN ? stream_bidi(e->stream) && stream_pair_ok(e->stream, l->to, l->from)
 					   : stream_pair_given(e->stream, l->from, l->to);
