@@ -136,7 +136,7 @@ static void op_stanza(void *arg, const struct xml_element *e)
 
 	MUST(o->established && o->let_in && stream_secure(o->s) && e->raw.n > 0);
 	MUST(o->role != STREAM_S2S_OUT || stream_bidi(o->s));
-	MUST(stream_state(o->s) == STREAM_ESTABLISHED || (stream_state(o->s) == STREAM_CLOSING && o->role == STREAM_S2S_OUT));
+	MUST(stream_state(o->s) == STREAM_ESTABLISHED || (stream_state(o->s) == STREAM_CLOSING && stream_bidi(o->s)));
 	inside(o);
 }
 
