@@ -15,6 +15,7 @@ struct request {
 	struct registry_server *s;
 	zmq_msg_t *route;
 	const char *user;
+	int fd;                      /* of the connection that it came by */
 	uint64_t number, now;
 };
 
@@ -46,6 +47,11 @@ static void add_answer(struct request *q, const struct reg_frame *f)
 	(void)reg_put(m, f);
 }
 
+static void spoke(struct request *q, const struct svc_id *owner)
+{
+	members_spoke(q->s->members, owner, q->user, zmq_msg_data(q->route), zmq_msg_size(q->route), q->fd);
+}
+
 static void on_entry(struct request *q, struct reg_frame *f)
 {
 	char why[256];
@@ -56,6 +62,8 @@ static void on_entry(struct request *q, struct reg_frame *f)
 	if (f->refused != NULL)
 		log_info("registry", 0, "refused", "kind=%u name=%s key=%s reason=%s", (unsigned)f->e.kind,
 			 log_escape(slice_str(f->e.name)), log_escape(slice_str(q->user)), log_escape(slice_str(f->refused)));
+	else if (f->e.kind != DIR_REDIRECT && !f->e.gone)
+		spoke(q, &f->e.owner);
 	f->e.incarnation = seen.incarnation;
 	f->e.version = seen.version;
 	f->type = REG_NOTED;
@@ -70,6 +78,8 @@ static void on_renew(struct request *q, struct reg_frame *f)
 	f->refused = keyset_role(registry_table_keys(q->s->table), q->user) == DIR_ROLE_NONE ? why : NULL;
 	f->count = f->refused != NULL ? 0 :
 		   registry_table_renew(q->s->table, q->user, &f->e.owner, f->e.incarnation, q->now, &f->e.version);
+	if (f->count > 0)
+		spoke(q, &f->e.owner);
 	f->type = REG_RENEWED;
 	add_answer(q, f);
 }
@@ -106,6 +116,30 @@ static enum snapshots_sent send_piece(void *arg, const void *route, size_t route
 }
 
 const struct snapshots_ops requests_snapshots = { .build = build, .number = table_number, .send = send_piece };
+
+/* A message without a frame says nothing. 0MQ knows a peer by its routing id until its connection has ended. */
+static bool is_connected(void *arg, const void *route, size_t route_n)
+{
+	struct registry_server *s = arg;
+	struct reg_message *m = &s->out;
+
+	reg_begin(m, s->publisher.epoch, 0);
+	if (zmq_send(s->sockets.router, route, route_n, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
+		return zmq_errno() == EAGAIN;
+	return zmq_send(s->sockets.router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
+}
+
+static void on_gone(void *arg, const struct svc_id *owner, const char *key)
+{
+	struct registry_server *s = arg;
+	size_t nr = registry_table_end(s->table, key, owner, registry_now_ms());
+
+	if (nr > 0)
+		log_info("registry", 0, "member-gone", "key=%s entries=%zu why=\"its connection ended and it made no other\"",
+			 log_escape(slice_str(key)), nr);
+}
+
+const struct members_ops requests_members = { .connected = is_connected, .gone = on_gone };
 
 static void add_slot(void *arg, const struct reg_slot *slot)
 {
@@ -180,7 +214,8 @@ bool requests_serve_one(struct registry_server *s)
 		more = zmq_msg_more(&body);
 	}
 	if (parts == 1 && zmq_msg_gets(&body, "User-Id") != NULL) {
-		struct request q = { .s = s, .route = &route, .user = zmq_msg_gets(&body, "User-Id"), .now = registry_now_ms() };
+		struct request q = { .s = s, .route = &route, .user = zmq_msg_gets(&body, "User-Id"),
+				     .fd = zmq_msg_get(&body, ZMQ_SRCFD), .now = registry_now_ms() };
 
 		serve(&q, zmq_msg_data(&body), zmq_msg_size(&body));
 	}

@@ -67,6 +67,7 @@ static int renew_sockets(struct registry_server *s)
 	int rc = registry_sockets_renew(&s->sockets, &s->key);
 
 	snapshots_clear(s->snapshots);
+	members_clear(s->members);
 	s->publisher.pub = s->sockets.pub;
 	atomic_store(&s->bound, rc == 0);
 	if (rc != 0)
@@ -198,8 +199,10 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 	next = earlier(next, kept_redirects_tick(&s->kept, s->table, now));
 	/* Leases end when no renewal can be waiting: a thread that was held up, or has much to do, must not take that for its members'
 	 * end. */
-	if (s->all_read)
+	if (s->all_read) {
+		next = earlier(next, members_tick(s->members, now));
 		next = earlier(next, registry_table_tick(s->table, now));
+	}
 	publish_flush(&s->publisher);
 	return next;
 }
@@ -214,6 +217,14 @@ static void serve_requests(struct registry_server *s)
 	publish_flush(&s->publisher);
 }
 
+static void watch_connections(struct registry_server *s)
+{
+	int fd;
+
+	while (s->sockets.router != NULL && (fd = registry_sockets_ended(&s->sockets)) >= 0)
+		members_ended(s->members, fd, registry_now_ms());
+}
+
 static void *server_main(void *arg)
 {
 	struct registry_server *s = arg;
@@ -222,18 +233,20 @@ static void *server_main(void *arg)
 	while (!atomic_load(&s->stopping)) {
 		uint64_t now = registry_now_ms(), next = do_what_is_due(s, now);
 		zmq_pollitem_t items[] = { { .fd = s->wake_fd, .events = ZMQ_POLLIN }, { .fd = s->watch.fd, .events = ZMQ_POLLIN },
-					   { .socket = s->sockets.router, .events = ZMQ_POLLIN } };
+					   { .socket = s->sockets.router, .events = ZMQ_POLLIN },
+					   { .socket = s->sockets.monitor, .events = ZMQ_POLLIN } };
 
-		/* A descriptor of -1 would be an error; a socket that is not open comes last. */
+		/* A descriptor of -1 would be an error; sockets that are not open come last. */
 		if (s->watch.fd < 0)
 			items[1].fd = s->wake_fd;
-		if (zmq_poll(items, s->sockets.router != NULL ? 3 : 2, (long)(next > now ? next - now : 0)) < 0 && zmq_errno() == ETERM)
+		if (zmq_poll(items, s->sockets.router != NULL ? 4 : 2, (long)(next > now ? next - now : 0)) < 0 && zmq_errno() == ETERM)
 			break;
 		if (items[0].revents != 0)
 			on_wake(s);
 		if (watch_changed(&s->watch))
 			reload_keys(s);
 		serve_requests(s);
+		watch_connections(s);
 	}
 	kept_redirects_close(&s->kept, s->table);
 	return NULL;
@@ -334,7 +347,8 @@ struct registry_server *registry_server_start(const struct registry_server_optio
 	s->zap = o->zap;
 	s->table = registry_table_new(&table_ops, s);
 	s->snapshots = snapshots_new(&requests_snapshots, s);
-	if (s->table == NULL || s->snapshots == NULL ||
+	s->members = members_new(&requests_members, s);
+	if (s->table == NULL || s->snapshots == NULL || s->members == NULL ||
 	    (size_t)snprintf(s->state_dir, sizeof(s->state_dir), "%s", o->state_dir) >= sizeof(s->state_dir))
 		snprintf(why, why_size, "registry: out of memory, or the state folder's name is too long");
 	else if (take_lock(s, why, why_size) && load_all(s, o, why, why_size) && open_all(s, o, why, why_size)) {
@@ -374,6 +388,7 @@ void registry_server_stop(struct registry_server *s)
 	authorized_keys_clear(&s->keys);
 	registry_table_free(s->table);
 	snapshots_free(s->snapshots);
+	members_free(s->members);
 	svc_key_wipe(&s->key);
 	secrets_master_wipe(&s->master);
 	free(s);

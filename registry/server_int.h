@@ -8,6 +8,7 @@
 
 #include "registry/authorized_keys.h"
 #include "registry/kept.h"
+#include "registry/members.h"
 #include "registry/publish.h"
 #include "registry/secrets.h"
 #include "registry/server.h"
@@ -26,6 +27,7 @@ struct registry_server {
 	struct publisher publisher;
 	struct kept_redirects kept;
 	struct snapshots *snapshots; /* what members have asked for */
+	struct members *members;     /* by which connections they speak */
 	struct reg_message in, out;
 	struct reg_frame frame;
 	char endpoint[256];           /* as first bound: for every thread */
@@ -49,6 +51,8 @@ uint64_t registry_wall_ms(void);
 
 /* Takes one message off the ROUTER and answers it. False: nothing there. */
 bool requests_serve_one(struct registry_server *s);
-extern const struct snapshots_ops requests_snapshots; /* their arg: the server */
+/* Their arg: the server. */
+extern const struct snapshots_ops requests_snapshots;
+extern const struct members_ops requests_members;
 
 #endif

@@ -78,11 +78,22 @@ static int bind_pair(struct registry_sockets *s, const char *want, int host_n, u
 	return port == 0 ? 1 : -1;
 }
 
+/* The monitor's pair runs inside the process: its name must be unique there. */
+static bool open_monitor(struct registry_sockets *s)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "inproc://registry-%p", s->router);
+	s->monitor = zmq_socket(s->context, ZMQ_PAIR);
+	return s->monitor != NULL && set(s->monitor, ZMQ_LINGER, 0) && zmq_socket_monitor(s->router, name, ZMQ_EVENT_DISCONNECTED) == 0 &&
+	       zmq_connect(s->monitor, name) == 0;
+}
+
 static bool open_both(struct registry_sockets *s, const struct svc_key *k)
 {
 	s->router = open_socket(s->context, ZMQ_ROUTER, k);
 	s->pub = open_socket(s->context, ZMQ_PUB, k);
-	return s->router != NULL && s->pub != NULL;
+	return s->router != NULL && s->pub != NULL && open_monitor(s);
 }
 
 int registry_sockets_open(struct registry_sockets *s, const char *want, const struct svc_key *k, char *why, size_t why_size)
@@ -127,10 +138,27 @@ int registry_sockets_renew(struct registry_sockets *s, const struct svc_key *k)
 	return rc;
 }
 
+/* An event is two parts: its number and value, then the address. */
+int registry_sockets_ended(struct registry_sockets *s)
+{
+	uint8_t event[6];
+	char address[256];
+	uint32_t fd;
+	int n = zmq_recv(s->monitor, event, sizeof(event), ZMQ_DONTWAIT);
+
+	if (n != (int)sizeof(event))
+		return -1;
+	(void)zmq_recv(s->monitor, address, sizeof(address), ZMQ_DONTWAIT);
+	memcpy(&fd, event + 2, sizeof(fd));
+	return (int)fd;
+}
+
 void registry_sockets_close(struct registry_sockets *s, int linger_ms)
 {
-	void **each[] = { &s->router, &s->pub };
+	void **each[] = { &s->router, &s->pub, &s->monitor };
 
+	if (s->router != NULL)
+		(void)zmq_socket_monitor(s->router, NULL, 0);
 	for (size_t i = 0; i < ARRAY_LEN(each); i++) {
 		if (*each[i] == NULL)
 			continue;

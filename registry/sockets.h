@@ -9,6 +9,7 @@
 struct registry_sockets {
 	void *context;         /* borrowed, of 0MQ; its ZAP thread runs */
 	void *router, *pub;    /* owned; NULL: not open */
+	void *monitor;         /* of the ROUTER: connections that end */
 	char endpoint[256];    /* of the ROUTER, as bound: "tcp://127.0.0.1:5310" */
 };
 
@@ -17,6 +18,8 @@ MUST_CHECK int registry_sockets_open(struct registry_sockets *s, const char *wan
 /* Ends every connection and binds the same ports anew: who connects again meets ZAP. What was sent before still leaves. 0, or -1: the ports
  * are not to be had; nothing is open then, call it again. */
 MUST_CHECK int registry_sockets_renew(struct registry_sockets *s, const struct svc_key *k);
+/* The descriptor of a connection to the ROUTER that has ended; -1: none has. It may be another connection's by now. */
+int registry_sockets_ended(struct registry_sockets *s);
 void registry_sockets_close(struct registry_sockets *s, int linger_ms); /* a zeroed one is allowed */
 
 #endif

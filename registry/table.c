@@ -218,6 +218,20 @@ static void expire(struct registry_table *t, struct entry *e, uint64_t now_ms)
 	t->ops->changed(t->arg, e);
 }
 
+size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t now_ms)
+{
+	struct entry *e;
+	size_t nr = 0;
+
+	for (e = entries_next_of_owner(&t->entries, owner, NULL); e != NULL; e = entries_next_of_owner(&t->entries, owner, e)) {
+		if (e->gone || strcmp(e->key, user) != 0)
+			continue;
+		expire(t, e, now_ms);
+		nr++;
+	}
+	return nr;
+}
+
 uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms)
 {
 	struct entry *e, *next;

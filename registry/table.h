@@ -35,6 +35,8 @@ int registry_table_restore(struct registry_table *t, const struct entry *e, uint
 /* Leases of all that this owner holds under this key begin anew. Returns how many there are; *version: the highest. */
 size_t registry_table_renew(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t incarnation, uint64_t now_ms,
 			    uint64_t *version);
+/* Its process is gone: the leases of all that this owner holds under this key end now. Returns how many there were. */
+size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t now_ms);
 /* Leases and tombstones end. The next time to call, UINT64_MAX for none. */
 uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms);
 /* All living entries in turn: start with NULL. */

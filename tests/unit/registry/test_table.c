@@ -104,6 +104,25 @@ static void test_leases(void)
 	registry_table_free(t);
 }
 
+static void test_end(void)
+{
+	struct registry_table *t = table();
+	struct svc_id owner;
+
+	memset(owner.b, 1, sizeof(owner.b));
+	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 5), 1000, NULL) == NULL);
+	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 2, "example.org", 3, 5), 1000, NULL) == NULL);
+	CHECK_EQ(registry_table_end(t, KEY_B, &owner, 2000), 0); /* another key ends nothing */
+	CHECK_EQ(registry_table_end(t, KEY_A, &owner, 2000), 1);
+	CHECK_EQ(registry_table_end(t, KEY_A, &owner, 2000), 0);
+	CHECK_EQ(count(t), 1);
+	CHECK_EQ(told.expired, 1);
+	/* It was not dead after all: as after a lease that ran out. */
+	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 5), 3000, NULL) == NULL);
+	CHECK_EQ(count(t), 2);
+	registry_table_free(t);
+}
+
 static void test_versions(void)
 {
 	struct registry_table *t = table();
@@ -237,6 +256,7 @@ int main(void)
 {
 	RUN(test_permissions);
 	RUN(test_leases);
+	RUN(test_end);
 	RUN(test_versions);
 	RUN(test_tombstones);
 	RUN(test_keys_change);

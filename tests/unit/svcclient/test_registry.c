@@ -1,7 +1,9 @@
 /* The registry over real sockets: who gets in, what is refused by name, reloads, restarts. */
 #include "check.h"
 #include "svcclient/fake_gateway.h"
+#include "registry/members.h"
 #include "svcproto/directory_feed.h"
+#include "svcproto/regmsg.h"
 #include "svcproto/zmon.h"
 
 #include <stdlib.h>
@@ -272,6 +274,66 @@ static void test_removed_key_hears_nothing(void)
 	stop();
 }
 
+/* A member of our own hand: a connection, and what it says. */
+static void member_open(struct zmon *z)
+{
+	struct zmon_options o = { .type = ZMQ_DEALER, .high_water = 100, .message_max = SVC_MESSAGE_MAX, .zmq_context = c.zmq };
+	size_t n = strlen(c.where) - 41;
+	char endpoint[256];
+	struct svc_key k;
+
+	snprintf(endpoint, sizeof(endpoint), "%.*s", (int)n, c.where);
+	CHECK_EQ(svc_key_load(cluster_path(&c, "service.key"), &k), 0);
+	o.endpoint = endpoint;
+	o.server_key = c.where + n + 1;
+	o.public_key = k.public_z85;
+	o.secret_key = k.secret_z85;
+	CHECK_EQ(zmon_open(z, &o), 0);
+}
+
+static bool member_announces(void *arg)
+{
+	static struct reg_message m;
+	struct entry e = {.kind = DIR_REGISTRATION,
+			  .incarnation = 7,
+			  .version = 1,
+			  .name = "a.example",
+			  .types = SVCPROTO_CLIENT,
+			  .weight = 1,
+			  .lease_ms = REG_LEASE_MS,
+			  .policy = entry_policy("hash", 4)};
+	struct svc_key k;
+
+	memset(e.owner.b, 0x11, sizeof(e.owner.b));
+	CHECK_EQ(svc_key_load(cluster_path(&c, "service.key"), &k), 0);
+	memcpy(e.key, k.public_z85, sizeof(e.key));
+	reg_begin(&m, 0, 1);
+	CHECK(reg_put_entry(&m, &e));
+	return zmq_send(((struct zmon *)arg)->socket, m.b, m.n, ZMQ_DONTWAIT) == (int)m.n;
+}
+
+/* The kernel ends what a dead process had open: no lease needs to run out. One that comes back by another connection was not dead. */
+static void test_member_dies(void)
+{
+	struct zmon first, second;
+	uint64_t died;
+
+	start();
+	member_open(&first);
+	CHECK(turn_until(&all, member_announces, &first, 5000));
+	CHECK(turn_until(&all, registered, (void *)"a.example", 5000));
+	zmon_close(&first, 0);
+	member_open(&second);
+	CHECK(turn_until(&all, member_announces, &second, 1500));
+	CHECK(!turn_until(&all, not_registered, (void *)"a.example", MEMBERS_GONE_MS + 1000));
+	CHECK(member_announces(&second)); /* its lease is whole */
+	zmon_close(&second, 0);
+	died = test_now_ms();
+	CHECK(turn_until(&all, not_registered, (void *)"a.example", REG_LEASE_MS - 2000));
+	CHECK(test_now_ms() >= died + MEMBERS_GONE_MS - 100);
+	stop();
+}
+
 static bool noted_again(void *arg)
 {
 	(void)arg;
@@ -388,6 +450,7 @@ int main(void)
 	RUN(test_wrong_role);
 	RUN(test_removed_key);
 	RUN(test_removed_key_hears_nothing);
+	RUN(test_member_dies);
 	RUN(test_registry_restart);
 	RUN(test_gateway_restarts_without_registry);
 	RUN(test_one_registry_for_each_folder);
