@@ -46,6 +46,7 @@ struct im *im_new(const char *database, char *const *domains, size_t nr_domains,
 	im->users = hash_new();
 	im->sends = hash_new();
 	im->inflight = hash_new();
+	sid_init(im);
 	TAILQ_INIT(&im->waiting);
 	TAILQ_INIT(&im->dirty);
 	TAILQ_INIT(&im->sessions);
@@ -96,6 +97,7 @@ void im_free(struct im *im)
 		free(im->domain_names[i]);
 	free(im->domain_names);
 	free(im->acks);
+	sid_clear(im);
 	free(im);
 }
 

@@ -96,6 +96,13 @@ struct im_send {
 	bool peer;                       /* to another instance */
 };
 
+/* What stamping messages uses again and again. */
+struct im_sid {
+	struct buf clean, id, stamped;
+	unsigned char random[512];
+	size_t random_n;                 /* of these were not used yet */
+};
+
 struct im {
 	const struct im_ops *ops;
 	void *arg;
@@ -120,6 +127,7 @@ struct im {
 	uint64_t move_at_ms;             /* when to look for users who belong to another instance */
 	uint64_t adopt_at_ms;            /* when to look for more of them in a shared database */
 	bool linked;
+	struct im_sid sid;
 	struct slice taken;              /* bare JID that another instance took for ours, while its stanza is handled */
 	uint64_t now_ms;
 	int64_t wall_s;
@@ -136,6 +144,8 @@ struct stanza {
 	struct jid to;                   /* empty: the sender's own account */
 	struct slice type;               /* as written; empty when absent */
 	struct im_work *work;
+	bool stored;                     /* it was acknowledged: a message goes to storage, and only from there to anybody */
+	int64_t at_s;                    /* when it came */
 	struct xml_tree *tree_;
 };
 struct xml_node *stanza_root(struct stanza *st);   /* NULL when it can't be read; lives as long as the stanza */
@@ -201,6 +211,17 @@ void route_remote(struct stanza *st);   /* passes it on unchanged, kept until th
 /* A stanza to a user of ours that no other instance takes: it is ours to handle. */
 void route_taken(struct im *im, struct slice xml, struct im_work *w);
 void route_session(struct stanza *st, struct im_session *s); /* to one client, likewise */
+
+/* The same for one that was acknowledged at at_s, and is in the store no more when the turn ends. */
+void route_stored(struct im *im, struct slice xml, int64_t at_s, struct im_work *w);
+
+/* sid.c, offline.c */
+void sid_init(struct im *im);
+void sid_clear(struct im *im);
+/* Gives a message to a user of ours its id (XEP-0359): st->xml is the stamped one, until the next. False: it cannot be. */
+MUST_CHECK bool sid_stamp(struct stanza *st);
+/* The stanza with one more child behind the others. 0 or a negative error. */
+MUST_CHECK int stanza_add_child(struct buf *out, struct slice xml, struct slice child);
 
 /* message.c, offline.c, passing.c */
 void message_handle(struct stanza *st);

@@ -7,12 +7,14 @@ static const char *const server_features[] = {
 	"http://jabber.org/protocol/disco#items",
 	"msgoffline",
 	"urn:xmpp:ping",
+	"urn:xmpp:sid:0",
 	NULL,
 };
 
 static const char *const account_features[] = {
 	"http://jabber.org/protocol/disco#info",
 	"http://jabber.org/protocol/disco#items",
+	"urn:xmpp:sid:0",
 	NULL,
 };
 

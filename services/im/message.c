@@ -14,7 +14,7 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 {
 	if (!offline_wants(st->xml))
 		return;
-	if (!offline_store(st->im, id, bare, st->im->wall_s, st->xml)) {
+	if (!offline_store(st->im, id, bare, st->at_s, st->xml)) {
 		error_reply(st, "service-unavailable");
 		return;
 	}
@@ -59,7 +59,7 @@ static void to_account(struct stanza *st, const struct jid *bare)
 		headline(st, u);
 	else if (!is_chat(st))
 		return; /* an error: silently ignored */
-	else if (u && !u->backlog && send_best(st, u))
+	else if (u && !u->backlog && !st->stored && send_best(st, u))
 		work_keep(st->work, IM_OFFLINE, u, st->xml);
 	else
 		store(st, u, id, bare);
@@ -69,7 +69,7 @@ static void to_session(struct stanza *st, struct im_session *s)
 {
 	if (!is_chat(st))
 		route_session(st, s);
-	else if (!s->user->backlog && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+	else if (!s->user->backlog && !st->stored && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
 		work_keep(st->work, IM_OFFLINE, s->user, st->xml);
 	else
 		store(st, s->user, s->user->id, &s->user->jid);

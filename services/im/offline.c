@@ -34,14 +34,13 @@ static size_t last_tag(struct slice xml)
 	return at ? at - 1 : 0;
 }
 
-/* The stanza with a delay stamp as its last child. */
-static int write_stored(struct buf *out, struct slice xml, const struct jid *user, int64_t at_s)
+int stanza_add_child(struct buf *out, struct slice xml, struct slice child)
 {
 	size_t end = last_tag(xml), name = 1;
 	if (end) {
 		int err = buf_add(out, xml.p, end);
 		if (err == 0)
-			err = write_delay(out, user, at_s);
+			err = buf_add_slice(out, child);
 		return err ? err : buf_add(out, xml.p + end, xml.n - end);
 	}
 	while (name < xml.n && !strchr(" \t\r\n/>", xml.p[name]))
@@ -50,8 +49,20 @@ static int write_stored(struct buf *out, struct slice xml, const struct jid *use
 	if (err == 0)
 		err = buf_add_str(out, ">");
 	if (err == 0)
-		err = write_delay(out, user, at_s);
+		err = buf_add_slice(out, child);
 	return err ? err : buf_printf(out, "</%.*s>", (int)(name - 1), xml.p + 1);
+}
+
+/* The stanza with a delay stamp. */
+static int write_stored(struct buf *out, struct slice xml, const struct jid *user, int64_t at_s)
+{
+	struct buf delay;
+	buf_init(&delay, IM_STANZA_MAX);
+	int err = write_delay(&delay, user, at_s);
+	if (err == 0)
+		err = stanza_add_child(out, xml, buf_slice(&delay));
+	buf_clear(&delay);
+	return err;
 }
 
 /* XEP-0160: what somebody was typing (XEP-0085) is no news later; and a sender may say so of anything (XEP-0334). */
@@ -63,7 +74,7 @@ bool offline_wants(struct slice xml)
 	for (struct xml_node *n = root ? root->child : NULL; n; n = n->next) {
 		bool state = strcmp(n->ns, "http://jabber.org/protocol/chatstates") == 0;
 		states |= state;
-		others |= !state && !xml_node_is(n, NS_CLIENT, "thread");
+		others |= !state && !xml_node_is(n, NS_CLIENT, "thread") && !xml_node_is(n, "urn:xmpp:sid:0", NULL);
 		refused |= xml_node_is(n, "urn:xmpp:hints", "no-store");
 	}
 	xml_tree_free(t);

@@ -1,7 +1,7 @@
 /*
  * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended: an earlier one
- * of ours, or another instance on the same database. To other servers they go out again
- * (they may arrive twice, never not at all); what was for a client of ours bounces, since its session ended with that process.
+ * of ours, or another instance on the same database. They go out again (they may arrive twice, never not at all); a message to a
+ * user who is ours by now goes to offline storage, and what else was for a client of ours bounces, since its session ended with that process.
  */
 #include "services/im/core.h"
 
@@ -43,7 +43,7 @@ static bool is_stale(const struct xml_element *e)
 
 struct resume {
 	struct im *im;
-	int64_t row;
+	int64_t row, at_s;
 	struct slice xml;
 	int err;
 };
@@ -54,7 +54,9 @@ static void resume_to(struct resume *r, const struct xml_element *e, const struc
 		r->err = send_row(r->im, r->row, from, to, r->xml);
 		return;
 	}
-	if (!is_stale(e))
+	if (stanza_kind(e, NS_CLIENT) == STANZA_MESSAGE)
+		route_stored(r->im, r->xml, r->at_s, NULL);
+	else if (!is_stale(e))
 		error_bounce(r->im, r->xml, "service-unavailable", NULL);
 	store_passing_del(r->im->store, r->row);
 }
@@ -80,7 +82,7 @@ void passing_resume(struct im *im)
 	buf_init(&xml, IM_STANZA_MAX);
 	for (size_t n = 0; n < RESUME_MAX && im->resume_row < im->resume_last; n++) {
 		struct resume r = {.im = im};
-		r.row = store_passing_next(im->store, im->resume_row, &xml);
+		r.row = store_passing_next(im->store, im->resume_row, &xml, &r.at_s);
 		if (!r.row || r.row > im->resume_last) {
 			im->resume_row = im->resume_last;
 			break;

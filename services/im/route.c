@@ -61,12 +61,15 @@ struct arrival {
 	struct im_session *session;
 	struct im_work *work;
 	struct slice xml;
-	bool taken;
+	bool taken;          /* by another instance first, or here: it has its id */
+	bool stored;
+	int64_t at_s;
 };
 
 static void handle_from(struct arrival *a, const struct xml_element *e, const struct jid *from)
 {
-	struct stanza st = {.im = a->im, .session = a->session, .e = e, .xml = a->xml, .from = from, .work = a->work};
+	struct stanza st = {.im = a->im, .session = a->session, .e = e, .xml = a->xml, .from = from, .work = a->work,
+			    .stored = a->stored, .at_s = a->at_s};
 	st.kind = stanza_kind(e, NS_CLIENT);
 	st.type = xml_attr_get(&e->head, "type");
 	struct slice to = xml_attr_get(&e->head, "to");
@@ -78,7 +81,9 @@ static void handle_from(struct arrival *a, const struct xml_element *e, const st
 	if (a->taken)
 		a->im->taken = st.to.bare;
 	/* The instance that a pair of servers falls to need not be the user's. */
-	if (!st.session && !im_is_here(st.im, &st.to))
+	if (!a->taken && !sid_stamp(&st))
+		error_reply(&st, "not-acceptable");
+	else if (!st.session && !im_is_here(st.im, &st.to))
 		route_remote(&st);
 	else
 		route_handle(&st);
@@ -103,19 +108,30 @@ void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza
 {
 	if (s && !s->user) /* being closed: what is not handled is not acknowledged */
 		return;
-	struct arrival a = {im, s, work_new(im, &stanza->ticket), {stanza->xml, stanza->length}, stanza->peer};
+	struct arrival a = {.im = im, .session = s, .work = work_new(im, &stanza->ticket), .xml = {stanza->xml, stanza->length},
+			    .taken = stanza->peer, .at_s = im->wall_s};
 	if (stanza_parse(a.xml, &im_xml_limits, arrived, &a) < 0)
 		log_warn("im", 0, "bad-stanza", "bytes=%zu", stanza->length);
 	work_release(a.work);
 }
 
-void route_taken(struct im *im, struct slice xml, struct im_work *w)
+static void take(struct im *im, struct slice xml, struct im_work *w, bool stored, int64_t at_s)
 {
-	struct arrival a = {.im = im, .work = w ? w : work_new(im, NULL), .xml = xml, .taken = true};
+	struct arrival a = {.im = im, .work = w ? w : work_new(im, NULL), .xml = xml, .taken = true, .stored = stored, .at_s = at_s};
 	if (w)
 		work_unkeep(w); /* it was kept for the other instance; the handler keeps it for the next hop here */
 	if (stanza_parse(xml, &im_xml_limits, arrived, &a) < 0)
 		log_warn("im", 0, "bad-stanza", "bytes=%zu", xml.n);
 	if (!w)
 		work_release(a.work);
+}
+
+void route_taken(struct im *im, struct slice xml, struct im_work *w)
+{
+	take(im, xml, w, false, im->wall_s);
+}
+
+void route_stored(struct im *im, struct slice xml, int64_t at_s, struct im_work *w)
+{
+	take(im, xml, w, true, at_s);
 }

@@ -179,7 +179,10 @@ void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const ch
 	send_end(im, snd);
 	if (peer) {
 		/* The other instance has gone, or the policy gives the user to us by now. */
-		route_taken(im, (struct slice){xml, n}, w);
+		if (w && w->row)
+			route_stored(im, (struct slice){xml, n}, w->at_s, w);
+		else
+			route_taken(im, (struct slice){xml, n}, w);
 		if (w)
 			work_release(w);
 		return;

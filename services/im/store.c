@@ -120,8 +120,8 @@ int64_t store_user_add(struct store *s, struct slice bare, int64_t at)
 	return id ? id : store_write_id(s, STMT_USER_ADD, DB_VALUES(DB_BYTES(bare), DB_INT(at)));
 }
 
-/* The row after that one: its number and its stanza. */
-static int64_t next(struct store *s, enum db_stmt id, int64_t owner, int64_t after, struct buf *xml)
+/* The row after that one: its number, its stanza, and when it came. */
+static int64_t next(struct store *s, enum db_stmt id, int64_t owner, int64_t after, struct buf *xml, int64_t *at)
 {
 	int64_t row = 0;
 
@@ -129,6 +129,7 @@ static int64_t next(struct store *s, enum db_stmt id, int64_t owner, int64_t aft
 	store_read(s, id, DB_VALUES(DB_INT(owner), DB_INT(after)));
 	if (store_row(s, id)) {
 		row = s->db->ops->column_int(s->db, id, 0);
+		*at = s->db->ops->column_int(s->db, id, 2);
 		if (buf_add_slice(xml, s->db->ops->column(s->db, id, 1)) < 0)
 			buf_reset(xml); /* larger than any stanza we take: the caller skips an empty one */
 	}
@@ -143,7 +144,9 @@ int64_t store_offline_add(struct store *s, int64_t user, int64_t at, struct slic
 
 int64_t store_offline_next(struct store *s, int64_t user, int64_t after, struct buf *xml)
 {
-	return next(s, STMT_OFFLINE_NEXT, user, after, xml);
+	int64_t at;
+
+	return next(s, STMT_OFFLINE_NEXT, user, after, xml, &at);
 }
 
 void store_offline_del(struct store *s, int64_t row)
@@ -167,9 +170,9 @@ int64_t store_passing_add(struct store *s, int64_t at, struct slice xml)
 	return store_write_id(s, STMT_PASSING_ADD, DB_VALUES(DB_INT(s->db->ops->owner(s->db)), DB_INT(at), DB_BYTES(xml)));
 }
 
-int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml)
+int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml, int64_t *at)
 {
-	return next(s, STMT_PASSING_NEXT, s->db->ops->owner(s->db), after, xml);
+	return next(s, STMT_PASSING_NEXT, s->db->ops->owner(s->db), after, xml, at);
 }
 
 int64_t store_passing_last(struct store *s)

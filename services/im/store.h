@@ -57,7 +57,7 @@ void store_offline_size(struct store *s, int64_t user, size_t *nr, size_t *bytes
 
 /* Stanzas that were acknowledged and not yet answered by their next hop. */
 int64_t store_passing_add(struct store *s, int64_t at, struct slice xml);
-int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml);
+int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml, int64_t *at); /* the next row; 0: no more */
 int64_t store_passing_last(struct store *s);            /* the highest row; 0: none */
 void store_passing_del(struct store *s, int64_t row);
 /* Takes over what instances that died left in a shared database: new rows above store_passing_last(), in their order. Outside a

@@ -219,9 +219,9 @@ void fake_logout(struct client *c)
 	turn_done(f, ours);
 }
 
-static uint64_t stanza(struct fake *f, struct client *c, const char *remote, const char *xml)
+static uint64_t stanza(struct fake *f, struct client *c, const char *remote, bool peer, const char *xml)
 {
-	struct svcproto_stanza st = {.xml = xml, .length = strlen(xml), .remote_domain = remote, .ticket = ++f->ticket};
+	struct svcproto_stanza st = {.xml = xml, .length = strlen(xml), .remote_domain = remote, .peer = peer, .ticket = ++f->ticket};
 	bool ours = turn(f);
 	im_stanza(f->im, c ? c->session : NULL, &st);
 	turn_done(f, ours);
@@ -230,12 +230,17 @@ static uint64_t stanza(struct fake *f, struct client *c, const char *remote, con
 
 uint64_t fake_from(struct client *c, const char *xml)
 {
-	return stanza(c->fake, c, NULL, xml);
+	return stanza(c->fake, c, NULL, false, xml);
 }
 
 uint64_t fake_from_server(struct fake *f, const char *remote, const char *xml)
 {
-	return stanza(f, NULL, remote, xml);
+	return stanza(f, NULL, remote, false, xml);
+}
+
+uint64_t fake_from_peer(struct fake *f, const char *domain, const char *xml)
+{
+	return stanza(f, NULL, domain, true, xml);
 }
 
 bool fake_acked(const struct fake *f, uint64_t ticket)

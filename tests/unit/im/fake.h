@@ -64,6 +64,7 @@ struct client *fake_online(struct fake *f, const char *bare, const char *resourc
 void fake_logout(struct client *c);
 uint64_t fake_from(struct client *c, const char *xml);                  /* its ticket; from is stamped by the caller's text */
 uint64_t fake_from_server(struct fake *f, const char *remote, const char *xml);
+uint64_t fake_from_peer(struct fake *f, const char *domain, const char *xml); /* another instance of ours */
 bool fake_acked(const struct fake *f, uint64_t ticket);
 
 /* The next unread stanza to this client (NULL: to any server); NULL: none. */

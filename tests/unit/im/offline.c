@@ -37,11 +37,11 @@ static void in_order_with_their_time(void)
 	fake_from(alice, "<x:message xmlns:x='jabber:client' from='alice@a.example/one' to='bob@b.example' />");
 	CHECK(!fake_next(&f, alice));
 	struct client *bob = bob_arrives("two", "0");
-	CHECK(fake_got(&f, bob, "<body>1</body><delay xmlns='urn:xmpp:delay' from='b.example' stamp='2023-11-14T22:30:00Z'/></message>",
-		       NULL));
-	CHECK(fake_got(&f, bob, "<body>2</body><delay", "stamp='2023-11-14T22:30:03Z'", NULL));
-	CHECK(fake_got(&f, bob, "id='m'><delay", "/></message>", NULL));
-	CHECK(fake_got(&f, bob, "<x:body>4</x:body><delay", "/></x:message>", NULL));
+	CHECK(fake_got(&f, bob, "<body>1</body><stanza-id",
+		       "<delay xmlns='urn:xmpp:delay' from='b.example' stamp='2023-11-14T22:30:00Z'/></message>", NULL));
+	CHECK(fake_got(&f, bob, "<body>2</body><stanza-id", "/><delay", "stamp='2023-11-14T22:30:03Z'", NULL));
+	CHECK(fake_got(&f, bob, "id='m'><stanza-id", "/><delay", "/></message>", NULL));
+	CHECK(fake_got(&f, bob, "<x:body>4</x:body><stanza-id", "/><delay", "/></x:message>", NULL));
 	CHECK(fake_got(&f, bob, "><delay", "/></x:message>", NULL));
 	CHECK(!fake_next(&f, bob));
 	fake_deliver_all(&f);

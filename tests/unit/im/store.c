@@ -149,11 +149,12 @@ static void queues(void)
 	store_offline_del(s, two);
 	CHECK(store_offline_add(s, 7, 1, SLICE("<d/>")) > two); /* numbers are not used again: they tell the order */
 	CHECK_EQ(store_passing_last(s), 0);
-	int64_t p = store_passing_add(s, 1, SLICE("<p/>"));
+	int64_t p = store_passing_add(s, 5, SLICE("<p/>")), at;
 	CHECK_EQ(store_passing_last(s), p);
-	CHECK_EQ(store_passing_next(s, 0, &xml), p);
+	CHECK_EQ(store_passing_next(s, 0, &xml, &at), p);
+	CHECK_EQ(at, 5);
 	store_passing_del(s, p);
-	CHECK_EQ(store_passing_next(s, 0, &xml), 0);
+	CHECK_EQ(store_passing_next(s, 0, &xml, &at), 0);
 	CHECK_EQ(store_commit(s), 0);
 	buf_clear(&xml);
 	end(s);
@@ -202,7 +203,7 @@ static void instances(void)
 	int64_t u = store_user_add(a, SLICE("u@x"), 1);
 	CHECK_EQ(store_commit(a), 0);
 	CHECK_EQ(store_user_add(b, SLICE("u@x"), 2), u);
-	store_passing_add(a, 1, SLICE("<a1/>"));
+	store_passing_add(a, 5, SLICE("<a1/>"));
 	store_passing_add(a, 1, SLICE("<a2/>"));
 	CHECK_EQ(store_commit(a), 0);
 	int64_t own = store_passing_add(b, 1, SLICE("<b/>"));
@@ -215,9 +216,10 @@ static void instances(void)
 		usleep(10000);
 	CHECK(taken);
 	CHECK(!store_passing_adopt(b));
-	int64_t one = store_passing_next(b, own, &xml);
+	int64_t at, one = store_passing_next(b, own, &xml, &at);
+	CHECK_EQ(at, 5);
 	CHECK(one > own && slice_is(buf_slice(&xml), "<a1/>"));
-	int64_t two = store_passing_next(b, one, &xml);
+	int64_t two = store_passing_next(b, one, &xml, &at);
 	CHECK(two > one && slice_is(buf_slice(&xml), "<a2/>"));
 	CHECK_EQ(store_passing_last(b), two);
 	a = store_open(path, why, sizeof why); /* another life: nothing of the first is its own */

@@ -1,0 +1,134 @@
+/* What was acknowledged on its way to another instance, when that one or this one dies: it is stored at every moment. */
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+#define ALICE "alice@a.example/one"
+#define BOB "bob@b.example"
+#define MSG(type, body) \
+	"<message xmlns='jabber:client' from='" ALICE "' to='" BOB "' type='" type "' id='m'><body>" body "</body></message>"
+
+static struct fake f;
+static struct client *alice;
+
+/* Bob is at the other instance, as the policy has it. */
+static void begin(void)
+{
+	fake_open(&f);
+	f.several = true;
+	fake_crash(&f);
+	f.away = BOB;
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+}
+
+static struct client *bob_comes(void)
+{
+	f.away = NULL;
+	struct client *bob = fake_login(&f, BOB, "two");
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "/two'/>");
+	return bob;
+}
+
+static struct sent *message_to(struct client *c)
+{
+	struct sent *s = fake_next(&f, c);
+	while (s && !strstr(s->xml, "<message"))
+		s = fake_next(&f, c);
+	return s;
+}
+
+static void stored_when_the_other_one_dies(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG("chat", "hi"));
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s && strcmp(s->to_domain, BOB) == 0);
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	struct client *bob = bob_comes();
+	fake_undeliverable(&f, s, "recipient-unavailable"); /* the policy gives the user to us */
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	s = message_to(bob);
+	CHECK(s && strstr(s->xml, "<body>hi</body>") && strstr(s->xml, "urn:xmpp:delay"));
+	fake_crash(&f); /* before bob had it */
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	bob = bob_comes();
+	s = message_to(bob);
+	CHECK(s && strstr(s->xml, "<body>hi</body>"));
+	if (s)
+		fake_delivered(&f, s);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+/* What is not acknowledged yet need not be stored, and says nothing of a delay. */
+static void not_stored_before_it_must_be(void)
+{
+	begin();
+	uint64_t t = fake_from(alice, MSG("chat", "hi"));
+	struct sent *s = fake_next(&f, NULL);
+	struct client *bob = bob_comes();
+	if (s)
+		fake_undeliverable(&f, s, "recipient-unavailable");
+	s = message_to(bob);
+	CHECK(s && strstr(s->xml, "<body>hi</body>") && !strstr(s->xml, "urn:xmpp:delay"));
+	CHECK(!fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	if (s)
+		fake_delivered(&f, s);
+	CHECK(fake_acked(&f, t));
+	fake_close(&f);
+}
+
+/* This instance dies, and whoever takes its stanzas over has the user by then. */
+static void taken_over_for_a_user_who_is_here(void)
+{
+	begin();
+	fake_logout(bob_comes()); /* known from an earlier day */
+	f.away = BOB;
+	fake_read_all(&f);
+	fake_from(alice, MSG("chat", "one"));
+	fake_from(alice, MSG("normal", "two"));
+	fake_from(alice, "<iq xmlns='jabber:client' from='" ALICE "' to='" BOB "/two' type='get' id='q'><x xmlns='y'/></iq>");
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "passing"), 3);
+	f.now_ms += 3600000;
+	f.away = NULL;
+	fake_crash(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	CHECK_EQ(fake_rows(&f, "offline"), 2);
+	CHECK_EQ(fake_unread(&f, NULL), 0);
+	struct client *bob = bob_comes();
+	struct sent *one = message_to(bob), *two = message_to(bob);
+	CHECK(one && strstr(one->xml, "<body>one</body>") && two && strstr(two->xml, "<body>two</body>"));
+	/* Since when it waits, not since when it was found. */
+	CHECK(one && strstr(one->xml, "stamp='2023-11-14T22:30:0"));
+	fake_close(&f);
+}
+
+/* Nobody is lost without a word: who was never here has no storage. */
+static void taken_over_for_nobody(void)
+{
+	begin();
+	f.away = "carol@b.example";
+	fake_from(alice,
+		  "<message xmlns='jabber:client' from='" ALICE "' to='carol@b.example' type='chat' id='m'><body>x</body></message>");
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	f.away = "alice@a.example"; /* she is at another one by now, and hears it there */
+	fake_crash(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s && strstr(s->xml, "type='error'") && strcmp(s->to_domain, "alice@a.example") == 0);
+	fake_close(&f);
+}
+
+int main(void)
+{
+	RUN(stored_when_the_other_one_dies);
+	RUN(not_stored_before_it_must_be);
+	RUN(taken_over_for_a_user_who_is_here);
+	RUN(taken_over_for_nobody);
+	return check_done("im.instances");
+}
