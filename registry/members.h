@@ -25,8 +25,8 @@ struct members_ops {
 
 struct members *members_new(const struct members_ops *ops, void *arg); /* NULL: no memory */
 void members_free(struct members *m);                                   /* NULL is allowed */
-/* This owner, under this key, holds something here and has just spoken by this connection. fd: a hint at it, which may be used again once it
- * has ended. */
+/* This owner, under this key, holds something here and has just spoken by this connection. fd: a hint at it, which may be used again once
+ * it has ended. */
 void members_spoke(struct members *m, const struct svc_id *owner, const char *key, const void *route, size_t route_n, int fd);
 /* A connection ended that had this descriptor. */
 void members_ended(struct members *m, int fd, uint64_t now_ms);

@@ -1,7 +1,7 @@
 /*
  * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended: an earlier one
  * of ours, or another instance on the same database. They go out again (they may arrive twice, never not at all); a message to a
- * user who is ours by now goes to offline storage, and what else was for a client of ours bounces, since its session ended with that process.
+ * user who is ours by now goes to offline storage; what else was for a client of ours bounces, since its session ended with that process.
  */
 #include "services/im/core.h"
 
