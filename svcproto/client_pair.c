@@ -135,6 +135,12 @@ static void bounce_all(struct svcproto *sp, struct pair *p, const char *type, co
 		bounce_first(sp, p, type, condition);
 }
 
+/* Of another instance of ours. */
+static bool to_user(const struct pair *p)
+{
+	return strchr(p->to, '@') != NULL;
+}
+
 /* ---- the engine's events ---- */
 
 void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
@@ -256,8 +262,10 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 	}
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew",
 		   p->from, p->to, nr_repeated(p), condition != NULL ? condition : "no reason");
-	/* Over another gateway at once; where the other server itself closes, ever more slowly. */
+	/* Over another gateway, or to another instance, at once; where the other server itself closes, ever more slowly. */
 	if ((condition != NULL && strcmp(condition, SVC_LINK_LOST) == 0) || (is_leaving(condition) && has_other(sp, NULL)))
+		return;
+	if (condition != NULL && to_user(p) && strcmp(condition, "remote-connection-failed") == 0)
 		return;
 	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
 	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
@@ -281,11 +289,6 @@ static struct client_link *link_for(struct svcproto *sp, const char *from, const
 		}
 	}
 	return best;
-}
-
-static bool to_user(const struct pair *p)
-{
-	return strchr(p->to, '@') != NULL;
 }
 
 static bool make_id(struct svc_id *id)

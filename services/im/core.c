@@ -46,6 +46,7 @@ struct im *im_new(const char *database, char *const *domains, size_t nr_domains,
 	im->users = hash_new();
 	im->sends = hash_new();
 	im->inflight = hash_new();
+	im->peers = hash_new();
 	sid_init(im);
 	TAILQ_INIT(&im->waiting);
 	TAILQ_INIT(&im->dirty);
@@ -87,12 +88,13 @@ void im_free(struct im *im)
 		return;
 	sessions_forget(im);
 	send_forget(im);
-	ASSERT(hash_count(im->users) == 0 && hash_count(im->inflight) == 0);
+	ASSERT(hash_count(im->users) == 0 && hash_count(im->inflight) == 0 && hash_count(im->peers) == 0);
 	store_close(im->store);
 	hash_free(im->domains);
 	hash_free(im->users);
 	hash_free(im->sends);
 	hash_free(im->inflight);
+	hash_free(im->peers);
 	for (size_t i = 0; i < im->nr_domains; i++)
 		free(im->domain_names[i]);
 	free(im->domain_names);
@@ -206,6 +208,7 @@ void im_turn_begin(struct im *im, uint64_t now_ms, int64_t wall_s)
 {
 	im->now_ms = now_ms;
 	im->wall_s = wall_s;
+	passing_resume(im); /* what somebody left goes before what comes now */
 }
 
 /* Sessions that can't take what they must not miss are closed here, where nobody walks over a user's sessions. */

@@ -93,7 +93,14 @@ struct im_send {
 	uint64_t cookie;
 	struct im_work *work;            /* NULL: nothing waits for it */
 	struct im_session *session;      /* NULL: to another server or instance */
-	bool peer;                       /* to another instance */
+	struct im_peer *peer;            /* to a user at another instance; NULL else */
+};
+
+/* A user of another instance for whom something is on its way there. Messages that come later go the same way, though the user be here by
+ * then: they would overtake. */
+struct im_peer {
+	size_t nr;                       /* sends */
+	struct jid jid;                  /* bare */
 };
 
 /* What stamping messages uses again and again. */
@@ -114,6 +121,7 @@ struct im {
 	struct hash *users;              /* by bare JID */
 	struct hash *sends;              /* by cookie */
 	struct hash *inflight;           /* works by their offline row */
+	struct hash *peers;              /* struct im_peer by bare JID */
 	uint64_t cookie_last;
 	TAILQ_HEAD(im_works, im_work) waiting;
 	TAILQ_HEAD(im_dirty, im_user) dirty;
@@ -233,6 +241,7 @@ void offline_pump(struct im_user *u);
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_resume(struct im *im);
 void passing_adopt(struct im *im);   /* outside a transaction: looks for instances that died */
+void passing_soon(struct im *im);    /* a session begins: it may be of a user whose instance died */
 
 /* moving.c */
 void moving_opened(struct im_session *s);

@@ -75,11 +75,17 @@ static void to_session(struct stanza *st, struct im_session *s)
 		store(st, s->user, s->user->id, &s->user->jid);
 }
 
+/* Earlier ones are on their way to another instance. */
+static bool goes_behind(const struct stanza *st)
+{
+	return hash_get(st->im->peers, st->to.bare) && !slice_eq(st->to.bare, st->im->taken);
+}
+
 void message_handle(struct stanza *st)
 {
 	const struct jid *to = jid_empty(&st->to) ? &st->session->user->jid : &st->to;
 	struct im_session *s;
-	if (!im_is_here(st->im, to))
+	if (!im_is_here(st->im, to) || goes_behind(st))
 		route_remote(st);
 	else if (slice_empty(to->local))
 		error_reply(st, "service-unavailable"); /* nobody reads the server's mail */

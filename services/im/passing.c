@@ -6,8 +6,9 @@
 #include "services/im/core.h"
 
 enum {
-	RESUME_MAX = 32, /* in one turn */
+	RESUME_MAX = 1000, /* in one turn */
 	ADOPT_MS = 5000,
+	ADOPT_SOON_MS = 200,
 };
 
 /* Sends what has a row. SVCPROTO_E_FULL: not now, the row stays; any other failure bounces it. */
@@ -109,4 +110,13 @@ void passing_adopt(struct im *im)
 		return;
 	im->resume_row = last;
 	im->resume_last = store_passing_last(im->store);
+}
+
+/* Before the session's first stanza comes, what its user said at the other instance and was acknowledged there should be on its way. */
+void passing_soon(struct im *im)
+{
+	uint64_t last_ms = im->adopt_at_ms > ADOPT_MS ? im->adopt_at_ms - ADOPT_MS : 0;
+
+	if (im->adopt_at_ms > last_ms + ADOPT_SOON_MS)
+		im->adopt_at_ms = last_ms + ADOPT_SOON_MS;
 }

@@ -24,12 +24,36 @@ static struct im_send *send_new(struct im *im, struct im_session *s, struct im_w
 	return snd;
 }
 
+static struct im_peer *peer_ref(struct im *im, const struct jid *to)
+{
+	struct im_peer *p = hash_get(im->peers, to->bare);
+	if (!p) {
+		p = NEW(struct im_peer);
+		int err = jid_parse(&p->jid, to->bare);
+		ASSERT(err == 0); /* it came out of a JID */
+		hash_put(im->peers, p->jid.bare, p);
+	}
+	p->nr++;
+	return p;
+}
+
+static void peer_unref(struct im *im, struct im_peer *p)
+{
+	if (--p->nr)
+		return;
+	hash_del(im->peers, p->jid.bare);
+	jid_clear(&p->jid);
+	free(p);
+}
+
 /* Takes it out of the books. The caller releases the work. */
 static void send_end(struct im *im, struct im_send *snd)
 {
 	hash_del(im->sends, hash_u64_key(&snd->cookie));
 	if (snd->session)
 		snd->session->nr_sends--;
+	if (snd->peer)
+		peer_unref(im, snd->peer);
 	free(snd);
 }
 
@@ -66,7 +90,8 @@ int send_remote(struct im *im, const struct jid *from, const struct jid *to, str
 	struct im_send *snd = send_new(im, NULL, w);
 	if (!snd)
 		return SVCPROTO_E_FULL;
-	snd->peer = im_is_local(im, to->domain);
+	if (im_is_local(im, to->domain))
+		snd->peer = peer_ref(im, to);
 	int err = hand_over(im, snd, from, to, xml);
 	if (err < 0) {
 		send_end(im, snd);
@@ -175,7 +200,7 @@ void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const ch
 		return;
 	struct im_work *w = snd->work;
 	struct im_session *s = snd->session;
-	bool peer = snd->peer;
+	bool peer = snd->peer != NULL;
 	send_end(im, snd);
 	if (peer) {
 		/* The other instance has gone, or the policy gives the user to us by now. */

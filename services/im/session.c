@@ -58,6 +58,7 @@ static struct im_session *session_new(struct im *im, void *link, const struct ji
 	im->nr_sessions++;
 	TAILQ_INSERT_TAIL(&im->sessions, s, link_all);
 	moving_opened(s);
+	passing_soon(im);
 	return s;
 }
 

@@ -81,6 +81,33 @@ static void not_stored_before_it_must_be(void)
 	fake_close(&f);
 }
 
+/* The user comes here while earlier messages are on their way to the other instance, which has died. */
+static void nothing_overtakes_what_is_on_its_way(void)
+{
+	begin();
+	fake_from(alice, MSG("chat", "one"));
+	struct sent *one = fake_next(&f, NULL);
+	struct client *bob = bob_comes();
+	fake_from(alice, MSG("chat", "two"));
+	CHECK(!message_to(bob));
+	struct sent *two = fake_next(&f, NULL);
+	CHECK(two && strstr(two->xml, "<body>two</body>") && strcmp(two->to_domain, BOB) == 0);
+	fake_undeliverable(&f, one, "recipient-unavailable");
+	if (two)
+		fake_undeliverable(&f, two, "recipient-unavailable");
+	struct sent *first = message_to(bob), *second = message_to(bob);
+	CHECK(first && strstr(first->xml, "<body>one</body>") && second && strstr(second->xml, "<body>two</body>"));
+	fake_from(alice, MSG("chat", "three")); /* nothing is before it any more */
+	second = message_to(bob);
+	CHECK(second && strstr(second->xml, "<body>three</body>"));
+	CHECK_EQ(fake_unread(&f, NULL), 0);
+	/* What somebody says to nobody but himself goes nowhere. */
+	fake_from(bob, "<message xmlns='jabber:client' from='" BOB "/two' type='chat'><body>note</body></message>");
+	second = message_to(bob);
+	CHECK(second && strstr(second->xml, "<body>note</body>"));
+	fake_close(&f);
+}
+
 /* This instance dies, and whoever takes its stanzas over has the user by then. */
 static void taken_over_for_a_user_who_is_here(void)
 {
@@ -128,6 +155,7 @@ int main(void)
 {
 	RUN(stored_when_the_other_one_dies);
 	RUN(not_stored_before_it_must_be);
+	RUN(nothing_overtakes_what_is_on_its_way);
 	RUN(taken_over_for_a_user_who_is_here);
 	RUN(taken_over_for_nobody);
 	return check_done("im.instances");
