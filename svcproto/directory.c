@@ -144,7 +144,10 @@ static uint64_t somebody_knows_at(const struct directory *d)
 
 static void drop(struct directory *d, struct entry *e)
 {
-	if (e->shown)
+	bool shown = e->shown;
+
+	e->shown = false; /* who is told may look what is left */
+	if (shown)
 		tell(d, e, true);
 	directory_walks_pass(d, e);
 	entries_remove(&d->entries, e);

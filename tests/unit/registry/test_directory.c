@@ -7,6 +7,8 @@
 #define OLD REG_LEASE_MAX_MS
 
 static struct {
+	struct directory *look;  /* counts what is left when something goes */
+	int left;
 	int gateways, gateways_gone, registrations, registrations_gone, keys;
 } told;
 
@@ -18,10 +20,21 @@ static void on_gateway(void *arg, const struct directory_gateway *g, bool gone)
 	told.gateways_gone += gone;
 }
 
+static int count_one(void *arg, const struct directory_registration *r)
+{
+	(void)r;
+	(*(int *)arg)++;
+	return 0;
+}
+
 static void on_registration(void *arg, const struct directory_registration *r, bool gone)
 {
 	(void)arg;
 	(void)r;
+	if (gone && told.look != NULL) {
+		told.left = 0;
+		(void)directory_every_registration(told.look, count_one, &told.left);
+	}
 	told.registrations += !gone;
 	told.registrations_gone += gone;
 }
@@ -181,6 +194,29 @@ static void test_two_registries(void)
 	directory_feed_lost(d, 0);
 	feed(d, 1, expired, 40);
 	CHECK_EQ(told.gateways_gone, 2);
+	directory_free(d);
+}
+
+/* That was the last of it: who asks then must not find it any more, however it went. */
+static void test_what_goes_is_not_found(void)
+{
+	struct directory *d = directory();
+	struct entry one = sample_registration(KEY_A, 1, "example.org", 3, 1), other = sample_registration(KEY_B, 2, "b.example", 3, 1);
+
+	told.look = d;
+	directory_feed_begin(d, 0);
+	feed(d, 0, one, 0);
+	feed(d, 0, other, 0);
+	directory_feed_end(d, 0, 5 * OLD, 0);
+	one.gone = one.expired = true;
+	feed(d, 0, one, 10);
+	CHECK_EQ(told.registrations_gone, 1);
+	CHECK_EQ(told.left, 1);
+	other.gone = true;
+	other.version = 2;
+	feed(d, 0, other, 20);
+	CHECK_EQ(told.registrations_gone, 2);
+	CHECK_EQ(told.left, 0);
 	directory_free(d);
 }
 
@@ -423,6 +459,7 @@ int main(void)
 	RUN(test_two_registries);
 	RUN(test_withdrawn_before_it_was_known);
 	RUN(test_back_at_one_registry_only);
+	RUN(test_what_goes_is_not_found);
 	RUN(test_a_registry_that_missed_the_news);
 	RUN(test_withdrawn_stays_withdrawn);
 	RUN(test_a_live_link_keeps_its_entry);
