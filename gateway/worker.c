@@ -485,6 +485,7 @@ void worker_free(struct worker *w)
 		loop_turn(w->env.loop);
 	drain_free(w->env.drain);
 	links_free(w->env.links);
+	relays_free(&w->env);
 	commands_free(w->commands);
 	resolver_free(w->env.resolver);
 	member_free(w->member);

@@ -3,6 +3,8 @@
 
 /* What a worker lends to its roles. One for each worker, used on its thread only. */
 
+#include <sys/queue.h>
+
 #include "auth/auth.h"
 #include "auth/extern.h"
 #include "common/hash.h"
@@ -21,6 +23,7 @@ struct drain;
 struct edge;
 struct edge_walk;
 struct pair;
+struct relay;
 
 struct role_limits {
 	struct stream_limits c2s, s2s_in, s2s_out;
@@ -45,6 +48,7 @@ struct role_env {
 	struct hash *addresses;              /* address text -> struct address_count *, see role/admit.h */
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
+	LIST_HEAD(, relay) relays;           /* see role/relay.h */
 	size_t nr_sessions;                  /* clients that are bound */
 	struct pair *pairs;                  /* to other servers, see role/s2s_pair.h */
 	size_t nr_leaving;                   /* of these, on their way to another gateway */

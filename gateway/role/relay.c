@@ -14,6 +14,7 @@
 
 struct relay {
 	unsigned magic;
+	LIST_ENTRY(relay) all;        /* in env->relays until it is over */
 	struct role_env *env;
 	char *from, *to;
 	bool peer;                    /* between instances of one domain */
@@ -37,6 +38,7 @@ static void finish(struct relay *r, const char *condition, const char *text)
 	if (r->over)
 		return;
 	r->over = true;
+	LIST_REMOVE(r, all);
 	links_release(&r->near, condition, text);
 	links_release(&r->far, condition, text);
 	loop_reap(r->env->loop, free_relay, r);
@@ -207,6 +209,7 @@ void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_ope
 
 	r->magic = RELAY_MAGIC;
 	r->env = env;
+	LIST_INSERT_HEAD(&env->relays, r, all);
 	r->from = mem_strdup(o->from_domain);
 	r->to = mem_strdup(o->to_domain);
 	r->near.ops = &near_ops;
@@ -217,4 +220,14 @@ void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_ope
 		open_peer(r, o);
 	else
 		open_pair(r);
+}
+
+void relays_free(struct role_env *env)
+{
+	struct relay *r;
+
+	while ((r = LIST_FIRST(&env->relays)) != NULL) {
+		LIST_REMOVE(r, all);
+		free_relay(r);
+	}
 }

@@ -8,5 +8,7 @@
 
 /* Takes the stream (SERVER_OUT or PEER) that a service opened to a local domain; refuses it when nobody else holds that domain now. */
 void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o);
+/* Those that are left when the worker ends: after their streams, which go without events. */
+void relays_free(struct role_env *env);
 
 #endif
