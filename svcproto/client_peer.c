@@ -48,10 +48,18 @@ static int consider(void *arg, const struct directory_registration *r)
 
 bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid)
 {
+	unsigned char instance[16];
+
+	return svcproto_whose(sp, bare_jid, instance);
+}
+
+bool svcproto_whose(const struct svcproto *sp, const char *bare_jid, unsigned char instance[16])
+{
 	struct search q = { .sp = sp, .key = bare_jid, .n = strlen(bare_jid) };
 	const char *at = strchr(bare_jid, '@');
 
 	(void)directory_each_registration(sp->directory, at != NULL ? at + 1 : bare_jid, SVCPROTO_CLIENT, consider, &q);
+	memcpy(instance, q.best_id.b, sizeof(q.best_id.b));
 	/* Before our own registration is known there, gateways don't choose us for anything that we would miss. */
 	return !q.any || !q.by_hash || !q.ours || memcmp(&q.best_id, &sp->hello.instance, sizeof(q.best_id)) == 0;
 }

@@ -108,16 +108,22 @@ bool im_is_local(const struct im *im, struct slice domain)
 	return hash_get(im->domains, domain) != NULL;
 }
 
-bool im_owns(const struct im *im, struct slice bare)
+bool im_whose(const struct im *im, struct slice bare, unsigned char instance[16])
 {
 	char *name;
 	bool owns;
 	if (!im->ops->is_here)
 		return true;
 	name = mem_slicedup(bare);
-	owns = im->ops->is_here(im->arg, name);
+	owns = im->ops->is_here(im->arg, name, instance);
 	free(name);
 	return owns;
+}
+
+bool im_owns(const struct im *im, struct slice bare)
+{
+	unsigned char instance[16];
+	return im_whose(im, bare, instance);
 }
 
 bool im_is_here(const struct im *im, const struct jid *jid)

@@ -58,7 +58,8 @@ struct im_session {
 	size_t nr_sends;                 /* in flight: they keep the object */
 	bool closed;                     /* the transport's session is gone */
 	bool overflowed;                 /* to be closed when the turn ends */
-	bool given;                      /* by a gateway, when the policy picked another instance; until it picks us */
+	bool given;                      /* by a gateway, when the policy picked another instance; until it picks us, or a third one */
+	unsigned char given_not_to[16];  /* that one */
 	uint64_t away_at_ms;             /* since when it is known to pick another one; 0: it does not */
 	STAILQ_HEAD(, im_queued) queue;
 	size_t queue_bytes;
@@ -163,6 +164,7 @@ bool im_is_local(const struct im *im, struct slice domain);
 /* Of our domains, and no other instance has this user: a server's address, somebody with a session here, or whom the policy gives us. */
 bool im_is_here(const struct im *im, const struct jid *jid);
 bool im_owns(const struct im *im, struct slice bare);   /* does the policy pick this instance for the user? */
+bool im_whose(const struct im *im, struct slice bare, unsigned char instance[16]); /* the same; instance: if not, which one it picks */
 /* The user who has this bare JID, in memory: with a session or something in flight; NULL else. */
 struct im_user *im_user_find(const struct im *im, struct slice bare);
 struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id); /* makes it when absent */

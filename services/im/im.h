@@ -22,8 +22,8 @@ struct im_ops {
 	int (*send)(void *arg, void *link, const char *xml, size_t n, uint64_t cookie);
 	int (*send_server)(void *arg, const char *from_domain, const char *to_domain, const char *xml, size_t n, uint64_t cookie);
 	void (*ack)(void *arg, uint64_t ticket);
-	/* Several instances: is this user (bare JID) ours, and a stanza to the instance that has it. Both NULL: there is one instance. */
-	bool (*is_here)(void *arg, const char *bare_jid);
+	/* Several instances: is this user (bare JID) ours, and whose; a stanza to the instance that has it. Both NULL: there is one. */
+	bool (*is_here)(void *arg, const char *bare_jid, unsigned char instance[16]);
 	int (*send_peer)(void *arg, const char *bare_jid, const char *xml, size_t n, uint64_t cookie);
 };
 

@@ -165,10 +165,10 @@ static void op_ack(void *arg, uint64_t ticket)
 		log_debug("im", 0, "ack", "error=%d", err);
 }
 
-static bool op_is_here(void *arg, const char *bare_jid)
+static bool op_is_here(void *arg, const char *bare_jid, unsigned char instance[16])
 {
 	struct app *a = arg;
-	return svcproto_is_here(a->sp, bare_jid);
+	return svcproto_whose(a->sp, bare_jid, instance);
 }
 
 static int op_send_peer(void *arg, const char *bare_jid, const char *xml, size_t n, uint64_t cookie)

@@ -13,24 +13,31 @@ enum {
 	LOOK_MAX = 2000,      /* sessions at a time */
 	END_MAX = 50,         /* that many log in anew in that time */
 	SETTLED_MS = 5000,
+	BUSY_MS = 10000,      /* after that, with stanzas in flight too */
 	GIVEN_MS = 300000,
 };
 
 static bool is_due(struct im_session *s, uint64_t now_ms)
 {
-	if (im_owns(s->im, s->user->jid.bare)) {
+	unsigned char instance[16];
+	bool busy = s->nr_sends > 0 || !STAILQ_EMPTY(&s->queue);
+	if (im_whose(s->im, s->user->jid.bare, instance)) {
 		s->given = false;
 		s->away_at_ms = 0;
 		return false;
 	}
+	if (s->given && memcmp(instance, s->given_not_to, sizeof instance) != 0) {
+		s->given = false; /* the other one has gone, and this is a third */
+		s->away_at_ms = 0;
+	}
 	if (s->away_at_ms == 0)
 		s->away_at_ms = now_ms;
-	return now_ms - s->away_at_ms >= (s->given ? GIVEN_MS : SETTLED_MS);
+	return now_ms - s->away_at_ms >= (s->given ? GIVEN_MS : busy ? BUSY_MS : SETTLED_MS);
 }
 
 void moving_opened(struct im_session *s)
 {
-	s->given = !im_owns(s->im, s->user->jid.bare);
+	s->given = !im_whose(s->im, s->user->jid.bare, s->given_not_to);
 	if (s->im->move_at_ms <= s->im->now_ms)
 		s->im->move_at_ms = s->im->now_ms + LOOK_EVERY_MS;
 }

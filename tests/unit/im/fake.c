@@ -78,10 +78,13 @@ static void op_ack(void *arg, uint64_t ticket)
 	f->acks[f->nr_acks++] = ticket;
 }
 
-static bool op_is_here(void *arg, const char *bare_jid)
+static bool op_is_here(void *arg, const char *bare_jid, unsigned char instance[16])
 {
 	struct fake *f = arg;
-	return !f->away || strcmp(f->away, bare_jid) != 0;
+	bool here = !f->away || strcmp(f->away, bare_jid) != 0;
+	memset(instance, 0, 16);
+	instance[0] = here ? 0xff : f->away_to;
+	return here;
 }
 
 static int op_send_peer(void *arg, const char *bare_jid, const char *xml, size_t n, uint64_t cookie)

@@ -31,12 +31,14 @@ static void who_belongs_elsewhere_is_sent(void)
 		       "<body>x</body></message>");
 	CHECK(fake_got(&f, home, "<body>x", NULL)); /* hers as long as she is here */
 	wait_seconds(4);
-	CHECK_STR(home->closed, "reset");
+	CHECK_STR(home->closed, ""); /* it is on its way: a moment's patience */
 	CHECK_STR(work->closed, "reset");
+	wait_seconds(5);
+	CHECK_STR(home->closed, "reset");
 	CHECK_STR(bob->closed, "");
 	CHECK(f.next_ms > f.now_ms && f.next_ms <= f.now_ms + 1000);
-	fake_logout(home); /* what it never got is stored, and the new owner's to deliver */
 	fake_logout(work);
+	fake_logout(home); /* what it never got was stored meanwhile, and is the new owner's to deliver */
 	CHECK_EQ(fake_rows(&f, "offline"), 1);
 	fake_read_all(&f);
 	fake_from(bob, "<message xmlns='jabber:client' from='bob@a.example/home' to='alice@a.example' type='chat'>"
@@ -79,6 +81,58 @@ static void who_was_given_to_us_stays(void)
 	fake_close(&f);
 }
 
+/* She was given to us because the instance that the policy picked was dead already: what holds for that one does not for the next. */
+static void who_belongs_to_a_third_is_sent(void)
+{
+	begin();
+	f.away = "alice@a.example";
+	f.away_to = 1;
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0);
+	wait_seconds(10);
+	CHECK_STR(alice->closed, "");
+	f.away_to = 2;
+	wait_seconds(4);
+	CHECK_STR(alice->closed, "");
+	wait_seconds(3);
+	CHECK_STR(alice->closed, "reset");
+	fake_close(&f);
+}
+
+/* The new owner does not look into the store again once she is there: what was not stored yet is sent after her. */
+static void what_comes_back_goes_after_her(void)
+{
+	char xml[300];
+	uint64_t last = 0;
+	unsigned n = 0;
+	begin();
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0), *bob = fake_online(&f, "bob@a.example", "home", 0);
+	f.away = "alice@a.example";
+	for (; n < 200 && !*alice->closed; n++) { /* which she never answers */
+		snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='bob@a.example/home' to='alice@a.example/home' type='chat'>"
+			 "<body>%u</body></message>", n);
+		last = fake_from(bob, xml);
+		fake_wait(&f, 100);
+	}
+	CHECK_STR(alice->closed, "reset");
+	size_t stored = fake_rows(&f, "offline");
+	CHECK(stored > 0 && stored < n);
+	fake_read_all(&f);
+	fake_logout(alice);
+	CHECK_EQ(fake_rows(&f, "offline"), stored);
+	for (size_t i = stored; i < n; i++) { /* in order */
+		struct sent *s = fake_next(&f, NULL);
+		snprintf(xml, sizeof xml, "<body>%zu</body>", i);
+		CHECK(s && strcmp(s->to_domain, "alice@a.example") == 0 && strstr(s->xml, xml));
+	}
+	CHECK(!fake_acked(&f, last));
+	fake_wait(&f, 1000); /* as anything on its way */
+	CHECK(fake_acked(&f, last));
+	CHECK_EQ(fake_rows(&f, "passing"), n - stored);
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_close(&f);
+}
+
 static size_t nr_sent_away(void)
 {
 	size_t n = 0;
@@ -111,6 +165,8 @@ int main(void)
 	RUN(who_belongs_elsewhere_is_sent);
 	RUN(a_moment_is_no_reason);
 	RUN(who_was_given_to_us_stays);
+	RUN(who_belongs_to_a_third_is_sent);
+	RUN(what_comes_back_goes_after_her);
 	RUN(some_at_a_time);
 	return check_done("im.moving");
 }
