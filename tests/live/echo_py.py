@@ -31,7 +31,7 @@ class Echoed(Resuming):
 
     def say(self, size=0):
         self.sent += 1
-        self.xmpp.send_message(self.peer, f"{self.sent}" + "x" * size)
+        self.give(f"{self.sent}" + "x" * size)
 
     def on_message(self, m):
         number = m["body"].rstrip("x")

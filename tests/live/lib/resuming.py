@@ -3,6 +3,7 @@ was acknowledged, what arrived, and what arrived twice."""
 import asyncio
 import random
 import time
+from dataclasses import dataclass
 
 import slixmpp
 from slixmpp.plugins.xep_0198.stanza import Resume
@@ -11,12 +12,28 @@ AGAIN_MS = (20, 200)      # between the end of a session's connection and the ne
 RETRY_MS = (300, 800)     # after one that came to nothing
 PATIENCE = 30             # seconds for a login or resumption
 STATE = ("sm_id", "handled", "seq", "last_ack")
+SID = "{urn:xmpp:sid:0}stanza-id"
+
+
+@dataclass
+class Arrival:
+    """A message that came: its number, the id that its sender gave, the one that the service gave (XEP-0359), in which session and when; when it was acknowledged, if it was."""
+    number: int
+    id: str
+    sid: str
+    session: int
+    at: float
+    acked_at: float = None
+
+    @property
+    def what(self):
+        return self.number, self.id
 
 
 class Resuming:
     """A user of slixmpp with its stream management. Each connection is an object of its own, since slixmpp 1.8.3 goes on waiting in the next connection for the answer that
     the one before did not get. `where()` names a gateway's (address, port). `keep`: slixmpp forgets what was not acknowledged when it asks for resumption, so that it
-    is neither sent again nor ever acknowledged; this keeps it."""
+    is neither sent again nor ever acknowledged; this keeps it, and what slixmpp had not begun to send when the connection ended."""
 
     def __init__(self, jid, password, ca, where, keep=True):
         self.jid, self.bare, self.password, self.ca, self.where, self.keep = jid, jid.split("/")[0], password, ca, where, keep
@@ -24,11 +41,13 @@ class Resuming:
         self.state, self.unacked = {}, []
         self.live, self.leaving = False, False
         self.sessions = self.resumed = 0                # how often a session began, and went on
-        self.sent, self.acked, self.inbox = 0, set(), []  # numbers; what came, as (number, id of the message)
-        self.untold = []                                # given to slixmpp as the connection ended, and thrown away by it
+        self.sent, self.acked, self.inbox = 0, set(), []  # numbers; what came, as Arrival
+        self.unconfirmed = []                           # of these: not acknowledged yet
+        self.given, self.untold = [], []                # bodies that slixmpp has and has not sent; that it threw away so
+        self.ends = {}                                  # when a session's last connection ended, by the session's number
         self.again_told = 0
         self.strange = []                               # what came and should not
-        self.gone_at, self.longest_away = time.monotonic(), 0.0
+        self.gone_at, self.aways = time.monotonic(), []
 
     def enter(self):
         if self.leaving:
@@ -38,6 +57,7 @@ class Resuming:
         x.register_plugin("xep_0198")
         self.sm = x["xep_0198"]
         self.sm.unacked_queue.extend(self.unacked)
+        self.sm.send_ack = lambda send_ack=self.sm.send_ack: (self.confirm(), send_ack())
         x.end_session_on_disconnect = not self.state.get("sm_id")
         if self.keep:
             x.del_filter("out_sync", self.sm._handle_outgoing)
@@ -50,9 +70,13 @@ class Resuming:
         x.connect(self.where(), force_starttls=True, disable_starttls=False)
 
     def keep_unacked(self, x, stanza):
-        if isinstance(stanza, slixmpp.Message) and (x is not self.xmpp or x.transport is None):
-            self.untold.append(stanza["body"])
-            return None
+        if isinstance(stanza, slixmpp.Message):
+            if x is not self.xmpp or x.transport is None:
+                return None
+            if stanza["body"] in self.given:
+                self.given.remove(stanza["body"])
+        if isinstance(stanza, Resume):
+            self.confirm()
         kept = list(self.sm.unacked_queue) if isinstance(stanza, Resume) else []
         stanza = self.sm._handle_outgoing(stanza)
         self.sm.unacked_queue.extend(kept)
@@ -64,9 +88,11 @@ class Resuming:
             return
         self.watchdog.cancel()
         self.state, self.unacked = {name: getattr(self.sm, name) for name in STATE}, list(self.sm.unacked_queue)
+        if self.keep:
+            self.untold, self.given = self.given + self.untold, []
         self.xmpp, was_live, self.live = None, self.live, False
         if was_live:
-            self.gone_at = time.monotonic()
+            self.gone_at = self.ends[self.sessions] = time.monotonic()
         x.connect = lambda *_: None   # wherever it was sent: what follows is ours to say
         x.cancel_connection_attempt()
         x.abort()
@@ -76,10 +102,20 @@ class Resuming:
     def is_live(self):
         self.live = True
         self.watchdog.cancel()
-        self.longest_away = max(self.longest_away, time.monotonic() - self.gone_at)
+        self.aways.append(time.monotonic() - self.gone_at)
         untold, self.untold = self.untold, []
-        for number in untold:
-            self.xmpp.send_message(self.peer, number)
+        for body in untold:
+            self.give(body)
+
+    def give(self, body):
+        self.given.append(body)
+        self.xmpp.send_message(self.peer, body)
+
+    def confirm(self):
+        """What came is acknowledged now."""
+        for arrival in self.unconfirmed:
+            arrival.acked_at = time.monotonic()
+        self.unconfirmed.clear()
 
     def on_start(self, x):
         """A new session, whose stanzas are counted from here: slixmpp says that it started before. It knows nothing of the one before it: what was not acknowledged is told
@@ -87,6 +123,7 @@ class Resuming:
         if x is not self.xmpp:
             return
         self.sessions += 1
+        self.unconfirmed.clear()
         self.untold = [str(n) for n in range(1, self.sent + 1) if n not in self.acked]
         self.again_told += len(self.untold)
         self.is_live()
@@ -102,7 +139,9 @@ class Resuming:
         if m["type"] == "error" or m["from"].bare != self.peer or not number.isdigit():
             self.strange.append(str(m))
         else:
-            self.inbox.append((int(number), m["id"]))
+            sid = [e.get("id") for e in m.xml.iter(SID) if e.get("by") == self.bare]
+            self.inbox.append(Arrival(int(number), m["id"], sid[0] if len(sid) == 1 else None, self.sessions, time.monotonic()))
+            self.unconfirmed.append(self.inbox[-1])
 
     def on_acked(self, stanza):
         if isinstance(stanza, slixmpp.Message):
@@ -112,7 +151,7 @@ class Resuming:
         """The next number, if there is a connection for it."""
         if self.live:
             self.sent += 1
-            self.xmpp.send_message(self.peer, str(self.sent))
+            self.give(str(self.sent))
 
     def ask(self):
         """What is acknowledged by now."""
@@ -178,23 +217,23 @@ class Pairs:
 
     def lost(self):
         """What a sender saw acknowledged and never arrived."""
-        return [(a.bare, n) for a, b in self.directions() for n in sorted(a.acked - {number for number, _ in b.inbox})]
+        return [(a.bare, n) for a, b in self.directions() for n in sorted(a.acked - {m.number for m in b.inbox})]
 
     def repeated(self):
         """What came more often than its sender told it: the same message, by its id."""
-        return sum(len(c.inbox) - len(set(c.inbox)) for c in self.clients)
+        return sum(len(c.inbox) - len({m.what for m in c.inbox}) for c in self.clients)
 
     def disordered(self):
         """Who got a first arrival that was overtaken."""
         def firsts(inbox):
-            return list(dict.fromkeys(number for number, _ in inbox))
+            return list(dict.fromkeys(m.number for m in inbox))
         return [c.bare for c in self.clients if firsts(c.inbox) != sorted(firsts(c.inbox))]
 
     def report(self):
         c = self.clients
-        return (f"sent {sum(x.sent for x in c)}, acknowledged {sum(len(x.acked) for x in c)}, arrived {sum(len(set(n for n, _ in x.inbox)) for x in c)}, "
+        return (f"sent {sum(x.sent for x in c)}, acknowledged {sum(len(x.acked) for x in c)}, arrived {sum(len({m.number for m in x.inbox}) for x in c)}, "
                 f"resumed {sum(x.resumed for x in c)}, new sessions {sum(x.sessions - 1 for x in c)} in which {sum(x.again_told for x in c)} were sent again, "
-                f"lost {len(self.lost())}, repeated {self.repeated()}, longest away {max(x.longest_away for x in c):.1f} s")
+                f"lost {len(self.lost())}, repeated {self.repeated()}, longest away {max(max(x.aways) for x in c):.1f} s")
 
     def leave(self):
         for client in self.clients:

@@ -46,11 +46,11 @@ class Test:
         self.programs[name] = process
         return process
 
-    def stop(self, name):
+    def stop(self, name, seconds=30):
         process = self.programs.pop(name)
         process.terminate()
         try:
-            return process.wait(30)
+            return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             return None
