@@ -214,6 +214,8 @@ void client_locate_free(struct svcproto *sp);  /* all questions */
 
 /* client_pair.c: the engine's events for streams of ours, and the turn's work. */
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r);
+/* Puts a copy in the queue of the pair, or of the user `to`. 0, or a negative error: not taken. */
+int client_pair_send(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie);
 void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
 void client_pair_accepted(struct svcproto *sp, struct svc_stream *s);
 void client_pair_writable(struct svcproto *sp, struct svc_stream *s);

@@ -13,7 +13,6 @@
 
 #include "svcproto/choose.h"
 #include "svcproto/keyset.h"
-#include "svcproto/redirects.h"
 
 #define PAIRS_MAX 50000u
 #define QUEUED_BYTES_MAX (64u << 20)   /* of all pairs: domains that are slow or away may not fill the memory together */
@@ -205,6 +204,13 @@ static size_t nr_repeated(const struct pair *p)
 	return nr;
 }
 
+/* Ever more slowly. */
+static void retry_later(struct svcproto *sp, struct pair *p)
+{
+	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
+	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
+}
+
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r)
 {
 	struct pair *p = svc_stream_data(s);
@@ -212,6 +218,11 @@ void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct
 	if (p == NULL)
 		return;
 	unsend(sp, p);
+	/* The gateway chose among those that it has links to, and the user's instance is alive: its link there is about to come back. */
+	if (to_user(p) && !svcproto_is_here(sp, p->to)) {
+		retry_later(sp, p);
+		return;
+	}
 	if (r->condition != NULL && !r->stream_error)
 		bounce_all(sp, p, r->type, r->condition);
 	else
@@ -267,8 +278,7 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 		return;
 	if (condition != NULL && to_user(p) && strcmp(condition, "remote-connection-failed") == 0)
 		return;
-	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
-	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
+	retry_later(sp, p);
 }
 
 /* ---- the turn's work ---- */
@@ -452,7 +462,7 @@ static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
 	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
 }
 
-static int enqueue(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie)
+int client_pair_send(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie)
 {
 	struct queued *q;
 	struct pair *p;
@@ -483,14 +493,5 @@ int svcproto_send_server(struct svcproto *sp, const char *from_domain, const cha
 		return SVCPROTO_E_DENIED;
 	if (!keyset_domain_ok(to_domain, strlen(to_domain)))
 		return SVCPROTO_E_INVALID;
-	return enqueue(sp, from_domain, to_domain, xml, length, cookie);
-}
-
-int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie)
-{
-	const char *at = strchr(bare_jid, '@');
-
-	if (at == NULL || at == bare_jid || strlen(bare_jid) > REDIRECT_NAME_MAX || !redirect_name_ok(bare_jid))
-		return SVCPROTO_E_INVALID;
-	return client_has_domain(sp, at + 1, SVCPROTO_CLIENT) ? enqueue(sp, at + 1, bare_jid, xml, length, cookie) : SVCPROTO_E_DENIED;
+	return client_pair_send(sp, from_domain, to_domain, xml, length, cookie);
 }

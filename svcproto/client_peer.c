@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "svcproto/choose.h"
+#include "svcproto/redirects.h"
 
 #define PEERS_MAX 50000u
 #define BUCKETS 16384u
@@ -62,6 +63,19 @@ bool svcproto_whose(const struct svcproto *sp, const char *bare_jid, unsigned ch
 	memcpy(instance, q.best_id.b, sizeof(q.best_id.b));
 	/* Before our own registration is known there, gateways don't choose us for anything that we would miss. */
 	return !q.any || !q.by_hash || !q.ours || memcmp(&q.best_id, &sp->hello.instance, sizeof(q.best_id)) == 0;
+}
+
+/* ---- what leaves ---- */
+
+int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie)
+{
+	const char *at = strchr(bare_jid, '@');
+
+	if (at == NULL || at == bare_jid || strlen(bare_jid) > REDIRECT_NAME_MAX || !redirect_name_ok(bare_jid))
+		return SVCPROTO_E_INVALID;
+	if (!client_has_domain(sp, at + 1, SVCPROTO_CLIENT))
+		return SVCPROTO_E_DENIED;
+	return client_pair_send(sp, at + 1, bare_jid, xml, length, cookie);
 }
 
 /* ---- what comes ---- */

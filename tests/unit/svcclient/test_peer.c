@@ -170,6 +170,56 @@ static void test_many_origins(void)
 	stop();
 }
 
+static bool elsewhere(void *jid)
+{
+	return !svcproto_is_here(s.sp, jid);
+}
+
+static bool here(void *jid)
+{
+	return svcproto_is_here(s.sp, jid);
+}
+
+/* A gateway whose link to the user's instance is broken at the moment knows nobody but us: that makes the user not ours. */
+static void test_refused_while_the_other_lives(void)
+{
+	static const struct svcproto_registration r = { .domain = "a.example", .types = SVCPROTO_CLIENT, .policy = "hash" };
+	static struct service other;
+	struct turn both = { .fn = fake_gateway_turn, .arg = &g, .services = { &s, &other } };
+	char jid[64];
+
+	start();
+	CHECK_EQ(svcproto_unregister(s.sp, "a.example"), 0);
+	CHECK_EQ(svcproto_register(s.sp, &r), 0);
+	CHECK_EQ(service_start(&other, &c, NULL), 0);
+	CHECK_EQ(svcproto_register(other.sp, &r), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(jid, sizeof(jid), "u%u@a.example", i);
+		if (turn_until(&both, elsewhere, jid, i == 0 ? 5000 : 200))
+			break;
+	}
+	CHECK(elsewhere(jid));
+	g.refuse_out = "recipient-unavailable";
+	g.ack = true;
+	CHECK_EQ(svcproto_send_peer(s.sp, jid, "<a/>", 4, 1), 0);
+	CHECK_EQ(svcproto_send_peer(s.sp, jid, "<b/>", 4, 2), 0);
+	CHECK(!turn_until(&both, reached, &(struct reach){ &s.nr_undeliverable, 1 }, 1200));
+	g.refuse_out = NULL;
+	CHECK(turn_until(&both, reached, &(struct reach){ &s.nr_delivered, 2 }, 10000));
+	CHECK_STR(g.xml[0], "<a/>");
+	CHECK_STR(g.xml[1], "<b/>");
+	CHECK_EQ(s.nr_undeliverable, 0);
+	/* When the other has gone, the user is ours. */
+	g.refuse_out = "recipient-unavailable";
+	CHECK_EQ(svc_stream_close(g.out, NULL, NULL), 0);
+	service_stop(&other);
+	CHECK(turn_until(&all, here, jid, 10000));
+	CHECK_EQ(svcproto_send_peer(s.sp, jid, "<c/>", 4, 3), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 1));
+	CHECK_STR(s.conditions[0], "recipient-unavailable");
+	stop();
+}
+
 static void test_alone_everybody_is_here(void)
 {
 	start();
@@ -183,6 +233,7 @@ int main(void)
 	RUN(test_repetitions_are_known);
 	RUN(test_sending_goes_on);
 	RUN(test_many_origins);
+	RUN(test_refused_while_the_other_lives);
 	RUN(test_alone_everybody_is_here);
 	return check_done("svcclient.peer");
 }
