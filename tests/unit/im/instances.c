@@ -46,7 +46,7 @@ static void stored_when_the_other_one_dies(void)
 	CHECK(fake_acked(&f, t));
 	CHECK_EQ(fake_rows(&f, "passing"), 1);
 	struct client *bob = bob_comes();
-	fake_undeliverable(&f, s, "recipient-unavailable"); /* the policy gives the user to us */
+	fake_undeliverable(&f, s, "cancel", "recipient-unavailable"); /* the policy gives the user to us */
 	CHECK_EQ(fake_rows(&f, "passing"), 0);
 	CHECK_EQ(fake_rows(&f, "offline"), 1);
 	s = message_to(bob);
@@ -70,7 +70,7 @@ static void not_stored_before_it_must_be(void)
 	struct sent *s = fake_next(&f, NULL);
 	struct client *bob = bob_comes();
 	if (s)
-		fake_undeliverable(&f, s, "recipient-unavailable");
+		fake_undeliverable(&f, s, "cancel", "recipient-unavailable");
 	s = message_to(bob);
 	CHECK(s && strstr(s->xml, "<body>hi</body>") && !strstr(s->xml, "urn:xmpp:delay"));
 	CHECK(!fake_acked(&f, t));
@@ -92,9 +92,9 @@ static void nothing_overtakes_what_is_on_its_way(void)
 	CHECK(!message_to(bob));
 	struct sent *two = fake_next(&f, NULL);
 	CHECK(two && strstr(two->xml, "<body>two</body>") && strcmp(two->to_domain, BOB) == 0);
-	fake_undeliverable(&f, one, "recipient-unavailable");
+	fake_undeliverable(&f, one, "cancel", "recipient-unavailable");
 	if (two)
-		fake_undeliverable(&f, two, "recipient-unavailable");
+		fake_undeliverable(&f, two, "cancel", "recipient-unavailable");
 	struct sent *first = message_to(bob), *second = message_to(bob);
 	CHECK(first && strstr(first->xml, "<body>one</body>") && second && strstr(second->xml, "<body>two</body>"));
 	fake_from(alice, MSG("chat", "three")); /* nothing is before it any more */

@@ -205,7 +205,7 @@ static void one_for_all_instances(void)
 	f.away = NULL;
 	bob = bob_again();
 	if (s)
-		fake_undeliverable(&f, s, "recipient-unavailable");
+		fake_undeliverable(&f, s, "cancel", "recipient-unavailable");
 	CHECK_STR(id_in(message_to(bob), "bob@b.example"), id);
 	/* … and the others keep it. */
 	fake_from_peer(&f, "b.example",
