@@ -94,8 +94,8 @@ class Child:
         return max([t for t in self.troubles if t < death - 0.01] + [0]) - SLACK
 
     def repetitions(self):
-        """(how many, those that should not be). One is allowed that has the id which the service gave the first, if an instance died between the two, and the recipient had
-        not acknowledged the first by then."""
+        """(how many, those that should not be). One is allowed that has the id which the service gave the first, if the recipient had not acknowledged the first when it came,
+        or when an instance died between the two."""
         nr, wrong = 0, []
         for c in self.clients:
             seen = {}
@@ -105,9 +105,10 @@ class Child:
                     continue
                 nr += 1
                 deaths = [t for t in self.deaths if first.at - 5 * SLACK < t < m.at and (first.acked_at is None or first.acked_at > self.known_until(t))]
+                unconfirmed = self.deaths and (first.acked_at is None or first.acked_at >= m.at)
                 if first.sid is None or first.sid != m.sid:
                     wrong.append(f"{c.jid} {m.number}: stanza ids {first.sid} and {m.sid}")
-                elif not deaths:
+                elif not deaths and not unconfirmed:
                     wrong.append(f"{c.jid} {m.number}: again after {m.at - first.at:.1f} s, acknowledged after {first.acked_at and round(first.acked_at - first.at, 1)} s; "
                                  f"deaths {[round(t - first.at, 1) for t in self.deaths]}, troubles {[round(t - first.at, 1) for t in self.troubles]}")
         return nr, wrong
