@@ -1,7 +1,7 @@
 /*
  * RFC 7673 is about whom we dial; this is the other direction: what a domain's servers may show to clients they may show to us. A match is
  * as good as an authority's word, a mismatch outweighs it. Bogus is a mismatch. No answer at all leaves the authorities: who is away in the
- * DNS for a while could not speak to us otherwise.
+ * DNS for a while could not speak to us otherwise. It may not listen, though: nobody would have been dialled.
  */
 #include "role/peer_dane.h"
 
@@ -31,6 +31,7 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 	struct peer_dane *d = arg;
 
 	d->resolve_ = NULL;
+	d->in_doubt = status == RESOLVE_TIMEOUT;
 	d->verdict = status == RESOLVE_BOGUS ? TLS_DANE_MISMATCH : judge(d, targets, nr, &why);
 	if (d->verdict != TLS_DANE_NONE) {
 		stat_add(d->verdict == TLS_DANE_MATCH ? STAT_dane_matched : STAT_dane_refused, 1);
@@ -46,11 +47,11 @@ bool peer_dane_ask(struct peer_dane *d, struct role_env *env, SSL *ssl, const ch
 {
 	char *ascii = jid_domain_ascii(slice_str(domain));
 
-	if (ascii == NULL || ssl == NULL || SSL_get0_peer_certificate(ssl) == NULL || !resolver_validates(env->resolver)) {
+	if (ascii == NULL || ssl == NULL || !resolver_validates(env->resolver)) {
 		free(ascii);
 		return false;
 	}
-	*d = (struct peer_dane){.ssl_ = ssl, .domain_ = ascii, .log_id_ = log_id, .done_ = done, .arg_ = arg};
+	*d = (struct peer_dane){.in_doubt = true, .ssl_ = ssl, .domain_ = ascii, .log_id_ = log_id, .done_ = done, .arg_ = arg};
 	d->resolve_ = resolve_server(env->resolver, ascii, on_resolved, d);
 	return true;
 }
@@ -62,4 +63,9 @@ void peer_dane_cancel(struct peer_dane *d)
 	d->resolve_ = NULL;
 	free(d->domain_);
 	d->domain_ = NULL;
+}
+
+bool peer_dane_may_send(const struct peer_dane *d)
+{
+	return d->verdict == TLS_DANE_MATCH || (d->verdict == TLS_DANE_NONE && !d->in_doubt);
 }

@@ -64,14 +64,14 @@ static const char *certificate_proof(const struct s2s_in *in, const char *domain
 	return verdict == TLS_DANE_MATCH ? "dane" : pkix ? "pkix" : NULL;
 }
 
-/* Who can speak to us may well be reached again. */
-static void authenticated(struct s2s_in *in, const char *domain, const char *proof)
+/* Who can speak to us may well be reached again. dane: of this domain. */
+static void authenticated(struct s2s_in *in, const char *domain, const char *proof, const struct peer_dane *dane)
 {
 	if (in->e.proof == NULL)
 		in->e.proof = proof;
 	edge_authenticated(&in->e);
 	in->e.env->heard_from(in->e.env->heard_from_arg, domain);
-	if (stream_bidi(in->e.stream))
+	if (stream_bidi(in->e.stream) && peer_dane_may_send(dane))
 		s2s_ways_add(&in->e.env->ways, &in->e, domain);
 }
 
@@ -108,7 +108,7 @@ void s2s_in_op_auth_start(void *arg, struct slice mech, struct slice initial)
 		stream_auth_failure(in->e.stream, failure, NULL);
 	} else {
 		log_info(in->e.role, in->e.id, "auth", "domain=%s mechanism=EXTERNAL by=%s", log_escape(slice_str(peer)), proof);
-		authenticated(in, peer, proof);
+		authenticated(in, peer, proof, &in->dane);
 		stream_auth_success(in->e.stream, NULL, SLICE_NONE);
 	}
 	edge_kick(&in->e);
@@ -137,6 +137,13 @@ static void free_check(struct in_check *c)
 	free(c);
 }
 
+static bool is_streams_own(const struct in_check *c)
+{
+	const char *peer = stream_peer_domain(c->in->e.stream);
+
+	return peer != NULL && strcmp(c->from, peer) == 0;
+}
+
 static void begin_next(struct s2s_in *in);
 
 /* proof: what shows that the pair is whose key it is; NULL: nothing does. */
@@ -152,7 +159,7 @@ static void end_check(struct in_check *c, const char *proof, const char *error)
 	log_info(in->e.role, in->e.id, "dialback", "domain=%s to=%s valid=%d %s=%s", log_escape(slice_str(c->from)),
 		 log_escape(slice_str(c->to)), proof != NULL, proof ? "by" : "error", proof ? proof : error ? error : "-");
 	if (proof != NULL)
-		authenticated(in, c->from, proof);
+		authenticated(in, c->from, proof, is_streams_own(c) ? &in->dane : &c->dane);
 	stream_db_result(in->e.stream, c->from, c->to, proof != NULL, error);
 	s2s_out_release(c->out);
 	edge_kick(&in->e);
@@ -216,11 +223,10 @@ static void on_check_dane(void *arg)
 static void begin(struct in_check *c)
 {
 	struct s2s_in *in = c->in;
-	const char *peer = stream_peer_domain(in->e.stream);
 
 	c->begun = true;
 	in->nr_checks++;
-	if (peer != NULL && strcmp(c->from, peer) == 0)
+	if (is_streams_own(c))
 		decide(c, in->dane.verdict);
 	else if (!peer_dane_ask(&c->dane, in->e.env, conn_ssl(in->e.conn), c->from, in->e.id, on_check_dane, c))
 		decide(c, TLS_DANE_NONE);

@@ -26,7 +26,10 @@ static bool is_proven(const struct edge *e)
 	return e->kind == STREAM_S2S_OUT && e->proof != NULL && strcmp(e->proof, "dialback") != 0;
 }
 
-/* Where we may already send, at once; where we may ask, when that is answered. */
+/*
+ * Where we may already send, at once; where we may ask, when that is answered. A stream that the remote made is among the ways only where
+ * its domain's TLSA records allow that (s2s_in_auth.c).
+ */
 static bool fits(void *arg, struct edge *e)
 {
 	struct s2s_lane *l = arg;

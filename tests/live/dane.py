@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """DANE both ways against a small server of the test's own, in signed zones: certificates that no authority signed and TLSA vouches for, mismatches, bogus answers, and
-zones that nobody signed."""
+zones that nobody signed; and what may be sent over a stream that the other server made (XEP-0288)."""
 import asyncio
 import json
 import os
@@ -25,7 +25,15 @@ ZONES = {
     "bogus.example": ("our-ca", "own", "bogus"),
     "insecure.example": ("our-ca", "other", "unsigned"),      # TLSA that nobody signed is none
     "none.example": ("our-ca", None, "signed"),               # proven to have none
+    # These call, and would have what we send on their own stream.
+    "back.example": ("stranger-ca", "own", "signed"),
+    "bare.example": ("stranger-ca", "own", "signed"),         # calls without a certificate
+    "false.example": ("stranger-ca", "own", "signed"),        # calls with one of a known authority, not its own
+    "further.example": ("stranger-ca", "own", "signed"),      # comes on the next one's stream, without a certificate
+    "free.example": ("our-ca", None, "signed"),
+    "loose.example": ("our-ca", "other", "unsigned"),
 }
+BIDI = "<bidi xmlns='urn:xmpp:bidi'/>"
 
 
 def certificate_of(pki, zone, ca):
@@ -87,6 +95,54 @@ async def inbound(test, juliet, clients):
         caller.close()
 
 
+async def key(test, caller, zone):
+    answer = await caller.ask(f"<db:result from='{zone}' to='{OURS}'>a-key</db:result>")
+    test.check(f"both ways, {zone}: its key is taken", (answer.get("from"), answer.get("to"), answer.get("type")) == (OURS, zone, "valid"))
+
+
+async def first_of(*coroutines):
+    """Which of these is done first."""
+    tasks = [asyncio.ensure_future(c) for c in coroutines]
+    done, _ = await asyncio.wait(tasks, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return [task in done for task in tasks].index(True)
+
+
+async def answer(test, juliet, servers, caller, zone, how, back):
+    """Where a message for the zone goes: back over the stream that it made, or over one of ours."""
+    juliet.send_message(f"romeo@{zone}", "By what way?")
+    way = await first_of(caller.wire.expect("element"), servers[zone].stanzas.get())
+    test.check(f"both ways, {zone}, {how}: a message goes " + ("back on its stream" if back else "over a stream of ours"), way == (0 if back else 1))
+
+
+async def both_ways(test, juliet, servers, clients, pki):
+    """RFC 7673 is about whom we send to: a stream that dialback alone vouches for is not the way to a domain that has TLSA records."""
+    caller = await fake.Dialler("back.example", OURS).open(GATEWAY, clients["back.example"])
+    caller.wire.send(BIDI)
+    test.check("both ways, back.example: EXTERNAL is taken", await caller.external() is None)
+    await answer(test, juliet, servers, caller, "back.example", "its certificate matches TLSA", True)
+    caller.close()
+    for zone, context, how, back in (("bare.example", None, "no certificate and TLSA", False), ("false.example", "false.example", "another certificate than TLSA says", False),
+                                     ("loose.example", None, "no certificate and unsigned TLSA", True), ("free.example", None, "no certificate and no TLSA", True)):
+        caller = await fake.Dialler(zone, OURS).open(GATEWAY, pki.context(False, context))
+        caller.wire.send(BIDI)
+        await key(test, caller, zone)
+        await answer(test, juliet, servers, caller, zone, how, back)
+        if zone == "free.example":
+            await key(test, caller, "further.example")
+            await answer(test, juliet, servers, caller, "further.example", "no certificate and TLSA, on another domain's stream", False)
+        caller.close()
+    # Its name servers refuse to say whether there is a record: by its authority it may speak, but nobody knows whether it may listen.
+    caller = await fake.Dialler("lost.example", OURS).open(GATEWAY, pki.context(False, "lost.example"))
+    caller.wire.send(BIDI)
+    test.check("both ways, lost.example: EXTERNAL is taken", await caller.external() is None)
+    juliet.send_message("romeo@lost.example", "By what way?")
+    way = await first_of(caller.wire.expect("element"), arrives(juliet, ("romeo@lost.example", "remote-server-timeout")))
+    test.check("both ways, lost.example, the DNS fails: a message comes back with remote-server-timeout, as if no stream were there", way == 1)
+    caller.close()
+
+
 def streams(test, role):
     """ambrosiactl's view of the streams in that role that are established."""
     command = [f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", f"{test.folder}/state", "streams", "--role", role, "--json"]
@@ -101,9 +157,10 @@ async def story(test, env, passwords, pki):
         servers[zone] = await fake.Server(zone, server).start(THEIR_ADDRESS)
         zones[zone] = records(pki, zone, ca, of, servers[zone].port)
     anchors = signed_dns.start(test, zones, [z for z in ZONES if ZONES[z][2] == "signed"], [z for z in ZONES if ZONES[z][2] == "bogus"])
-    peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--trust-anchor", anchors)
+    peers.start_ours(test, env, "our-ca", f"{test.folder}/our-certs", "--trust-anchor", anchors, "--workers", "1")
     juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     await inbound(test, juliet, clients)
+    await both_ways(test, juliet, servers, clients, pki)
     await outbound(test, juliet, servers)
     proofs = {row["remote"]: row["proof"] for row in streams(test, "s2s-out")}
     test.check("ambrosiactl streams says so too", (proofs.get("key.example"), proofs.get("none.example")) == ("dane", "pkix"))
