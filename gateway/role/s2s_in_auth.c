@@ -14,6 +14,8 @@
 
 /* Keys that are looked into at once: each may be a connection of ours that a stranger asked for. The others wait (PAIRS_MAX of them). */
 #define CHECKS_MAX 16
+/* So many wait while nothing is proven: what a stranger has us keep for him. */
+#define STRANGERS_WAITING_MAX 16
 
 /* A dialback key that came, and what it takes to believe it. */
 struct in_check {
@@ -248,7 +250,12 @@ void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct sli
 	struct s2s_in *in = s2s_in_of(arg);
 	const char *error = s2s_in_is_blocked(in, from) ? "policy-violation" : NULL;
 	struct in_check *c, **last = &in->checks;
+	unsigned nr_waiting = 0;
 
+	for (; *last != NULL; last = &(*last)->next)
+		nr_waiting += !(*last)->begun;
+	if (error == NULL && in->e.proof == NULL && nr_waiting >= STRANGERS_WAITING_MAX)
+		error = "resource-constraint";
 	if (error != NULL || s2s_in_is_local(in, from)) {
 		stream_db_result(in->e.stream, from, to, false, error);
 		edge_kick(&in->e);
@@ -260,8 +267,6 @@ void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct sli
 	c->to = mem_strdup(to);
 	c->key = mem_slicedup(key);
 	c->id = mem_slicedup(stream_id(in->e.stream));
-	while (*last != NULL)
-		last = &(*last)->next;
 	*last = c;
 	begin_next(in);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a stream that several pairs of domains share must stand, with a small server of the test's own: pairs that come and go, that are refused, called false or never
-answered; a flood beside which others get through; and, where stanzas go both ways, whose are taken."""
+answered; a flood beside which others get through; where stanzas go both ways, whose are taken; and how many keys a stranger may show at once."""
 import asyncio
 import os
 import subprocess
@@ -14,6 +14,7 @@ import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
 
 OTHER = "verona.example"                                 # ours as well
+MANY = [f"k{i}.many.example" for i in range(80)]
 BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 MESSAGE = "<message type='chat' from='{}' to='juliet@{}'><body>{}</body></message>"
 # What a server may not say on a stream that we made to it, {b}.
@@ -162,6 +163,42 @@ async def whose(test, juliet, other, servers):
     test.check("both ways: nothing of that arrived", all(body != "false" for _, body in drained(juliet) + drained(other)))
 
 
+async def keys_at_once(caller, names):
+    """The answers to these domains' keys that came before the one to a question behind them."""
+    caller.wire.send("".join(f"<db:result from='{name}' to='{OURS}'>a-key</db:result>" for name in names))
+    answers = [await caller.ask(f"<db:verify from='many.example' to='{OURS}' id='{names[0]}'>false</db:verify>")]
+    while answers[-1].tag != fake.name(fake.NS_DIALBACK, "verify"):
+        answers.append(await caller.wire.expect("element"))
+    return answers[:-1]
+
+
+async def valid_ones(caller, nr):
+    answers = [await caller.wire.expect("element") for _ in range(nr)]
+    return {a.get("to") for a in answers if a.get("type") == "valid"}
+
+
+async def strangers_keys(test, pki, server):
+    """Of who has proven nothing yet 16 keys are looked into and 16 wait; behind the first that is valid, as many as a stream may have pairs."""
+    says = asyncio.Event()
+
+    async def verify(_attributes, _key):
+        await says.wait()
+        return "valid"
+
+    server.answer_verify = verify
+    caller = await fake.Dialler("many.example", OURS).open((OUR_ADDRESS, 5269), pki.context(False, None))
+    refused = await keys_at_once(caller, MANY[:40])
+    test.check("40 keys of a stranger at once: the last eight are refused with resource-constraint, the stream goes on",
+               [(a.get("to"), a.get("type"), fake.condition(a[0])) for a in refused] == [(name, "error", "resource-constraint") for name in MANY[32:40]])
+    says.set()
+    test.check("the 32 before them are valid, once their server has said so", await valid_ones(caller, 32) == set(MANY[:32]))
+    says.clear()
+    test.check("40 more, when some are proven: none is refused", await keys_at_once(caller, MANY[40:]) == [])
+    says.set()
+    test.check("all of them are valid", await valid_ones(caller, 40) == set(MANY[40:]))
+    caller.close()
+
+
 async def story(test, env, password, pki):
     names = ["share.example", "errs.example", "false.example", "mute.example", "flood.example", "both.example"] + [f"false{i}.example" for i in range(len(FALSE))]
     context = {name: pki.context(True, name) for name in names}
@@ -171,11 +208,13 @@ async def story(test, env, password, pki):
         "false.example": Server("false.example", context["false.example"], say=lambda domain, times: "invalid" if domain == OTHER and times == 1 else "valid"),
         "mute.example": Server("mute.example", context["mute.example"], say=lambda domain, times: None if domain == OTHER and times == 1 else "valid"),
         "flood.example": Server("flood.example", context["flood.example"]),
+        "many.example": Server("many.example", pki.context(True, "many.example", "stranger-ca")),
         **{name: Server(name, context[name], BIDI + fake.DIALBACK) for name in names[names.index("both.example"):]},
     }
     for server in servers.values():
         await server.start(THEIR_ADDRESS)
-    peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), *(peers.srv(name, "fake.example", s.port) for name, s in servers.items())])
+    peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), *(peers.srv(name, "fake.example", s.port) for name, s in servers.items()),
+                           *(peers.srv(name, "fake.example", servers["many.example"].port) for name in MANY)])
     state = f"{test.folder}/state"
     ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
                                  "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", f"{test.folder}/our-certs", "--workers", "1"],
@@ -191,6 +230,7 @@ async def story(test, env, password, pki):
     await mute(test, juliet, other, servers["mute.example"])
     await both_ways(test, juliet, servers["both.example"])
     await whose(test, juliet, other, [servers[f"false{i}.example"] for i in range(len(FALSE))])
+    await strangers_keys(test, pki, servers["many.example"])
     await flood(test, juliet, other, servers["flood.example"])
     # The services go, and with them the last pairs.
     for name in ("im", "im-other"):
