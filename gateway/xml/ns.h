@@ -15,7 +15,6 @@
 #define NS_STANZA_ERRORS "urn:ietf:params:xml:ns:xmpp-stanzas"
 #define NS_LIMITS "urn:xmpp:stream-limits:0"
 #define NS_SM "urn:xmpp:sm:3"
-#define NS_STREAM_LIMITS "urn:xmpp:stream-limits:0"
 #define NS_BIDI "urn:xmpp:bidi"
 #define NS_BIDI_FEATURE "urn:xmpp:features:bidi"
 #define NS_XML "http://www.w3.org/XML/1998/namespace"
