@@ -29,7 +29,7 @@ struct options {
 	char *trust_anchor, *state_dir, *svc, *svc_advertise, *registry_bind, *registry, *key, *user, *public_host, *resolver;
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
-	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout;
+	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout, stall_timeout, held_max;
 	enum log_level log_level;
 };
 
@@ -70,6 +70,11 @@ static const struct option_def defs[] = {
 	 16777216},
 	{"--s2s-stanza-max", "BYTES", OPTION_NUMBER, AT(s2s_stanza_max), "524288", NULL, "from a server", 10000, 16777216},
 	{"--s2s-timeout", "SECONDS", OPTION_NUMBER, AT(s2s_timeout), "30", NULL, "time to reach a remote server", 1, 600},
+	{"--stall-timeout", "SECONDS", OPTION_NUMBER, AT(stall_timeout), "60", NULL,
+	 "who takes nothing of what waits for it for so long, client, server or service, is given up", 1, 3600},
+	{"--held-max", "BYTES", OPTION_NUMBER, AT(held_max), "268435456", NULL,
+	 "held in all for services that acknowledge nothing, and as much for clients and servers that read nothing", 1048576,
+	 UINT64_C(1) << 50},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
@@ -97,13 +102,15 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 {
 	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
 	struct xml_limits after = {.element_bytes = o->stanza_max, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
+	unsigned stall_ms = (unsigned)o->stall_timeout * 1000;
 	struct stream_limits s = {
 		.before_auth = before,
 		.after_auth = after,
 		.negotiation_ms = (unsigned)o->auth_timeout * 1000,
 		.tls_ms = 15000,
 		.close_ms = 3000,
-		.ack_ms = 60000,
+		.ack_ms = stall_ms,
+		.hold_ms = stall_ms,
 		.keepalive_ms = 120000,
 		.auth_attempts_max = 3,
 	};
@@ -114,7 +121,9 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 	l->s2s_in.idle_ms = 1800 * 1000;
 	/* Well above what the edges let in: a stanza grows when it is stamped, and must not end its recipient's stream for that. */
 	l->from_service = (struct xml_limits){.element_bytes = 16u << 20, .tag_bytes = 131072, .depth_max = 256, .attrs_max = 256};
-	l->conn = (struct conn_limits){.out_high = 65536, .out_low = 16384, .out_max = 40u << 20};
+	l->conn = (struct conn_limits){.out_high = 65536, .out_low = 16384, .out_max = 40u << 20, .stall_ms = stall_ms};
+	l->stall_ms = stall_ms;
+	l->held_bytes_max = l->conn.all_max = o->held_max / o->workers;
 	l->s2s_connect_ms = (unsigned)o->s2s_timeout * 1000;
 	l->negotiating_per_address_max = 128;
 	l->connections_per_address_max = 4096;
@@ -461,6 +470,7 @@ int main(int argc, char **argv)
 	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	n = n < WORKERS_MAX ? n : WORKERS_MAX;
 	check_svc(&g.o, n);
+	g.o.workers = n;
 	for (unsigned i = 0; i < n; i++) {
 		sockets[i].c2s = bind_one(&g.o.c2s, &g.port_c2s, "--c2s");
 		sockets[i].c2s_direct = bind_one(&g.o.c2s_direct, &g.port_c2s_direct, "--c2s-direct");

@@ -71,6 +71,8 @@ static void put_streams(struct metrics *m)
 	for (int r = STREAM_C2S; r <= STREAM_S2S_OUT; r++)
 		sample(m, "ambrosia_streams_managed", count_stream_managed((enum stream_role)r), "role=\"%s\"",
 		       stream_role_name((enum stream_role)r));
+	metrics_family(m, "ambrosia_streams_held", "gauge", stat_help(STAT_streams_held));
+	metrics_sample(m, "ambrosia_streams_held", NULL, (double)stat_sum(STAT_streams_held));
 	metrics_family(m, "ambrosia_stream_closes_total", "counter", stat_help(STAT_closes));
 	for (int c = 0; c < CLOSE_MAX_; c++)
 		sample(m, "ambrosia_stream_closes_total", count_close((enum close_reason)c), "reason=\"%s\"",
@@ -110,6 +112,10 @@ static void put_traffic(struct metrics *m)
 	sample(m, "ambrosia_stream_bytes_total", STAT_bytes_out, "direction=\"out\"");
 	metrics_histogram(m, "ambrosia_ack_delay_seconds", STAT_ack_delay, stat_times_ms, 1000);
 	metrics_histogram(m, "ambrosia_link_queue_bytes", STAT_link_queue, stat_sizes_bytes, 1);
+	metrics_family(m, "ambrosia_held_bytes", "gauge",
+		       "bytes held for services that have not acknowledged them, and for peers that have not taken them");
+	sample(m, "ambrosia_held_bytes", STAT_held_unacked, "what=\"unacknowledged\"");
+	sample(m, "ambrosia_held_bytes", STAT_held_output, "what=\"output\"");
 	metrics_family(m, "ambrosia_links", "gauge", stat_help(STAT_links));
 	metrics_sample(m, "ambrosia_links", NULL, (double)stat_sum(STAT_links));
 }

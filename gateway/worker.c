@@ -255,6 +255,7 @@ static int start_links(struct worker *w, char *why, size_t why_size)
 			.unacked_bytes_max = 4u << 20,
 			.streams_max = 100000,
 		},
+		.held_bytes_max = w->env.limits.held_bytes_max,
 	};
 
 	w->env.links = links_new(&o, &links_ops, w, why, why_size);

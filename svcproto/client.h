@@ -155,6 +155,7 @@ struct svcproto {
 	size_t nr_peers;
 	uint64_t peers_at_ms;
 	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */
+	uint64_t pair_bytes_max;
 	uint8_t batch[SVC_BATCH_MAX];
 };
 

@@ -39,8 +39,10 @@ static const struct svc_hub_ops hub_ops = {
 int client_hub_start(struct svcproto *sp, const struct svcproto_options *o)
 {
 	struct svc_hub_limits limits = { .resume_s_max = o->resume_seconds_max, .detached_max = o->detached_sessions_max,
-					 .detached_bytes_max = o->detached_bytes_max };
+					 .detached_bytes_max = o->detached_bytes_max,
+					 .held_bytes_max = o->held_bytes_max };
 
+	sp->pair_bytes_max = (o->held_bytes_max != 0 ? o->held_bytes_max : SVC_HELD_BYTES) / 4;
 	sp->hub = svc_hub_new(SVC_SERVICE, &sp->hello, &limits, &hub_ops, sp);
 	return sp->hub != NULL ? 0 : SVCPROTO_E_NOMEM;
 }

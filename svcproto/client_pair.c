@@ -15,7 +15,7 @@
 #include "svcproto/keyset.h"
 
 #define PAIRS_MAX 50000u
-#define QUEUED_BYTES_MAX (64u << 20)   /* of all pairs: domains that are slow or away may not fill the memory together */
+#define SHARE 8u /* a pair may take this part of what is left for all: domains that are slow or away leave room for others */
 #define WAIT_MS 60000u
 #define IDLE_MS 60000u
 #define SWEEP_MS 500u
@@ -254,6 +254,12 @@ static bool has_other(struct svcproto *sp, const struct client_link *but)
 	return false;
 }
 
+/* The gateway has waited for the other side already. */
+static bool takes_nothing(const char *condition)
+{
+	return condition != NULL && strcmp(condition, "connection-timeout") == 0;
+}
+
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
 {
 	struct pair *p = svc_stream_data(s);
@@ -269,6 +275,11 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 			   "the gateway found a stanza on the stream %s to %s that does not belong there: %zu come back", p->from, p->to,
 			   p->nr);
 		bounce_all(sp, p, NULL, our_fault(condition));
+		return;
+	}
+	if (takes_nothing(condition)) {
+		client_log(sp, SVCPROTO_LOG_INFO, "%s takes nothing from %s: %zu stanzas come back", p->to, p->from, p->nr);
+		bounce_all(sp, p, "wait", "remote-server-timeout");
 		return;
 	}
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew",
@@ -457,9 +468,11 @@ void client_pairs_run(struct svcproto *sp)
 
 static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
 {
-	if (sp->pair_bytes + n > QUEUED_BYTES_MAX)
-		return false;
-	return p->nr == 0 || (p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max);
+	uint64_t left = sp->pair_bytes < sp->pair_bytes_max ? sp->pair_bytes_max - sp->pair_bytes : 0;
+
+	if (p->nr == 0)
+		return n <= left;
+	return p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max && p->bytes + n <= left / SHARE;
 }
 
 int client_pair_send(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie)

@@ -174,10 +174,8 @@ static void open_server(struct client_link *cl, struct svc_stream *stream, const
 	    !client_inbound_add(sp, &in->in)) {
 		if (in != NULL)
 			server_in_free(in);
-		if (svc_stream_can_send(stream))
-			(void)svc_stream_close(stream, "resource-constraint", NULL);
-		else
-			refuse(stream, "wait", "resource-constraint");
+		if (svc_stream_refuse(stream, &(struct svc_refusal){ .type = "wait", .condition = "resource-constraint" }) != 0)
+			(void)svc_stream_close(stream, "resource-constraint", NULL); /* it was accepted */
 		return;
 	}
 	in->in.kind = INBOUND_SERVER;

@@ -63,6 +63,7 @@ struct svc_stream {
 	TAILQ_ENTRY(svc_stream) ready;   /* has a chunk and the credit for it */
 	TAILQ_ENTRY(svc_stream) control; /* CREDIT or ACK to send */
 	TAILQ_ENTRY(svc_stream) in_aside;
+	TAILQ_ENTRY(svc_stream) in_hungry; /* waits for room in the hub */
 	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
 	uint32_t handle;
 	uint8_t state, kind;
@@ -72,7 +73,7 @@ struct svc_stream {
 	bool paused;
 	bool was_open;    /* ACCEPT was sent or has come */
 	bool was_full;    /* a send was refused: writable() is owed */
-	bool in_ready, in_control;
+	bool in_ready, in_control, hungry;
 	bool nameless;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
 	bool ack_due, credit_due, attach_due;
 	bool close_wanted;  /* by the owner, while that could not be said */
@@ -118,6 +119,9 @@ struct svc_hub {
 	struct stream_list detached, dead;  /* detached: their clients may resume, oldest first */
 	uint32_t nr_detached;
 	uint64_t detached_bytes;
+	uint64_t held_bytes;                /* unacknowledged, of all streams */
+	struct stream_list hungry;          /* in the order of their asking */
+	uint32_t nr_hungry;
 };
 
 /* Encoded control frames, whole, in order. */
@@ -252,6 +256,8 @@ void hub_detach(struct svc_stream *s);        /* has neither link nor place: its
 void hub_unclaimed(struct svc_link *l);       /* service: the gateway has said which streams it holds */
 void hub_peer_drop(struct svc_hub *h, struct hub_peer *p); /* a link lets go of it; NULL is allowed */
 void hub_soon(struct svc_hub *h);             /* something is due at once */
+bool hub_has_room(struct svc_stream *s);      /* for one more stanza; if not, it hears of room */
+void hub_leave_hungry(struct svc_stream *s);
 
 /* attach.c */
 void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */

@@ -14,6 +14,7 @@
 #define RESUME_S_MAX 600u
 #define DETACHED_MAX 100000u
 #define DETACHED_BYTES_MAX (UINT64_C(256) << 20)
+#define SHARE 8u /* a stream may take this part of what is left */
 #define SCAN_MS 1000u
 
 struct svc_hub *svc_hub_new(enum svc_side side, const struct svc_hello *self, const struct svc_hub_limits *limits,
@@ -33,12 +34,14 @@ struct svc_hub *svc_hub_new(enum svc_side side, const struct svc_hello *self, co
 	h->limits.resume_s_max = h->limits.resume_s_max != 0 ? h->limits.resume_s_max : RESUME_S_MAX;
 	h->limits.detached_max = h->limits.detached_max != 0 ? h->limits.detached_max : DETACHED_MAX;
 	h->limits.detached_bytes_max = h->limits.detached_bytes_max != 0 ? h->limits.detached_bytes_max : DETACHED_BYTES_MAX;
+	h->limits.held_bytes_max = h->limits.held_bytes_max != 0 ? h->limits.held_bytes_max : SVC_HELD_BYTES;
 	h->scan_at_ms = UINT64_MAX;
 	if (getrandom(&h->ids.seed, sizeof(h->ids.seed), GRND_NONBLOCK) != (ssize_t)sizeof(h->ids.seed))
 		h->ids.seed = (uint64_t)(uintptr_t)h * UINT64_C(0x9e3779b97f4a7c15);
 	TAILQ_INIT(&h->peers);
 	TAILQ_INIT(&h->detached);
 	TAILQ_INIT(&h->dead);
+	TAILQ_INIT(&h->hungry);
 	return h;
 }
 
@@ -296,6 +299,55 @@ void hub_detach(struct svc_stream *s)
 	scan_later(h);
 }
 
+/* ---- what all hold together ---- */
+
+static uint64_t left(const struct svc_hub *h)
+{
+	return h->held_bytes < h->limits.held_bytes_max ? h->limits.held_bytes_max - h->held_bytes : 0;
+}
+
+bool hub_has_room(struct svc_stream *s)
+{
+	struct svc_hub *h = s->hub;
+
+	if (s->out.nr == 0 ? left(h) > 0 : s->out.bytes < left(h) / SHARE)
+		return true;
+	if (h->ops->writable != NULL && !s->hungry) {
+		TAILQ_INSERT_TAIL(&h->hungry, s, in_hungry);
+		s->hungry = true;
+		h->nr_hungry++;
+	}
+	return false;
+}
+
+void hub_leave_hungry(struct svc_stream *s)
+{
+	if (!s->hungry)
+		return;
+	TAILQ_REMOVE(&s->hub->hungry, s, in_hungry);
+	s->hungry = false;
+	s->hub->nr_hungry--;
+}
+
+/* Once there is some room again, whoever waited longest asks first; who finds none goes to the end. */
+static void feed_hungry(struct svc_hub *h)
+{
+	struct svc_stream *s;
+
+	for (uint32_t nr = h->nr_hungry; nr > 0 && left(h) > h->limits.held_bytes_max / 8; nr--) {
+		s = TAILQ_FIRST(&h->hungry);
+		if (s == NULL)
+			return;
+		hub_leave_hungry(s);
+		h->ops->writable(h->arg, s);
+	}
+}
+
+uint64_t svc_hub_held_bytes(const struct svc_hub *h)
+{
+	return h->held_bytes;
+}
+
 /* ---- the end of waiting ---- */
 
 static void lapse(struct svc_stream *s)
@@ -373,6 +425,7 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms)
 
 	h->now_ms = now_ms;
 	dispose_all(&h->dead);
+	feed_hungry(h);
 	if (now_ms < h->scan_at_ms)
 		return h->scan_at_ms;
 	h->scan_at_ms = UINT64_MAX;

@@ -22,10 +22,15 @@ struct svc_hub;
  * connection (4 s). */
 #define SVC_WAIT_SERVER_SERVICE_MS 15000u
 
+#define SVC_HELD_BYTES (UINT64_C(256) << 20)
+
 struct svc_hub_limits {
 	uint32_t resume_s_max;       /* service: the longest resumption time that is granted; 0: 600 */
 	uint32_t detached_max;       /* service: streams without a client; 0: 100,000. Beyond it the oldest end. */
 	uint64_t detached_bytes_max; /* service: what those have unacknowledged, in all; 0: 256 MiB */
+	/* What all streams have sent and not got acknowledged, wherever they are; 0: SVC_HELD_BYTES. A stream stops at an eighth of what
+	 * is left, so that a few that nobody serves leave room for many; the stanza that reaches the bound may go beyond it. */
+	uint64_t held_bytes_max;
 };
 
 /* Events that belong to no link. All may be NULL but closed; full_jid is needed at a service. */
@@ -36,6 +41,8 @@ struct svc_hub_ops {
 	void (*attached)(void *arg, struct svc_stream *s, const struct svc_resume *r);
 	/* As in svc_link_ops, for a stream without a link. Comes within svc_hub_tick. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
+	/* svc_stream_can_send() was false for want of room in the hub, and there may be some. Comes within svc_hub_tick. */
+	void (*writable)(void *arg, struct svc_stream *s);
 	/* The full JID of a client's stream: who may resume it, and under what name. Borrowed until return. */
 	const char *(*full_jid)(void *arg, const struct svc_stream *s);
 };
@@ -54,6 +61,7 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms);
  * client may resume. */
 void svc_hub_forget(struct svc_hub *h, const char *identity, const struct svc_id *instance);
 size_t svc_hub_nr_waiting(const struct svc_hub *h); /* without a link */
+uint64_t svc_hub_held_bytes(const struct svc_hub *h); /* unacknowledged, of all streams */
 
 /* ---- gateway: a client with stream management (XEP-0198) ---- */
 

@@ -180,7 +180,8 @@ int svc_stream_accept(struct svc_stream *s, const char *full_jid);
  * peer from there on. What the peer sent before, it does not know this of: it should wait for accepted(). */
 int svc_stream_accept_narrow(struct svc_stream *s, const char *full_jid, uint32_t stanza_bytes_max);
 int svc_stream_refuse(struct svc_stream *s, const struct svc_refusal *r);  /* frees s, unless it fails */
-/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: bound of unacknowledged stanzas or bytes; E_CLOSED;
+/* Queues a stanza (copied). seq_out (may be NULL) gets its number. SVCPROTO_E_FULL: a bound of unacknowledged stanzas or bytes is reached,
+ * the stream's or the hub's (hub.h); E_CLOSED;
  * E_INVALID: larger than the peer takes, or empty. flags: SVC_REPEATED or 0. Allowed before ACCEPT arrived on a stream that we opened: kept
  * until then. */
 int svc_stream_send(struct svc_stream *s, const char *xml, size_t n, unsigned flags, uint32_t *seq_out);
@@ -199,7 +200,8 @@ void svc_stream_pause(struct svc_stream *s, bool paused);
 int svc_stream_close(struct svc_stream *s, const char *condition, const char *text);
 /* In order, what we sent and the peer did not acknowledge: fn(arg, seq, xml, n). For closed(). */
 void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq, const char *xml, size_t n), void *arg);
-bool svc_stream_can_send(const struct svc_stream *s);
+/* If so, then a stanza of any size. Otherwise acked() or writable() tells when to ask again. */
+bool svc_stream_can_send(struct svc_stream *s);
 void svc_stream_set_data(struct svc_stream *s, void *data);
 void *svc_stream_data(const struct svc_stream *s);
 enum svc_kind svc_stream_kind(const struct svc_stream *s);

@@ -78,6 +78,8 @@ static void put(struct svc_stream *s, struct svc_rest *r)
 	w->tail = r->tail;
 	w->nr = r->nr;
 	w->bytes = w->unsent = r->bytes;
+	if (w->total != NULL)
+		*w->total += r->bytes;
 	r->head = NULL;
 	s->link->unsent += w->unsent;
 	stream_wake(s);

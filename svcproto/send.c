@@ -4,11 +4,14 @@
  */
 #include "svcproto/engine.h"
 
-static bool has_room(const struct svc_stream *s, uint64_t n)
+/* Until a bound is reached: the stanza that reaches it may be of any size, so that who could send still can, whatever comes. */
+static bool has_room(struct svc_stream *s)
 {
 	const struct svc_hello *self = s->self;
 
-	return s->out.nr == 0 || (s->out.nr < self->unacked_stanzas_max && s->out.bytes + n <= self->unacked_bytes_max);
+	if (s->out.nr > 0 && (s->out.nr >= self->unacked_stanzas_max || s->out.bytes >= self->unacked_bytes_max))
+		return false;
+	return s->hub == NULL || hub_has_room(s);
 }
 
 /* A gateway's RESUME that is not answered: nobody knows the numbers yet. */
@@ -25,7 +28,7 @@ static int send_check(struct svc_stream *s, size_t n)
 		return SVCPROTO_E_INVALID;
 	if (n == 0 || n > s->stanza_bytes_max)
 		return SVCPROTO_E_INVALID;
-	if (has_room(s, n) && (s->place != PLACE_DETACHED || s->hub->detached_bytes + n <= s->hub->limits.detached_bytes_max))
+	if (has_room(s) && (s->place != PLACE_DETACHED || s->hub->detached_bytes + n <= s->hub->limits.detached_bytes_max))
 		return 0;
 	s->was_full = true;
 	return SVCPROTO_E_FULL;
@@ -129,9 +132,9 @@ void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq
 		fn(arg, st->seq, st->bytes + st->prefix, st->n - st->prefix);
 }
 
-bool svc_stream_can_send(const struct svc_stream *s)
+bool svc_stream_can_send(struct svc_stream *s)
 {
-	return !stream_is_over(s) && s->state != STREAM_OFFERED && !is_resuming(s) && has_room(s, 1);
+	return !stream_is_over(s) && s->state != STREAM_OFFERED && !is_resuming(s) && has_room(s);
 }
 
 void svc_stream_set_data(struct svc_stream *s, void *data)

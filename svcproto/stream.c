@@ -64,6 +64,7 @@ struct svc_stream *svc_stream_make(struct svc_link *l, uint32_t handle, const st
 		return NULL;
 	s->hub = hub;
 	s->self = hub != NULL ? &hub->self : &l->self;
+	s->out.total = hub != NULL ? &hub->held_bytes : NULL;
 	s->id = *id;
 	s->kind = (uint8_t)kind;
 	s->state = ours ? STREAM_OPENING : STREAM_OFFERED;
@@ -199,6 +200,7 @@ void stream_remove(struct svc_stream *s)
 		hub_unwait(s);
 	if (s->hub != NULL && s->hub->side == SVC_SERVICE && !s->nameless)
 		ids_remove(&s->hub->ids, s);
+	hub_leave_hungry(s);
 	s->state = STREAM_GONE;
 	TAILQ_INSERT_TAIL(dead, s, all);
 }

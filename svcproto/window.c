@@ -29,6 +29,8 @@ int window_out_push(struct window_out *w, const void *prefix, size_t prefix_n, c
 	w->nr++;
 	w->bytes += st->n;
 	w->unsent += st->n;
+	if (w->total != NULL)
+		*w->total += st->n;
 	return 0;
 }
 
@@ -63,6 +65,8 @@ static int drop_through(struct window_out *w, uint32_t seq)
 		w->head = st->next;
 		w->nr--;
 		w->bytes -= st->n;
+		if (w->total != NULL)
+			*w->total -= st->n;
 		free(st);
 	}
 	if (w->head == NULL)
@@ -101,6 +105,8 @@ void window_out_clear(struct window_out *w)
 		w->head = st->next;
 		free(st);
 	}
+	if (w->total != NULL)
+		*w->total -= w->bytes;
 	w->tail = w->cur = NULL;
 	w->nr = 0;
 	w->bytes = w->unsent = 0;

@@ -39,6 +39,7 @@ struct window_out {
 	uint32_t reached; /* the last that was ever wholly sent, to whomever */
 	uint32_t credit; /* bytes of chunks that we may send */
 	uint64_t bytes;  /* of unacknowledged stanzas */
+	uint64_t *total; /* where those of many are summed up, or NULL */
 	uint64_t unsent; /* of those not yet sent */
 };
 

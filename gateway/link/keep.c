@@ -20,11 +20,21 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	}
 }
 
-static const struct svc_hub_ops hub_ops = {.closed = on_closed};
-
-struct svc_hub *keep_new(const struct svc_hello *self)
+static void on_writable(void *arg, struct svc_stream *s)
 {
-	struct svc_hub *h = svc_hub_new(SVC_GATEWAY, self, NULL, &hub_ops, NULL);
+	struct link_end *e = svc_stream_data(s);
+
+	(void)arg;
+	if (e != NULL)
+		e->ops->writable(e);
+}
+
+static const struct svc_hub_ops hub_ops = {.closed = on_closed, .writable = on_writable};
+
+struct svc_hub *keep_new(const struct svc_hello *self, uint64_t held_bytes_max)
+{
+	struct svc_hub_limits limits = {.held_bytes_max = held_bytes_max};
+	struct svc_hub *h = svc_hub_new(SVC_GATEWAY, self, &limits, &hub_ops, NULL);
 
 	ASSERT(h != NULL);
 	return h;

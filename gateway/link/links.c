@@ -95,6 +95,8 @@ static void on_flush(void *arg)
 		}
 	}
 	reap_dead(ls);
+	stat_add(STAT_held_unacked, svc_hub_held_bytes(ls->hub) - ls->held_told);
+	ls->held_told = svc_hub_held_bytes(ls->hub);
 	admin_flushed(ls->admin);
 	arm_tick(ls);
 }
@@ -409,7 +411,7 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 
 	ls->loop = o->loop;
 	ls->directory = o->directory;
-	ls->hub = keep_new(&o->hello);
+	ls->hub = keep_new(&o->hello, o->held_bytes_max);
 	ls->ops = ops;
 	ls->arg = arg;
 	ls->by_routing_id = hash_new();

@@ -54,6 +54,7 @@ struct links_options {
 	const struct svc_key *key;     /* the gateway's CURVE key */
 	struct directory *directory;   /* borrowed */
 	struct svc_hello hello;
+	uint64_t held_bytes_max;       /* as svc_hub_limits has it */
 };
 
 struct links *links_new(const struct links_options *o, const struct links_ops *ops, void *arg, char *why, size_t why_size);

@@ -28,6 +28,7 @@ struct links {
 	struct loop_task flush;
 	struct loop_timer tick, probe;
 	uint64_t round_robin, warned_ms;
+	uint64_t held_told;                  /* of the bytes held, what is in STAT_held_unacked */
 	unsigned probes_left;
 	char endpoint[256];
 };

@@ -31,6 +31,7 @@ struct ack_watch {
 	struct ack_mark marks[MARKS];         /* oldest first */
 	unsigned char nr_marks, step, polls;
 	bool listed;
+	uint32_t moved_at_ms;                 /* the clock's lower half */
 	uint64_t due_at;
 	struct ack_watch *next, **prev;
 };
@@ -45,6 +46,7 @@ struct net_shared {
 	struct net_shared *next;
 	struct waiters waiters[STEPS + 1];    /* the last one: SLOW_MS */
 	struct loop_timer timer;
+	uint64_t queued;
 	char scratch[CONN_READ_MAX];
 };
 
@@ -82,6 +84,11 @@ void net_shared_put(struct net_shared *s)
 	*at = s->next;
 	loop_timer_cancel(&s->timer);
 	free(s);
+}
+
+uint64_t *net_shared_queued(struct net_shared *s)
+{
+	return &s->queued;
 }
 
 char *net_shared_scratch(struct net_shared *s)
@@ -172,6 +179,7 @@ static void look(struct conn *c)
 	if (pos == 0)
 		return;
 	w->polls = 0;
+	w->moved_at_ms = (uint32_t)loop_now_ms(c->loop);
 	if (w->nr_marks != 0)
 		list(w, BUSY_STEP);
 	else if (pos >= w->wanted)
@@ -197,6 +205,19 @@ void acks_came(struct conn *c)
 		look(c);
 }
 
+/* Its TCP answers nothing, or its owner reads nothing. The connection lives to the turn's end, its watch need not. */
+static void give_up(struct conn *c)
+{
+	struct ack_watch *w = c->watch;
+	uint32_t now = (uint32_t)loop_now_ms(c->loop);
+
+	if (w == NULL || w->step != STEPS || c->limits->stall_ms == 0 || c->ops->stalled == NULL || c->state != CONN_OPEN ||
+	    now - w->moved_at_ms < c->limits->stall_ms)
+		return;
+	w->moved_at_ms = now;
+	c->ops->stalled(c->arg);
+}
+
 static void on_poll(void *arg)
 {
 	struct net_shared *s = arg;
@@ -208,13 +229,15 @@ static void on_poll(void *arg)
 
 		while ((w = s->waiters[i].first) != NULL && w->due_at <= now) {
 			unsigned step = w->step < STEPS - 1 ? w->step + 1u : w->step;
+			struct conn *c = w->conn;
 
 			if (++w->polls == PATIENT_POLLS) {
 				w->polls--;
 				step = STEPS;
 			}
 			list(w, step);
-			look(w->conn);
+			look(c);
+			give_up(c);
 		}
 	}
 	arm(s);
@@ -267,6 +290,7 @@ void conn_watch_acks(struct conn *c)
 	if (c->watch == NULL) {
 		c->watch = NEW(struct ack_watch);
 		c->watch->conn = c;
+		c->watch->moved_at_ms = (uint32_t)loop_now_ms(c->loop);
 	}
 	c->watch->wanted = conn_position(c);
 	/* also when nothing is queued: the present position may be acknowledged already, and must be told */

@@ -141,7 +141,9 @@ static void sent(struct conn *c, size_t n)
 {
 	stat_add(STAT_bytes_out, n);
 	buf_drain(&c->out, n);
+	conn_count_out(c);
 	c->sent += n;
+	c->moved_at_ms = (uint32_t)loop_now_ms(c->loop);
 	if (c->state == CONN_LAST_PLAIN)
 		c->plain_left -= (uint32_t)n;
 }
@@ -167,13 +169,15 @@ static bool write_some(struct conn *c)
 	}
 	if (sendable(c) > 0 && budget == 0)
 		loop_task_queue_next(c->loop, &c->turn);
+	if (c->write_blocked)
+		conn_watch_stall(c);
 	buf_release_if_empty(&c->out);
 	return true;
 }
 
 static void tell_drained(struct conn *c)
 {
-	if (!c->was_full || buf_len(&c->out) > c->out_low)
+	if (!c->was_full || buf_len(&c->out) > c->limits->out_low)
 		return;
 	c->was_full = false;
 	if (c->state == CONN_OPEN)
@@ -193,6 +197,20 @@ void conn_flush(struct conn *c)
 	conn_update_interest(c);
 }
 
+void conn_count_out(struct conn *c)
+{
+	uint64_t grown = (uint64_t)buf_len(&c->out) - c->counted; /* or less than nothing: sums wrap */
+
+	c->counted = (uint32_t)buf_len(&c->out);
+	*net_shared_queued(c->shared) += grown;
+	stat_add(STAT_held_output, grown);
+}
+
+static bool all_is_full(const struct conn *c)
+{
+	return c->limits->all_max > 0 && c->write_blocked && *net_shared_queued(c->shared) > c->limits->all_max;
+}
+
 void conn_send(struct conn *c, struct slice bytes)
 {
 	if (c->state >= CONN_FLUSHING)
@@ -201,7 +219,12 @@ void conn_send(struct conn *c, struct slice bytes)
 		conn_end_now(c, CONN_END_OVERFLOW, "the peer reads too slowly");
 		return;
 	}
-	c->was_full |= buf_len(&c->out) > c->out_high;
+	conn_count_out(c);
+	if (all_is_full(c)) {
+		conn_end_now(c, CONN_END_OVERFLOW, "the peer reads too slowly, and so do many others");
+		return;
+	}
+	c->was_full |= buf_len(&c->out) > c->limits->out_high;
 	if (!c->write_blocked)
 		loop_task_queue(c->loop, &c->turn);
 }
@@ -368,8 +391,7 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 	c->ch = (struct channel){.ops = &transport_tcp, .fd = fd};
 	ASSERT(limits->out_max <= UINT32_MAX && limits->out_high <= limits->out_max && limits->out_low <= limits->out_high);
 	buf_init(&c->out, limits->out_max);
-	c->out_high = (uint32_t)limits->out_high;
-	c->out_low = (uint32_t)limits->out_low;
+	c->limits = limits;
 	loop_task_init(&c->turn, on_turn, c);
 	loop_task_init(&c->again, on_again, c);
 	/* refused only for what is no TCP socket, such as a test's pair. What a slow reader does not take should wait in `out`, where
@@ -410,7 +432,7 @@ SSL *conn_ssl(const struct conn *c)
 
 bool conn_full(const struct conn *c)
 {
-	return buf_len(&c->out) > c->out_high;
+	return buf_len(&c->out) > c->limits->out_high;
 }
 
 size_t conn_queued(const struct conn *c)

@@ -20,13 +20,16 @@ enum conn_end {
 	CONN_END_RESET,           /* the connection broke */
 	CONN_END_TLS_FAILED,
 	CONN_END_CONNECT_FAILED,
-	CONN_END_OVERFLOW,        /* output passed its maximum */
+	CONN_END_OVERFLOW,        /* output passed its maximum, or that of all */
 };
 
 struct conn_ops {
 	void (*connected)(void *arg);                     /* conn_connect only */
 	void (*data)(void *arg, struct slice bytes);      /* plaintext; at most 16 KiB a turn. Not called while paused */
 	void (*tls_done)(void *arg);                      /* the handshake succeeded */
+	/* Output waits and the peer has taken nothing for limits.stall_ms, or its TCP has acknowledged nothing of what is watched.
+	 * Once: close it. NULL: never asked for. */
+	void (*stalled)(void *arg);
 	void (*drained)(void *arg);                       /* output fell below the low mark after having been above the high mark */
 	void (*acked)(void *arg, uint64_t pos); /* the peer's TCP has acknowledged all plaintext up to pos (conn_position units); only after
 						   conn_watch_acks */
@@ -37,9 +40,11 @@ struct conn_ops {
 struct conn_limits {
 	size_t out_high, out_low;   /* bytes; above high conn_full() is true */
 	size_t out_max;             /* hard: CONN_END_OVERFLOW */
+	unsigned stall_ms;          /* 0: no limit */
+	uint64_t all_max;           /* of all on this loop: beyond it, who is to hold more and takes nothing ends likewise; 0: no limit */
 };
 
-/* Takes fd (non-blocking, accepted). */
+/* Takes fd (non-blocking, accepted). limits: borrowed for the connection's life. */
 struct conn *conn_accept(struct loop *l, int fd, const struct sockaddr *peer, socklen_t peer_len, const struct conn_limits *limits,
 			 const struct conn_ops *ops, void *arg);
 /* Begins to connect; connected() or closed() follows. NULL if the system refuses at once. */

@@ -42,6 +42,14 @@ static void leave_open(struct conn *c)
 	acks_drop(c);
 }
 
+/* What the peer would not read must not stay in the kernel for minutes. */
+static void reset_at_close(struct conn *c)
+{
+	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+	(void)setsockopt(c->ch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 void conn_end_now(struct conn *c, enum conn_end why, const char *text)
 {
 	if (c->state == CONN_ENDED)
@@ -51,15 +59,12 @@ void conn_end_now(struct conn *c, enum conn_end why, const char *text)
 	leave_open(c);
 	c->state = CONN_ENDED;
 	conn_update_interest(c);
-	if (why == CONN_END_OVERFLOW) {
-		/* what it would not read must not stay in the kernel for minutes */
-		struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-
-		(void)setsockopt(c->ch.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-	}
+	if (why == CONN_END_OVERFLOW)
+		reset_at_close(c);
 	close(c->ch.fd);
 	c->ch.fd = -1;
 	buf_clear(&c->out);
+	conn_count_out(c);
 	c->end = (unsigned char)why;
 	c->end_text = mem_strdup(text);
 	loop_task_queue(c->loop, &c->turn);
@@ -111,11 +116,30 @@ void conn_at_eof(struct conn *c)
 	conn_end_by(c, TRANSPORT_EOF);
 }
 
+/* Set once for many blocks and looked at when it fires, so that a busy connection re-arms nothing. */
+static void on_stall_timer(struct conn *c)
+{
+	uint32_t still_ms = (uint32_t)loop_now_ms(c->loop) - c->moved_at_ms;
+
+	if (!c->write_blocked)
+		return;
+	if (still_ms >= c->limits->stall_ms)
+		c->ops->stalled(c->arg);
+	else
+		loop_timer_set(c->timer, c->limits->stall_ms - still_ms);
+}
+
 static void on_timer(void *arg)
 {
 	struct conn *c = arg;
 
 	OBJ_CHECK(c, CONN_MAGIC);
+	if (!conn_is_closing(c)) {
+		on_stall_timer(c);
+		return;
+	}
+	if (c->state != CONN_LINGERING)
+		reset_at_close(c);
 	conn_end_now(c, CONN_END_CLOSED_BY_US, c->state == CONN_LINGERING ? "closed" : "closed; the peer did not take the rest in time");
 }
 
@@ -126,6 +150,15 @@ static void set_timer(struct conn *c, unsigned ms)
 		loop_timer_init(c->loop, c->timer, on_timer, c);
 	}
 	loop_timer_set(c->timer, ms);
+}
+
+void conn_watch_stall(struct conn *c)
+{
+	if (c->limits->stall_ms == 0 || c->ops->stalled == NULL || c->state != CONN_OPEN ||
+	    (c->timer != NULL && loop_timer_pending(c->timer)))
+		return;
+	c->moved_at_ms = (uint32_t)loop_now_ms(c->loop);
+	set_timer(c, c->limits->stall_ms);
 }
 
 void conn_closing_flushed(struct conn *c)
@@ -169,6 +202,7 @@ void conn_close(struct conn *c, unsigned linger_ms)
 		buf_truncate(&c->out, c->plain_left);
 	else if (c->state == CONN_HANDSHAKE)
 		buf_clear(&c->out); /* it was to go encrypted */
+	conn_count_out(c);
 	c->linger_ms = linger_ms;
 	c->state = CONN_FLUSHING;
 	c->read_blocked = false;

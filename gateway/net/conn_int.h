@@ -48,14 +48,16 @@ struct conn {
 	struct net_shared *shared;
 	struct channel ch;
 	struct buf out;
-	uint32_t out_high, out_low;
+	uint32_t counted;               /* of out, in the sum of all */
+	const struct conn_limits *limits;
 	uint32_t plain_left;            /* bytes of out that belong before the handshake */
 	uint32_t looked_at_ms;          /* acks.c, the clock's lower half */
+	uint32_t moved_at_ms;           /* likewise: when output moved last, since the timer runs */
 	uint64_t sent, bytes_in;        /* plaintext */
 	struct loop_task turn;          /* this turn's end: flush, or report the end */
 	struct loop_task again;         /* the next turn's end: input that is inside TLS */
 	struct ack_watch *watch;
-	struct loop_timer *timer;       /* while closing */
+	struct loop_timer *timer;       /* while closing, and since output was blocked */
 	char *end_text;
 	struct event ev;
 	char peer_text[];
@@ -64,11 +66,13 @@ struct conn {
 /* What the connections of one loop share: the read buffer and the poll of acknowledgements. Counted by connections. */
 struct net_shared *net_shared_get(struct loop *l);
 void net_shared_put(struct net_shared *s);
+uint64_t *net_shared_queued(struct net_shared *s); /* bytes of output of all connections */
 char *net_shared_scratch(struct net_shared *s);   /* CONN_READ_MAX bytes; valid until the next read on this loop */
 
 /* The event's mask follows from the state: call after any change of it. */
 void conn_update_interest(struct conn *c);
 void conn_flush(struct conn *c);
+void conn_count_out(struct conn *c);              /* out has become longer or shorter */
 void conn_to_handshake(struct conn *c);
 
 /* The first end counts; while we are closing every end is CLOSED_BY_US. */
@@ -78,6 +82,7 @@ void conn_at_eof(struct conn *c);
 void conn_closing_flushed(struct conn *c);        /* in FLUSHING or FINISHING, with nothing queued */
 void conn_drop_input(struct conn *c);
 void conn_report_end(struct conn *c);
+void conn_watch_stall(struct conn *c);            /* output is blocked */
 
 /* acks.c: what the peer's TCP has. */
 void acks_flushed(struct conn *c);                /* bytes went to the kernel */

@@ -111,7 +111,7 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 
 void c2s_hold_if_full(struct c2s *c)
 {
-	stream_hold(c->e.stream, c->end.stream == NULL || c->rest != NULL || !svc_stream_can_send(c->end.stream));
+	edge_hold(&c->e, c->end.stream == NULL || c->rest != NULL || !svc_stream_can_send(c->end.stream));
 }
 
 static void op_stanza(void *arg, const struct xml_element *el)

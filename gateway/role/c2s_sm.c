@@ -182,6 +182,8 @@ static bool may_come_back(enum close_reason r)
 	case CLOSE_SHUTDOWN:
 	case CLOSE_MOVED:
 	case CLOSE_SLOW_READER:
+	case CLOSE_STALLED:
+	case CLOSE_SERVICE_STALLED:
 	case CLOSE_TIMEOUT_ACK:
 	case CLOSE_TIMEOUT_IDLE:
 		return true;

@@ -114,6 +114,29 @@ static void feed(struct edge *e, struct slice in)
 	}
 }
 
+static void set_held(struct edge *e, bool held)
+{
+	if (e->held != held)
+		stat_add(STAT_streams_held, held ? 1 : (uint64_t)-1);
+	e->held = held;
+}
+
+void edge_hold(struct edge *e, bool full)
+{
+	if (e->ended)
+		return;
+	set_held(e, full);
+	stream_hold(e->stream, full);
+	if (full)
+		edge_kick(e); /* to arm its deadline */
+}
+
+static void set_ended(struct edge *e)
+{
+	e->ended = true;
+	set_held(e, false);
+}
+
 static void on_data(void *arg, struct slice bytes)
 {
 	struct edge *e = edge_of(arg);
@@ -174,6 +197,17 @@ static void on_drained(void *arg)
 		e->ops->drained(e);
 }
 
+/* It hears of it if it reads on while the rest is flushed. */
+static void on_stalled(void *arg)
+{
+	struct edge *e = edge_of(arg);
+
+	if (!e->ended)
+		stream_close(e->stream, CLOSE_STALLED);
+	if (!e->ended)
+		stream_lost(e->stream, CLOSE_STALLED);
+}
+
 static void on_acked(void *arg, uint64_t pos)
 {
 	struct edge *e = edge_of(arg);
@@ -210,7 +244,7 @@ static void on_closed(void *arg, enum conn_end why, const char *text)
 	if (!e->ended && e->stream != NULL)
 		stream_lost(e->stream, reason_of(why));
 	if (!e->ended) {
-		e->ended = true;
+		set_ended(e);
 		e->ops->ended(e, reason_of(why), text);
 	}
 	log_debug(e->role, e->id, "gone", "in=%llu out=%llu", (unsigned long long)conn_bytes_in(e->conn),
@@ -239,6 +273,7 @@ static const struct conn_ops conn_ops = {
 	.connected = on_connected,
 	.data = on_data,
 	.tls_done = on_tls_done,
+	.stalled = on_stalled,
 	.drained = on_drained,
 	.acked = on_acked,
 	.closed = on_closed,
@@ -427,7 +462,7 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 	/* What the peer has by now was delivered, though the stream is over. */
 	if (e->conn != NULL)
 		conn_look_acks(e->conn);
-	e->ended = true;
+	set_ended(e);
 	count_state(e);
 	stat_add(count_close(r), 1);
 	log_info(e->role, e->id, "close", "reason=%s%s%s seconds=%llu", close_word(r), detail ? " detail=" : "",

@@ -30,7 +30,7 @@ struct edge_ops {
 
 struct edge {
 	uint32_t magic;
-	bool ended, paused, tls_running, negotiating;
+	bool ended, paused, tls_running, negotiating, held;
 	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
 	struct role_env *env;
 	struct conn *conn;
@@ -64,6 +64,8 @@ MUST_CHECK bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer,
 MUST_CHECK bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len);
 /* The stream of an edge that connects; it starts by itself, with direct TLS behind that. */
 void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops);
+/* Back-pressure (stream_hold): full, nothing is read on; each call gives it its time anew. */
+void edge_hold(struct edge *e, bool full);
 /* After anything that may have answered a question of the stream or changed its state. */
 void edge_kick(struct edge *e);
 void edge_authenticated(struct edge *e);          /* counts as negotiating no longer */

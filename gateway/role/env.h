@@ -30,7 +30,8 @@ struct role_limits {
 	struct xml_limits from_service;      /* what a service may send */
 	struct conn_limits conn;
 	unsigned s2s_connect_ms;             /* reach a remote server: DNS, connections, TLS, authentication */
-	unsigned s2s_idle_ms;
+	unsigned s2s_idle_ms, stall_ms;
+	uint64_t held_bytes_max;             /* what a worker holds of stanzas for services, in all */
 	unsigned negotiating_per_address_max, connections_per_address_max;
 };
 

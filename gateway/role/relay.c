@@ -1,16 +1,26 @@
 #include "role/relay.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "common/log.h"
 #include "route/policy.h"
 
 /*
  * Stanza n of one stream becomes stanza n of the other, so an acknowledgement passes through as it is: it means that the far service
- * handled it. Back-pressure too: while the far stream is full, no credit is given to the near one. Either end's close closes the other.
+ * handled it. Back-pressure too: while the far stream is full, no credit is given to the near one; what its window still brings waits here.
+ * A far service that answers nothing for stall_ms, to the OPEN or to stanzas, is given up, and what waits goes back to its sender. Either
+ * end's close closes the other.
  */
 
 #define RELAY_MAGIC 0x52454c59u
+
+struct waiting {
+	STAILQ_ENTRY(waiting) link;
+	unsigned flags;
+	size_t n;
+	char xml[];
+};
 
 struct relay {
 	unsigned magic;
@@ -19,14 +29,22 @@ struct relay {
 	char *from, *to;
 	bool peer;                    /* between instances of one domain */
 	struct link_end near, far;    /* near: the service that sends */
-	uint32_t acked;
-	bool over;
+	STAILQ_HEAD(, waiting) queue;
+	uint32_t taken, acked;        /* of the near service's stanzas */
+	uint64_t moved_at_ms;         /* when the far service last answered anything, or had nothing to answer */
+	struct loop_timer stall;
+	bool accepted, over;
 };
 
 static void free_relay(void *arg)
 {
 	struct relay *r = arg;
+	struct waiting *w;
 
+	while ((w = STAILQ_FIRST(&r->queue)) != NULL) {
+		STAILQ_REMOVE_HEAD(&r->queue, link);
+		free(w);
+	}
 	free(r->from);
 	free(r->to);
 	r->magic = 0;
@@ -39,6 +57,7 @@ static void finish(struct relay *r, const char *condition, const char *text)
 		return;
 	r->over = true;
 	LIST_REMOVE(r, all);
+	loop_timer_cancel(&r->stall);
 	links_release(&r->near, condition, text);
 	links_release(&r->far, condition, text);
 	loop_reap(r->env->loop, free_relay, r);
@@ -54,6 +73,98 @@ static struct relay *relay_checked(struct relay *r)
 #define NEAR(e) relay_checked(container_of(e, struct relay, near))
 #define FAR(e) relay_checked(container_of(e, struct relay, far))
 
+/* --- what the far service leaves unanswered -------------------------------- */
+
+static bool owes(const struct relay *r)
+{
+	return !r->accepted || r->acked != r->taken;
+}
+
+static void refuse_near(struct relay *r, const char *condition, const char *text);
+
+static void on_stall(void *arg)
+{
+	struct relay *r = relay_checked(arg);
+	uint64_t at = r->moved_at_ms + r->env->limits.stall_ms, now = loop_now_ms(r->env->loop);
+
+	if (!owes(r))
+		return;
+	if (now < at) {
+		loop_timer_set(&r->stall, at - now);
+		return;
+	}
+	log_info("relay", 0, "stalled", "from=%s to=%s unanswered=%u", log_escape(slice_str(r->from)), log_escape(slice_str(r->to)),
+		 (unsigned)(r->taken - r->acked));
+	if (r->accepted)
+		finish(r, "connection-timeout", "the other service takes nothing");
+	else
+		refuse_near(r, "remote-server-timeout", "the other service does not answer");
+}
+
+/* The timer runs on through many stanzas and is looked at when it fires. */
+static void watch(struct relay *r)
+{
+	if (loop_timer_pending(&r->stall))
+		return;
+	r->moved_at_ms = loop_now_ms(r->env->loop);
+	loop_timer_set(&r->stall, r->env->limits.stall_ms);
+}
+
+static void moved(struct relay *r)
+{
+	r->moved_at_ms = loop_now_ms(r->env->loop);
+}
+
+/* --- stanzas ------------------------------------------------------------- */
+
+static void keep(struct relay *r, unsigned flags, struct slice xml)
+{
+	struct waiting *w = mem_alloc(sizeof *w + xml.n);
+
+	w->flags = flags;
+	w->n = xml.n;
+	memcpy(w->xml, xml.p, xml.n);
+	STAILQ_INSERT_TAIL(&r->queue, w, link);
+}
+
+/* False: it was not taken, and the relay is over unless that is for want of room. */
+static bool pass_on(struct relay *r, unsigned flags, struct slice xml)
+{
+	int rc = r->far.stream != NULL ? svc_stream_send(r->far.stream, xml.p, xml.n, flags & SVC_REPEATED, NULL) : SVCPROTO_E_CLOSED;
+
+	if (rc != 0 && rc != SVCPROTO_E_FULL)
+		finish(r, "remote-connection-failed", "the other service took no more");
+	return rc == 0;
+}
+
+/* What waits goes first; the near service gives more when all of that has gone and there is room behind it. */
+static void pump(struct relay *r)
+{
+	struct waiting *w;
+
+	while ((w = STAILQ_FIRST(&r->queue)) != NULL && pass_on(r, w->flags, (struct slice){w->xml, w->n})) {
+		STAILQ_REMOVE_HEAD(&r->queue, link);
+		free(w);
+	}
+	if (r->over)
+		return;
+	if (r->near.stream != NULL)
+		svc_stream_pause(r->near.stream, w != NULL || !svc_stream_can_send(r->far.stream));
+	links_touch(r->env->links);
+}
+
+static void take(struct relay *r, unsigned flags, struct slice xml)
+{
+	if (!owes(r))
+		moved(r);
+	r->taken++;
+	watch(r);
+	if (!STAILQ_EMPTY(&r->queue) || !pass_on(r, flags, xml))
+		keep(r, flags, xml);
+	if (!r->over && (!STAILQ_EMPTY(&r->queue) || !svc_stream_can_send(r->far.stream)))
+		svc_stream_pause(r->near.stream, true);
+}
+
 static void near_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct relay *r = NEAR(e);
@@ -66,10 +177,8 @@ static void near_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct
 	/* The same test as for the network; what passes it goes on as the bytes it came as. */
 	if (policy_to_server(xml, &r->env->limits.from_service, from, slice_str(r->to), &checked) != 0)
 		finish(r, "invalid-from", "a stanza's addresses are not this pair's");
-	else if (r->far.stream == NULL || svc_stream_send(r->far.stream, xml.p, xml.n, flags & SVC_REPEATED, NULL) != 0)
-		finish(r, "remote-connection-failed", "the other service took no more");
-	else if (!svc_stream_can_send(r->far.stream))
-		svc_stream_pause(r->near.stream, true);
+	else
+		take(r, flags, xml);
 	buf_clear(&checked);
 	links_touch(r->env->links);
 }
@@ -103,6 +212,8 @@ static void far_accepted(struct link_end *e, const char *full_jid)
 	struct relay *r = FAR(e);
 
 	(void)full_jid;
+	r->accepted = true;
+	moved(r);
 	if (r->near.stream != NULL)
 		(void)svc_stream_accept(r->near.stream, NULL);
 	links_touch(r->env->links);
@@ -142,18 +253,13 @@ static void far_acked(struct link_end *e, uint32_t seq)
 	/* Cumulative there, one by one here: the engine sends the unbroken row either way. */
 	while (r->acked != seq && r->near.stream != NULL)
 		(void)svc_stream_ack(r->near.stream, ++r->acked);
-	if (r->near.stream != NULL && r->far.stream != NULL && svc_stream_can_send(r->far.stream))
-		svc_stream_pause(r->near.stream, false);
-	links_touch(r->env->links);
+	moved(r);
+	pump(r);
 }
 
 static void far_writable(struct link_end *e)
 {
-	struct relay *r = FAR(e);
-
-	if (r->near.stream != NULL)
-		svc_stream_pause(r->near.stream, false);
-	links_touch(r->env->links);
+	pump(FAR(e));
 }
 
 static void far_closed(struct link_end *e, const char *condition, const char *text, bool link_lost)
@@ -212,6 +318,9 @@ void relay_open(struct role_env *env, struct svc_stream *s, const struct svc_ope
 	LIST_INSERT_HEAD(&env->relays, r, all);
 	r->from = mem_strdup(o->from_domain);
 	r->to = mem_strdup(o->to_domain);
+	STAILQ_INIT(&r->queue);
+	loop_timer_init(env->loop, &r->stall, on_stall, r);
+	watch(r);
 	r->near.ops = &near_ops;
 	r->far.ops = &far_ops;
 	r->peer = o->kind == SVC_KIND_PEER;

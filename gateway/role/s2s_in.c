@@ -24,7 +24,7 @@ static void hold_if_full(struct s2s_in *in)
 
 	for (struct in_pair *p = in->pairs; p != NULL; p = p->next)
 		full |= p->end.stream != NULL && !svc_stream_can_send(p->end.stream);
-	stream_hold(in->e.stream, full);
+	edge_hold(&in->e, full);
 }
 
 static struct in_pair *pair_of(struct link_end *end)

@@ -59,11 +59,13 @@ static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
 
 	if (!o->dialled)
 		return;
+	bool useful = o->took_stanzas || (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS);
+
 	o->dialled = false;
-	if (o->took_stanzas || (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS))
+	if (useful && r != S2S_OUT_STALLED)
 		backoff_worked(o->env->backoff, o->to);
 	else
-		backoff_failed(o->env->backoff, o->to, now, (int)r);
+		backoff_failed(o->env->backoff, o->to, now, (int)(r == S2S_OUT_STALLED ? S2S_OUT_TIMEOUT : r));
 }
 
 void s2s_out_end(struct s2s_out *o, enum s2s_out_result r, const char *why)
@@ -139,7 +141,7 @@ static void on_ended(void *arg, struct s2s_attempt *a, enum close_reason r, cons
 	snprintf(o->why, sizeof o->why, "%s%s%s", close_word(r), detail ? ": " : "", detail ? detail : "");
 	race_failed(&o->race, i);
 	if (o->established)
-		s2s_out_end(o, S2S_OUT_TIMEOUT, o->why);
+		s2s_out_end(o, r == CLOSE_STALLED || r == CLOSE_TIMEOUT_ACK ? S2S_OUT_STALLED : S2S_OUT_TIMEOUT, o->why);
 	else
 		go_on(o);
 }

@@ -13,6 +13,7 @@ enum s2s_out_result {
 	S2S_OUT_TIMEOUT,         /* remote-server-timeout: resolved, but no stream came to be */
 	S2S_OUT_REFUSED,         /* the same for good: it can't be authenticated, or offers no TLS (RFC 6120 section 8.3.3.17) */
 	S2S_OUT_INVALID,         /* internal-server-error: the remote says that our dialback key is not ours (XEP-0220 section 2.1.1) */
+	S2S_OUT_STALLED,         /* established, and the remote took nothing for too long: what is under way goes back, as by a timeout */
 };
 
 /* Who only verifies leaves acked, handled and drained out, who only sends verified. */

@@ -103,6 +103,7 @@ static void on_ended(void *arg, enum s2s_out_result r, const char *why)
 		[S2S_OUT_TIMEOUT] = {"wait", "remote-server-timeout"},
 		[S2S_OUT_REFUSED] = {"cancel", "remote-server-timeout"},
 		[S2S_OUT_INVALID] = {"cancel", "internal-server-error"},
+		[S2S_OUT_STALLED] = {"wait", "remote-server-timeout"},
 	};
 	struct pair *p = arg;
 	struct svc_stream *s = p->end.stream;
@@ -117,7 +118,8 @@ static void on_ended(void *arg, enum s2s_out_result r, const char *why)
 		svc_stream_set_data(s, NULL);
 		/* Refused before it was accepted, closed after: an error from the first means just the other. */
 		if (svc_stream_refuse(s, &refusal) != 0)
-			(void)svc_stream_close(s, p->leaving ? "system-shutdown" : "remote-connection-failed", why);
+			(void)svc_stream_close(s, p->leaving ? "system-shutdown" : r == S2S_OUT_STALLED ? "connection-timeout"
+							: "remote-connection-failed", why);
 	}
 	finish(p);
 }

@@ -52,6 +52,7 @@ struct stream {
 	bool asked;             /* a question to the owner is open: nothing is consumed */
 	bool naming;            /* S2S_IN: that question is peer_named() */
 	bool held;              /* the owner's back-pressure */
+	bool hold_unset;        /* held_at_ms is to be settled when the time is known */
 	bool exchange;          /* a SASL exchange runs */
 	bool external_failed;   /* S2S_OUT: tried and refused */
 	bool external_answered; /* S2S_OUT: one empty challenge was answered */
@@ -75,7 +76,7 @@ struct stream {
 	struct sm sm;
 
 	uint32_t peer_max_bytes, peer_idle_ms; /* that the peer announced (XEP-0478); 0: none */
-	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms;
+	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms, held_at_ms;
 };
 
 /* The only writer of state. */

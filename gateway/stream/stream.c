@@ -235,6 +235,7 @@ bool stream_wants_input(const struct stream *s)
 void stream_hold(struct stream *s, bool held)
 {
 	s->held = held;
+	s->hold_unset = held;
 }
 
 enum gate_result stream_ignore(struct stream *s, const struct xml_element *e)
@@ -276,6 +277,20 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* What a peer sends is not taken for a while: that has its time, too. */
+static uint64_t hold_tick(struct stream *s, uint64_t now_ms)
+{
+	if (!s->held || s->limits->hold_ms == 0)
+		return UINT64_MAX;
+	if (s->hold_unset)
+		s->held_at_ms = now_ms;
+	s->hold_unset = false;
+	if (now_ms < s->held_at_ms + s->limits->hold_ms)
+		return s->held_at_ms + s->limits->hold_ms;
+	stream_close(s, CLOSE_SERVICE_STALLED);
+	return UINT64_MAX;
+}
+
 /* Keepalive, silence, and the parser of a quiet stream; the next time to look. */
 static uint64_t tick_established(struct stream *s, uint64_t now_ms)
 {
@@ -299,6 +314,8 @@ static uint64_t tick_established(struct stream *s, uint64_t now_ms)
 	}
 	next = sooner(next, limits_tick(s, now_ms));
 	next = sooner(next, sm_tick(s, now_ms));
+	if (s->state == STREAM_ESTABLISHED)
+		next = sooner(next, hold_tick(s, now_ms));
 	if (s->state != STREAM_ESTABLISHED)
 		return UINT64_MAX;
 	parser_until = s->in_at_ms + (s->spoken ? PARSER_IDLE_MS : PARSER_FRESH_MS);

@@ -47,6 +47,7 @@ struct stream_limits {
 	unsigned ack_ms;             /* for an answer to <r/> (XEP-0198); 0: no limit */
 	unsigned keepalive_ms;       /* silence after which a white space is sent; 0: never */
 	unsigned idle_ms;            /* silence from the peer after which the stream is given up; 0: never */
+	unsigned hold_ms;            /* held for so long without a word of the owner: it is given up; 0: never */
 	unsigned auth_attempts_max;  /* for each stream */
 };
 
@@ -135,7 +136,8 @@ void stream_free(struct stream *s);
  * and feeds the rest after). */
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
-/* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza(). */
+/* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza().
+ * Each call that holds gives limits.hold_ms anew. Tick afterwards. */
 void stream_hold(struct stream *s, bool held);
 /* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);

@@ -110,7 +110,8 @@ static void check_link(const struct svc_link *l)
 
 	TAILQ_FOREACH(s, &l->all, all) {
 		HOLDS((uint64_t)s->in.credit + s->in.due <= l->self.stream_window_bytes);
-		HOLDS(s->out.nr <= l->self.unacked_stanzas_max && (s->out.nr <= 1 || s->out.bytes <= l->self.unacked_bytes_max));
+		HOLDS(s->out.nr <= l->self.unacked_stanzas_max);
+		HOLDS(s->out.nr <= 1 || s->out.bytes - s->out.tail->n < l->self.unacked_bytes_max);
 		HOLDS(s->state != STREAM_OPEN || s->in.received - s->in.row <= l->peer.unacked_stanzas_max);
 		unsent += s->out.unsent;
 		joined += s->join.cap;

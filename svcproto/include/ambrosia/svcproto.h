@@ -117,6 +117,9 @@ struct svcproto_options {
 	uint32_t resume_seconds_max;  /* how long a session is kept for its client at most; 0: 600 */
 	uint32_t detached_sessions_max; /* how many are kept so; 0: 100,000. Beyond it the oldest end. */
 	uint64_t detached_bytes_max;  /* and what they have unacknowledged, in all; 0: 256 MiB */
+	/* What is sent and not acknowledged on all streams together, and a quarter of it more for what waits for other domains; 0: 256 MiB.
+	 * Each stream, and each other domain, may have an eighth of what is left: -SVCPROTO_E_FULL beyond. */
+	uint64_t held_bytes_max;
 };
 
 /* callbacks is borrowed and must live as long as the object. NULL with *error set on failure. */

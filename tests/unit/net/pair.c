@@ -52,6 +52,11 @@ static void on_drained(void *arg)
 	((struct end *)arg)->nr_drained++;
 }
 
+static void on_stalled(void *arg)
+{
+	((struct end *)arg)->nr_stalled++;
+}
+
 static void on_acked(void *arg, uint64_t pos)
 {
 	struct end *e = arg;
@@ -78,6 +83,7 @@ const struct conn_ops pair_ops = {
 	.connected = on_connected,
 	.data = on_data,
 	.tls_done = on_tls_done,
+	.stalled = on_stalled,
 	.drained = on_drained,
 	.acked = on_acked,
 	.closed = on_closed,

@@ -440,6 +440,7 @@ void start(uint32_t with_seed, unsigned gateways)
 	memset(hello.instance.b, 7, sizeof(hello.instance.b));
 	sp.cb = &callbacks;
 	sp.hello = hello;
+	sp.pair_bytes_max = SVC_HELD_BYTES;
 	sp.now_ms = now;
 	sp.hub = svc_hub_new(SVC_SERVICE, &hello, NULL, &sv_hub_ops, &sp);
 	sp.directory = directory_new(&(struct directory_ops){ 0 }, NULL);

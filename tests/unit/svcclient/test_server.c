@@ -230,10 +230,25 @@ static void test_reopened(void)
 	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
 	CHECK(wait_for(&g[0].stanzas, 1));
 	CHECK(g[0].out != NULL);
-	CHECK_EQ(svc_stream_close(g[0].out, "connection-timeout", NULL), 0);
+	CHECK_EQ(svc_stream_close(g[0].out, "reset", NULL), 0);
 	g[0].ack = true;
 	CHECK(wait_for(&s.nr_delivered, 1));
 	CHECK_EQ(g[0].outs, 2);
+	stop();
+}
+
+/* One that takes nothing, as the gateway says after its time: what waits for it comes back, and is not tried again. */
+static void test_takes_nothing(void)
+{
+	start(1);
+	g[0].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK_EQ(send_out("far.example", "<message id='2'/>", 2), 0);
+	CHECK(wait_for(&g[0].stanzas, 2));
+	CHECK_EQ(svc_stream_close(g[0].out, "connection-timeout", NULL), 0);
+	CHECK(wait_for(&s.nr_undeliverable, 2));
+	CHECK_STR(s.conditions[0], "remote-server-timeout");
+	CHECK_EQ(g[0].outs, 1);
 	stop();
 }
 
@@ -280,6 +295,27 @@ static void test_bound_of_all(void)
 	stop();
 }
 
+/* Domains that take nothing, and could fill it all, leave room for others. */
+static void test_shares(void)
+{
+	static char xml[100000];
+	char to[32];
+
+	memset(xml, ' ', sizeof xml);
+	memcpy(xml, "<message>", 9);
+	memcpy(xml + sizeof xml - 11, "</message>", 11);
+	start(1);
+	g[0].ack = false;
+	for (unsigned d = 0; d < 16; d++) {
+		snprintf(to, sizeof to, "d%u.example", d);
+		for (unsigned i = 0; i < 100 && send_out(to, xml, 0) == 0; i++)
+			;
+	}
+	for (unsigned i = 0; i < 10; i++)
+		CHECK_EQ(send_out("else.example", xml, 0), 0);
+	stop();
+}
+
 static void test_in(void)
 {
 	const char *xml = "<message from='x@far.example' to='me@a.example'/>";
@@ -311,7 +347,9 @@ int main(void)
 	RUN(test_too_large_after_all);
 	RUN(test_moves_to_the_other_gateway);
 	RUN(test_reopened);
+	RUN(test_takes_nothing);
 	RUN(test_bound);
+	RUN(test_shares);
 	RUN(test_bound_of_all);
 	RUN(test_in);
 	return check_done("svcclient.server");

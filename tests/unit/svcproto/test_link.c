@@ -285,8 +285,10 @@ static void bounds_of_sending(void)
 	pair_pump(&p);
 	CHECK_STR(pair_log(&p.gw), "acked 5; writable");
 	CHECK_EQ(svc_stream_send(s, b, 60, 0, NULL), 0);
-	CHECK_EQ(svc_stream_send(s, b, 41, 0, NULL), SVCPROTO_E_FULL);
-	CHECK_EQ(svc_stream_send(s, b, 40, 0, NULL), 0);
+	CHECK(svc_stream_can_send(s)); /* so whatever comes next has room, as who stops reading then must know */
+	CHECK_EQ(svc_stream_send(s, b, 1000, 0, NULL), 0);
+	CHECK(!svc_stream_can_send(s));
+	CHECK_EQ(send_text(s, "x"), SVCPROTO_E_FULL);
 	free(b);
 	pair_clear(&p);
 }
@@ -901,7 +903,7 @@ static void putting_together_is_bounded(void)
 
 static void an_idle_stream_is_small(void)
 {
-	CHECK(sizeof(struct svc_stream) < 352);
+	CHECK(sizeof(struct svc_stream) <= 368);
 	fprintf(stderr, "an idle stream takes %zu bytes, a link %zu\n", sizeof(struct svc_stream), sizeof(struct svc_link));
 }
 

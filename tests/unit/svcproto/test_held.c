@@ -1,0 +1,125 @@
+/* What all streams of a hub hold together: each has its share of what is left, and whoever found no room hears of it. */
+#include "../check.h"
+#include "stage.h"
+
+enum { NR = 8, MAX = 100000, SIZE = 5000 };
+
+static struct svc_stream *many[NR];
+static char xml[SIZE];
+static unsigned nr_writable;
+static struct svc_stream *last_writable;
+
+static void on_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
+{
+	stage_hub_ops.closed(arg, s, condition, text);
+}
+
+static void on_writable(void *arg, struct svc_stream *s)
+{
+	(void)arg;
+	nr_writable++;
+	last_writable = s;
+}
+
+static const struct svc_hub_ops ops = { .closed = on_closed, .writable = on_writable };
+
+/* Many streams at gateway a, whose service acknowledges nothing. */
+static void begin(void)
+{
+	set_up();
+	a.hub->ops = &ops;
+	a.hub->limits.held_bytes_max = MAX;
+	service.keep = true;
+	nr_writable = 0;
+	last_writable = NULL;
+	for (unsigned i = 0; i < NR; i++) {
+		struct svc_open o = { .kind = SVC_KIND_CLIENT, .stream_id = { { 0xc0, (uint8_t)i } }, .bare_jid = "juliet@b.example" };
+
+		many[i] = svc_stream_open(a_tip.l, &o, NULL);
+		CHECK(many[i] != NULL);
+	}
+	pump();
+}
+
+static unsigned fill(struct svc_stream *s)
+{
+	unsigned nr = 0;
+
+	while (svc_stream_can_send(s) && svc_stream_send(s, xml, SIZE, 0, NULL) == 0)
+		nr++;
+	return nr;
+}
+
+static void shares_shrink(void)
+{
+	unsigned before = NR * MAX;
+
+	begin();
+	for (unsigned i = 0; i < NR - 1; i++) {
+		unsigned nr = fill(many[i]);
+
+		CHECK(nr > 0 && nr <= before);
+		before = nr;
+	}
+	CHECK(many[0]->out.bytes >= MAX / 9 && many[0]->out.bytes < MAX / 9 + SIZE); /* an eighth of what it left */
+	CHECK(svc_hub_held_bytes(a.hub) < MAX);
+	CHECK(svc_stream_can_send(many[NR - 1])); /* there is always something for one that has nothing */
+	CHECK_EQ(svc_stream_send(many[0], xml, SIZE, 0, NULL), SVCPROTO_E_FULL);
+	take_down();
+}
+
+/* One stanza may be larger than all that is left; then nobody may send, and all who asked hear when there is room. */
+static void all_full(void)
+{
+	static char big[2 * MAX];
+
+	begin();
+	CHECK_EQ(svc_stream_send(many[0], big, sizeof(big), 0, NULL), 0);
+	CHECK_EQ(svc_hub_held_bytes(a.hub), sizeof(big));
+	for (unsigned i = 0; i < NR; i++)
+		CHECK(!svc_stream_can_send(many[i]));
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, 0);
+	pump();
+	CHECK_EQ(svc_stream_ack(service.s, 1), SVCPROTO_E_INVALID); /* that is another stream */
+	CHECK_EQ(svc_stream_close(many[1], NULL, NULL), 0);         /* who goes waits no more */
+	pump();
+	CHECK_EQ(svc_stream_close(many[0], NULL, NULL), 0);
+	pump();
+	CHECK_EQ(svc_hub_held_bytes(a.hub), 0);
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, NR - 2);
+	CHECK(last_writable == many[NR - 1]); /* in the order of their asking */
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, NR - 2);
+	take_down();
+}
+
+/* However a stream ends, or its stanzas are acknowledged, what it held is given back. */
+static void counted(void)
+{
+	begin();
+	for (unsigned i = 0; i < NR; i++)
+		CHECK_EQ(svc_stream_send(many[i], xml, SIZE, 0, NULL), 0);
+	CHECK_EQ(svc_hub_held_bytes(a.hub), NR * SIZE);
+	pump();
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0); /* the last that was opened */
+	pump();
+	CHECK_EQ(svc_hub_held_bytes(a.hub), (NR - 1) * SIZE);
+	CHECK_EQ(svc_stream_close(many[0], "policy-violation", NULL), 0);
+	pump();
+	CHECK_EQ(svc_hub_held_bytes(a.hub), (NR - 2) * SIZE);
+	cut(&a_tip, &service_a);
+	CHECK_EQ(svc_hub_held_bytes(a.hub), (NR - 2) * SIZE); /* it waits for its link */
+	pass(SVC_WAIT_GATEWAY_MS + 2000);
+	CHECK_EQ(svc_hub_held_bytes(a.hub), 0);
+	take_down();
+}
+
+int main(void)
+{
+	RUN(shares_shrink);
+	RUN(all_full);
+	RUN(counted);
+	return check_done("svcproto/held");
+}
