@@ -317,6 +317,7 @@ int svcproto_dispatch(struct svcproto *sp)
 	at = svc_hub_tick(sp->hub, sp->now_ms);
 	client_pairs_run(sp);
 	client_peers_run(sp);
+	client_waits_run(sp);
 	next = announcer_tick(sp->announcer, sp->now_ms);
 	next = at < next ? at : next;
 	at = client_links_tick(sp, &more);

@@ -46,7 +46,7 @@ struct inbound {
 	enum inbound_kind kind;
 	uint64_t serial;         /* never used again */
 	struct svc_stream *stream;
-	uint32_t last_seq;
+	uint32_t last_seq, aged_seq; /* aged: had come a while ago */
 	struct inbound *chain;
 };
 
@@ -63,6 +63,7 @@ struct svcproto_session {
 	char *jid;
 	bool accepted;
 	STAILQ_HEAD(, sent) sent; /* those with a cookie */
+	struct late_errors *late; /* client_wait.c; NULL: none */
 };
 
 struct server_in {
@@ -155,9 +156,20 @@ struct svcproto {
 	size_t nr_peers;
 	uint64_t peers_at_ms;
 	size_t nr_pairs, pair_bytes;      /* pair_bytes: of all that waits for other domains */
-	uint64_t pair_bytes_max;
+	uint64_t pair_bytes_max, late_bytes; /* late: errors that wait for room */
+	uint64_t aged_at_ms;
+	uint32_t ack_after_ms;
 	uint8_t batch[SVC_BATCH_MAX];
 };
+
+/* A pair may have an eighth of what is left for all: domains that are slow or away leave room for others. */
+static inline bool client_pair_has_room(const struct svcproto *sp, const struct pair *p, size_t n)
+{
+	uint64_t left = sp->pair_bytes < sp->pair_bytes_max ? sp->pair_bytes_max - sp->pair_bytes : 0;
+	uint64_t most = left / 8 < sp->hello.unacked_bytes_max ? left / 8 : sp->hello.unacked_bytes_max;
+
+	return p->nr == 0 ? n <= left : p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= most;
+}
 
 /* client.c */
 void client_kick(struct svcproto *sp);  /* dispatch runs soon */
@@ -188,6 +200,14 @@ void client_inbound_detached(struct svcproto *sp, struct svc_stream *s);
 void client_inbound_attached(struct svcproto *sp, struct svc_stream *s, const struct svc_resume *r);
 const char *client_inbound_jid(const struct svc_stream *s); /* full, of an accepted session; or NULL */
 void client_inbound_free(struct svcproto *sp);  /* all of them, no callbacks */
+
+int client_session_send(struct svcproto_session *s, const char *xml, size_t n, uint64_t cookie); /* behind nothing that waits */
+
+/* client_wait.c: errors that found no room, and stanzas that nobody acknowledges. */
+int client_late_add(struct svcproto_session *s, const char *xml, size_t n, uint64_t cookie); /* copied; SVCPROTO_E_FULL: too many wait */
+void client_late_send(struct svcproto_session *s);             /* what there is room for */
+void client_late_end(struct svcproto_session *s, bool tell);   /* none will be sent; tell: undeliverable() */
+void client_waits_run(struct svcproto *sp);
 
 /* client_admin.c */
 void client_admin_reply(struct client_link *cl, uint32_t number, bool more, const char *error, const struct svcproto_property *v,

@@ -191,7 +191,7 @@ char *client_turn_around(const char *xml, size_t n, size_t *out_n)
 	return out;
 }
 
-/* By the way it came; the answer is freed. */
+/* By the way it came. */
 static int send_answer(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, char *answer, size_t n,
 		       uint64_t cookie)
 {
@@ -201,7 +201,6 @@ static int send_answer(struct svcproto *sp, struct svcproto_session *s, const st
 		rc = svcproto_send(s, answer, n, cookie);
 	else if (answer != NULL && st->remote_domain != NULL)
 		rc = svcproto_send_server(sp, st->local_domain, st->remote_domain, answer, n, cookie);
-	free(answer);
 	return rc;
 }
 
@@ -216,8 +215,10 @@ int svcproto_send_back(struct svcproto *sp, struct svcproto_session *s, const st
 {
 	size_t n = 0;
 	char *answer = client_turn_around(st->xml, st->length, &n);
+	int rc = send_answer(sp, s, st, answer, n, cookie);
 
-	return send_answer(sp, s, st, answer, n, cookie);
+	free(answer);
+	return rc;
 }
 
 int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, const char *type,
@@ -226,12 +227,16 @@ int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const s
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz-";
 	char *answer;
 	size_t n = 0;
+	int rc;
 
 	if (strspn(type, letters) < strlen(type) || condition[0] == '\0' || strspn(condition, letters) < strlen(condition))
 		return SVCPROTO_E_INVALID;
 	answer = client_error_stanza(st->xml, st->length, NULL, type, condition, &n);
-
-	return send_answer(sp, s, st, answer, n, cookie);
+	rc = send_answer(sp, s, st, answer, n, cookie);
+	if (rc == SVCPROTO_E_FULL && s != NULL)
+		rc = client_late_add(s, answer, n, cookie);
+	free(answer);
+	return rc;
 }
 
 /* ---- what came back ---- */

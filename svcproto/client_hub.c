@@ -42,6 +42,7 @@ int client_hub_start(struct svcproto *sp, const struct svcproto_options *o)
 					 .detached_bytes_max = o->detached_bytes_max,
 					 .held_bytes_max = o->held_bytes_max };
 
+	sp->ack_after_ms = o->ack_after_ms;
 	sp->pair_bytes_max = (o->held_bytes_max != 0 ? o->held_bytes_max : SVC_HELD_BYTES) / 4;
 	sp->hub = svc_hub_new(SVC_SERVICE, &sp->hello, &limits, &hub_ops, sp);
 	return sp->hub != NULL ? 0 : SVCPROTO_E_NOMEM;

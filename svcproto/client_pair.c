@@ -15,7 +15,6 @@
 #include "svcproto/keyset.h"
 
 #define PAIRS_MAX 50000u
-#define SHARE 8u /* a pair may take this part of what is left for all: domains that are slow or away leave room for others */
 #define WAIT_MS 60000u
 #define IDLE_MS 60000u
 #define SWEEP_MS 500u
@@ -254,12 +253,6 @@ static bool has_other(struct svcproto *sp, const struct client_link *but)
 	return false;
 }
 
-/* The gateway has waited for the other side already. */
-static bool takes_nothing(const char *condition)
-{
-	return condition != NULL && strcmp(condition, "connection-timeout") == 0;
-}
-
 void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
 {
 	struct pair *p = svc_stream_data(s);
@@ -277,7 +270,7 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 		bounce_all(sp, p, NULL, our_fault(condition));
 		return;
 	}
-	if (takes_nothing(condition)) {
+	if (condition != NULL && strcmp(condition, "connection-timeout") == 0) { /* for which the gateway has waited */
 		client_log(sp, SVCPROTO_LOG_INFO, "%s takes nothing from %s: %zu stanzas come back", p->to, p->from, p->nr);
 		bounce_all(sp, p, "wait", "remote-server-timeout");
 		return;
@@ -466,15 +459,6 @@ void client_pairs_run(struct svcproto *sp)
 
 /* ---- the public face ---- */
 
-static bool has_room(const struct svcproto *sp, const struct pair *p, size_t n)
-{
-	uint64_t left = sp->pair_bytes < sp->pair_bytes_max ? sp->pair_bytes_max - sp->pair_bytes : 0;
-
-	if (p->nr == 0)
-		return n <= left;
-	return p->nr < sp->hello.unacked_stanzas_max && p->bytes + n <= sp->hello.unacked_bytes_max && p->bytes + n <= left / SHARE;
-}
-
 int client_pair_send(struct svcproto *sp, const char *from, const char *to, const char *xml, size_t length, uint64_t cookie)
 {
 	struct queued *q;
@@ -483,7 +467,7 @@ int client_pair_send(struct svcproto *sp, const char *from, const char *to, cons
 	if (length == 0 || length > SVC_STANZA_BYTES * 4u)
 		return SVCPROTO_E_INVALID;
 	p = pair_get(sp, from, to);
-	if (p == NULL || !has_room(sp, p, length))
+	if (p == NULL || !client_pair_has_room(sp, p, length))
 		return SVCPROTO_E_FULL;
 	q = malloc(sizeof(*q) + length);
 	if (q == NULL)

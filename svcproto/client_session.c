@@ -78,6 +78,7 @@ static void session_free(struct svcproto_session *s)
 		STAILQ_REMOVE_HEAD(&s->sent, all);
 		free(st);
 	}
+	client_late_end(s, false);
 	free(s->jid);
 	free(s);
 }
@@ -212,7 +213,7 @@ static void answer_rejected(struct svcproto *sp, struct svcproto_session *s, uin
 
 	svc_stream_rejection(s->in.stream, &type, &condition);
 	answer = client_error_stanza(xml, n, s->jid, type, condition, &answer_n);
-	if (answer != NULL && svc_stream_send(s->in.stream, answer, answer_n, 0, NULL) != 0)
+	if (answer != NULL && svcproto_send(s, answer, answer_n, 0) != 0 && client_late_add(s, answer, answer_n, 0) != 0)
 		client_log(sp, SVCPROTO_LOG_INFO, "no room to tell %s that a stanza was refused", s->jid);
 	free(answer);
 	(void)svc_stream_ack(s->in.stream, seq);
@@ -288,6 +289,8 @@ void client_inbound_acked(struct svcproto *sp, struct svc_stream *stream, uint32
 		if (sp->cb->delivered != NULL)
 			sp->cb->delivered(sp->arg, cookie);
 	}
+	if (s != NULL)
+		client_late_send(s);
 }
 
 struct giving_back {
@@ -325,6 +328,7 @@ void client_inbound_closed(struct svcproto *sp, struct svc_stream *stream, const
 	if (in->kind == INBOUND_SESSION) {
 		s = (struct svcproto_session *)in;
 		svc_stream_unacked(stream, give_back, &(struct giving_back){ sp, s });
+		client_late_end(s, true);
 		if (sp->cb->session_closed != NULL)
 			sp->cb->session_closed(sp->arg, s, condition, text);
 	}
@@ -452,6 +456,11 @@ const char *svcproto_jid(const struct svcproto_session *s)
 }
 
 int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie)
+{
+	return s->late != NULL ? SVCPROTO_E_FULL : client_session_send(s, xml, length, cookie);
+}
+
+int client_session_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie)
 {
 	struct sent *st;
 	uint32_t seq;

@@ -1,4 +1,5 @@
-/* The echo service: a message goes back to who sent it, by the way it came, and is acknowledged once the next hop has it. */
+/* The echo service: a message goes back to who sent it, by the way it came, and is acknowledged once the next hop has it. Who reads too
+ * little for that hears so in its place. */
 #include "services/echo/echo.h"
 
 #include <stdio.h>
@@ -14,6 +15,17 @@ static void on_open(void *arg, struct svcproto_session *s, const struct svcproto
 	(void)svcproto_accept(s, jid); /* fails only if the session ends, and that we need not know */
 }
 
+/* Its answers wait for its client, and the client may wait for us before it reads: so this is acknowledged at once. */
+static void no_room(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st)
+{
+	int rc = svcproto_send_error(sp, s, st, "wait", "resource-constraint", 0);
+
+	if (rc == SVCPROTO_E_FULL && s != NULL)
+		(void)svcproto_close(s, "resource-constraint", "nothing is read of what comes back");
+	else
+		(void)svcproto_ack(sp, st->ticket);
+}
+
 static void on_stanza(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st)
 {
 	struct svcproto *sp = *(struct svcproto **)arg;
@@ -23,8 +35,10 @@ static void on_stanza(void *arg, struct svcproto_session *s, const struct svcpro
 		rc = svcproto_send_back(sp, s, st, st->ticket);
 	else if (svcproto_stanza_is(st, "iq"))
 		rc = svcproto_send_error(sp, s, st, "cancel", "service-unavailable", st->ticket);
-	if (rc != 0)
-		(void)svcproto_ack(sp, st->ticket); /* nothing to answer, or no room for it: an echo may be lost */
+	if (rc == SVCPROTO_E_FULL)
+		no_room(sp, s, st);
+	else if (rc != 0)
+		(void)svcproto_ack(sp, st->ticket); /* nothing to answer */
 }
 
 static void on_delivered(void *arg, uint64_t ticket)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The echo service for clients in Python, without the C library: written from svcproto/PROTOCOL.md alone, whose sections stand in
 [brackets]. Links and registries are in svcproto.py beside this; here are the streams. It stores nothing: a client's stream outlives
-links, gateways and the client's connections, but not this process. A message is acknowledged once its echo is."""
+links, gateways and the client's connections, but not this process. A message is acknowledged once its echo is, or a second later: the
+client's own acknowledgements may stand behind what it sends next [7]. Who reads too little for an echo hears so in its place."""
 import argparse, collections, itertools, os, re, secrets, signal, sys, time
 import zmq
 from svcproto import *
@@ -26,15 +27,15 @@ class Stream:
     when a stream that is not attached ends; `link` is then the one whose REATTACH it waits for, or None: its client may resume it."""
     def __init__(self, service, link, handle, p, jid):
         self.service, self.id, self.user, self.jid, self.generation = service, p["stream-id"], p["bare-jid"], jid, 1
-        self.bases, self.enable = {}, None
-        self.received, self.floor, self.told, self.acked, self.unacked = 0, 0, 0, 0, collections.deque()
+        self.bases, self.enable, self.unacked = {}, None, collections.deque()
+        self.received = self.old = self.floor = self.told = self.acked = 0
         self.attach(link, handle, 1, link.window)
     def attach(self, link, handle, following, credit):
-        self.link, self.handle, self.next, self.credit = link, handle, following, credit
-        self.offset, self.part, self.grant, self.until = 0, None, WINDOW, None
+        self.link, self.handle, self.next, self.credit, self.until = link, handle, following, credit, None
+        self.offset, self.part, self.grant = 0, None, WINDOW
         link.handles[handle], link.turn[self] = self, None
     def tell(self, kind, /, **what): self.link.out.append(frame(kind, handle=self.handle, **what))
-    def handled(self): return next(((n - 1) & M for _, n in self.unacked if ahead(n, self.floor) > 0), self.received)
+    def handled(self): return next(((n - 1) & M for _, n in self.unacked if n is not None and ahead(n, self.floor) > 0), self.received)
     def sent(self): return (self.next - 1) & M  # the last stanza that went out whole
     def acknowledged(self, number):
         if ahead(number, self.sent()) > 0:
@@ -76,7 +77,8 @@ class Stream:
             raise Breach("DATA that is not due")
         if first:
             skip = 2 + int.from_bytes(body[:2], "big") if flags & 4 else 0
-            self.refusal, self.part = Props(body[2:skip]), bytearray()
+            full = {"type": b"wait", "condition": b"resource-constraint"} if len(self.unacked) >= ECHOES_MAX else {}
+            self.refusal, self.part = Props(body[2:skip]) or full, bytearray()
         self.part += body[skip:]
         if len(self.part) > STANZA_MAX or ahead(number, self.handled()) > self.link.unacked_max or len(self.unacked) >= UNACKED_MAX:
             raise Breach("more than may be")
@@ -85,7 +87,7 @@ class Stream:
             self.grant = WINDOW
         if flags & 2:
             back, self.part, self.received = answer(bytes(self.part), self.refusal), None, number
-            self.unacked.extend([(back, number)] if back else [])
+            self.unacked.extend([(back, None if self.refusal else number)] if back else [])  # an error is not waited for
     def attached(self, **more):
         self.told = self.handled()
         self.tell(ATTACHED, generation=self.generation, last_received=self.received, last_handled=self.told, credit=WINDOW,
@@ -103,12 +105,10 @@ class Service(Member):
         self.failover = failover
         self.public, self.secret, self.context, self.poller = public, secret, zmq.Context(), zmq.Poller()
         self.epochs, self.streams, self.links, self.gone = itertools.count(1), {}, {}, {}
-        self.serial, self.keys, self.is_ready, self.stopping = -1, set(), False, None
+        self.serial, self.keys, self.is_ready, self.stopping, self.aged = -1, set(), False, None, now()
         self.registries = [Registry(self, *one.split("=", 1)) for one in registries]
     def ready(self):
-        if not self.is_ready:
-            print("ready", flush=True)
-        self.is_ready = True
+        self.is_ready = self.is_ready or print("ready", flush=True) or True
     def open(self, link, handle, p):
         if p.number("kind") != 1:
             return link.out.append(frame(REFUSE, handle=handle, condition="feature-not-implemented", type="cancel"))
@@ -147,10 +147,13 @@ class Service(Member):
         self.links.update({where: Link(self, *where) for where in wanted - set(self.links)})
         for where in [w for w, link in self.links.items() if w not in wanted and link.state != "up" and now() - link.heard > 30]:
             self.hang_up(self.links.pop(where).socket)
-        for s in [s for s in self.streams.values() if s.until is not None and now() >= s.until]:
-            s.detach(s.link)
-        for part in [*self.links.values(), *self.registries]:
-            part.tick()
+        for s in [s for s in self.streams.values() if s.until is not None and now() >= s.until]: s.detach(s.link)
+        if now() - self.aged >= 1:  # what had come a second ago counts as handled [7]
+            self.aged = now()
+            for s in self.streams.values():
+                s.floor, s.old = s.old if ahead(s.old, s.floor) > 0 else s.floor, s.received
+                s.link and s.until is None and s.link.turn.update({s: None})
+        for part in [*self.links.values(), *self.registries]: part.tick()
     def stop(self, *_):
         """Withdraws, and ends the sessions."""
         self.stopping, self.version = now(), self.version + 1

@@ -195,7 +195,7 @@ int main(int argc, char **argv)
 	cb.refused = on_refused;
 	cb.log = on_log;
 	so = (struct svcproto_options){ .registry = o.registry, .key_file = o.key, .state_dir = o.state_dir, .name = "ambrosia-echo",
-				       .resume_seconds_max = (uint32_t)o.resumption };
+				       .resume_seconds_max = (uint32_t)o.resumption, .ack_after_ms = 1000 };
 	running = svcproto_new(&so, &cb, &running, &rc);
 	if (running == NULL)
 		daemon_die("cannot start: %s", svcproto_strerror(rc));

@@ -19,6 +19,7 @@ AROUND = "127.0.0.2"     # where services are told that the gateway is: relays a
 DOMAIN, WORKERS, SIZES = "echo.example", 2, (1, 10, 1000, 16384, 40000, 200000)
 SERVICES = {"ambrosia-echo": [f"{BUILD}/services/echo/ambrosia-echo"],
             "echo.py": ["/usr/bin/python3", os.path.join(HERE, "..", "..", "..", "services", "echo", "echo.py")]}
+FLOOD = 1500
 ROUNDS = 4      # links cut under a running conversation
 
 
@@ -27,7 +28,7 @@ class Echoed(Resuming):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.peer, self.came = f"anybody@{DOMAIN}", asyncio.Event()
+        self.peer, self.came, self.bounced = f"anybody@{DOMAIN}", asyncio.Event(), []
 
     def say(self, size=0):
         self.sent += 1
@@ -35,7 +36,9 @@ class Echoed(Resuming):
 
     def on_message(self, m):
         number = m["body"].rstrip("x")
-        if m["type"] == "error" or m["from"].bare != self.peer:
+        if m["type"] == "error" and m["error"]["condition"] == "resource-constraint":
+            self.bounced.append(m["id"])
+        elif m["type"] == "error" or m["from"].bare != self.peer:
             self.strange.append(str(m)[:300])
         else:
             self.inbox.append((int(number), len(m["body"]) - len(number)))
@@ -157,6 +160,18 @@ class Story:
         client.ask()
         self.check("and all that it sent is acknowledged", await client.until(lambda: len(client.acked) == client.sent))
 
+    async def flood(self, client):
+        """Far more at once than may be unacknowledged, so that the client's own acknowledgements stand behind it: each comes back, or an error in its place."""
+        before = len(client.inbox)
+        for _ in range(FLOOD):
+            client.say(1000)
+        back = await client.until(lambda: len(client.inbox) - before + len(client.bounced) >= FLOOD, 90)
+        came, errors = len(client.inbox) - before, len(client.bounced)
+        self.check(f"of a flood of {FLOOD}, {came} come back and {errors} as errors", back and came + errors == FLOOD and len(set(client.bounced)) == errors)
+        self.check("in order, and nothing else", sorted(client.inbox) == client.inbox and not client.strange)
+        client.ask()
+        self.check("and all of it is acknowledged", await client.until(lambda: len(client.acked) == client.sent))
+
     async def errors(self, client):
         """An iq is no message: with `to` or, for the client's own account, without."""
         said = []
@@ -173,6 +188,7 @@ class Story:
         await self.sizes(clients)
         await self.cuts(clients)
         await self.resumption(clients[0])
+        await self.flood(clients[1])
         ends = [client.xmpp.disconnected for client in clients]
         for client in clients:
             client.leave()

@@ -120,6 +120,9 @@ struct svcproto_options {
 	/* What is sent and not acknowledged on all streams together, and a quarter of it more for what waits for other domains; 0: 256 MiB.
 	 * Each stream, and each other domain, may have an eighth of what is left: -SVCPROTO_E_FULL beyond. */
 	uint64_t held_bytes_max;
+	/* What you have not acknowledged for so long, or twice that, counts as acknowledged (not what other instances sent): for a service
+	 * that keeps nothing, whose answers wait for clients that may wait for it. 0: never. */
+	uint32_t ack_after_ms;
 };
 
 /* callbacks is borrowed and must live as long as the object. NULL with *error set on failure. */
@@ -204,7 +207,8 @@ SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_doma
  * (RFC 6120 sections 8.2.3 and 8.3.1). */
 /* The whole stanza. */
 SVCPROTO_API int svcproto_send_back(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, uint64_t cookie);
-/* The error that refuses it: type and condition as in RFC 6120 section 8.3, "cancel" and "service-unavailable" for one you do not serve. */
+/* The error that refuses it: type and condition as in RFC 6120 section 8.3, "cancel" and "service-unavailable" for one you do not serve.
+ * Towards a session it waits where there is no room, and nothing else is taken before it; SVCPROTO_E_FULL when 1 MiB of them wait. */
 SVCPROTO_API int svcproto_send_error(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st, const char *type,
 				     const char *condition, uint64_t cookie);
 /* Whether the stanza is a "message", "presence" or "iq". */
@@ -218,7 +222,7 @@ SVCPROTO_API bool svcproto_whose(const struct svcproto *sp, const char *bare_jid
  * user, once. `to` is of that domain; `from` may be of another, as it came from there. undeliverable() with "recipient-unavailable" when
  * the policy picks ourselves, or the other has gone. */
 SVCPROTO_API int svcproto_send_peer(struct svcproto *sp, const char *bare_jid, const char *xml, size_t length, uint64_t cookie);
-/* Handled: stored durably, or the next hop has it. Exactly once for every stanza received. */
+/* Handled: stored durably, or the next hop has it. Once for every stanza received; a second time says nothing. */
 SVCPROTO_API int svcproto_ack(struct svcproto *sp, uint64_t ticket);
 /* The same for everything that this client has sent so far; later acknowledgements of those stanzas say nothing new. */
 SVCPROTO_API int svcproto_ack_all(struct svcproto_session *s);

@@ -273,7 +273,7 @@ static const struct svcproto_callbacks callbacks = {
 
 int service_start(struct service *s, const struct cluster *c, const char *key_file)
 {
-	struct svcproto_options o = { .state_dir = c->dir, .key_file = key_file, .name = "test" };
+	struct svcproto_options o = { .state_dir = c->dir, .key_file = key_file, .name = "test", .ack_after_ms = s->ack_after_ms };
 	int rc;
 
 	memset(s, 0, sizeof(*s));

@@ -42,6 +42,7 @@ struct service {
 	bool hold;               /* does not answer session_open */
 	bool refuse;             /* refuses it */
 	const char *unregister[4]; /* in refused(), the first that is left */
+	unsigned ack_after_ms;   /* to be set before service_start() */
 };
 
 /* What the service's key file is when key is NULL: the embedded one's. */

@@ -241,6 +241,66 @@ static void test_bound(void)
 	stop();
 }
 
+/* Where there is no room, errors wait for it, others before them take none of it, and there is an end to that. */
+static void test_errors_wait(void)
+{
+	const char *message = "<message from='me@a.example/here' to='x@y.example' id='1'/>";
+	struct svcproto_stanza st = { .xml = message, .length = strlen(message) };
+	unsigned nr = 0;
+	int rc = 0;
+
+	start();
+	g.ack = false;
+	open_session();
+	for (unsigned i = 0; i < 256; i++)
+		CHECK_EQ(reply("<message/>", 0), 0);
+	CHECK_EQ(svcproto_send_error(s.sp, s.session, &st, "wait", "resource-constraint", 7), 0);
+	CHECK_EQ(svcproto_send_back(s.sp, s.session, &st, 8), SVCPROTO_E_FULL);
+	CHECK(wait_for(&g.stanzas, 256));
+	CHECK_EQ(svc_stream_ack_through(g.stream, 1), 0);
+	CHECK(wait_for(&g.stanzas, 257));
+	CHECK_EQ(svc_stream_ack_through(g.stream, 257), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK_EQ(s.delivered[0], 7);
+	CHECK_EQ(reply("<message/>", 9), 0); /* nothing waits any more */
+	while (rc == 0)
+		rc = reply("<message/>", 0);
+	for (rc = 0; rc == 0 && nr < 100000; nr += rc == 0)
+		rc = svcproto_send_error(s.sp, s.session, &st, "wait", "resource-constraint", nr == 0 ? 10 : 0);
+	CHECK_EQ(rc, SVCPROTO_E_FULL);
+	CHECK(nr > 3000 && nr < 10000); /* 1 MiB */
+	CHECK_EQ(svc_stream_close(g.stream, NULL, NULL), 0);
+	CHECK(wait_for(&s.closed, 1));
+	CHECK_EQ(s.nr_undeliverable, 2); /* 9 and 10 */
+	CHECK_EQ(s.undeliverable[1], 10);
+	stop();
+}
+
+/* A service that acknowledges nothing itself: what came counts as handled after its time, and not before. */
+static void test_acknowledged_after_a_time(void)
+{
+	uint64_t began;
+
+	s.ack_after_ms = 300;
+	start();
+	open_session();
+	began = test_now_ms();
+	CHECK_EQ(send_text(g.stream, "<message>1</message>"), 0);
+	CHECK_EQ(send_text(g.stream, "<message>2</message>"), 0);
+	CHECK(wait_for(&s.stanzas, 2));
+	CHECK(wait_for(&g.acked, 1));
+	CHECK(test_now_ms() - began >= 300);
+	CHECK_EQ(g.acked_seq, 2);
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[0]), 0); /* says nothing new */
+	CHECK_EQ(send_text(g.stream, "<message>3</message>"), 0);
+	CHECK(wait_for(&s.stanzas, 3));
+	CHECK_EQ(svcproto_ack(s.sp, s.tickets[2]), 0);
+	CHECK(wait_for(&g.acked, 2));
+	CHECK_EQ(g.acked_seq, 3);
+	stop();
+	s.ack_after_ms = 0;
+}
+
 /* A large stanza passes, and what the descriptor says is enough to move it. */
 static void test_large(void)
 {
@@ -348,6 +408,8 @@ int main(void)
 	RUN(test_resumes);
 	RUN(test_is_not_resumed);
 	RUN(test_bound);
+	RUN(test_errors_wait);
+	RUN(test_acknowledged_after_a_time);
 	RUN(test_large);
 	RUN(test_close_with_pending_open);
 	return check_done("svcclient.client");
