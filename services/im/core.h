@@ -239,6 +239,7 @@ bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped wher
 /* Stores a message with its delay stamp; the row, or 0 when there is too much. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);
+bool offline_waits(struct im_user *u); /* is there something in storage that no session was sent? */
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_resume(struct im *im);
@@ -249,6 +250,8 @@ void passing_soon(struct im *im);    /* a session begins: it may be of a user wh
 void moving_opened(struct im_session *s);
 void moving_run(struct im *im);   /* ends sessions of users whom another instance has now */
 uint64_t moving_next_ms(const struct im *im);
+/* Has a session here, though another instance may take its messages, or did a moment ago. */
+bool moving_is_elsewhere(const struct im *im, const struct im_user *u);
 
 /* presence.c */
 /* What we say ourselves: a presence without children. */

@@ -22,6 +22,14 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 		im_user_backlog(st->im, u);
 }
 
+/* Earlier ones are in storage. Of a user whom the policy gives to another instance, that one may have put them there. */
+static bool has_backlog(struct im *im, struct im_user *u)
+{
+	if (!u->backlog && moving_is_elsewhere(im, u) && offline_waits(u))
+		im_user_backlog(im, u);
+	return u->backlog;
+}
+
 /* To all available sessions of the highest priority that is not negative; how many took it. */
 static size_t send_best(struct stanza *st, struct im_user *u)
 {
@@ -59,7 +67,7 @@ static void to_account(struct stanza *st, const struct jid *bare)
 		headline(st, u);
 	else if (!is_chat(st))
 		return; /* an error: silently ignored */
-	else if (u && !u->backlog && !st->stored && send_best(st, u))
+	else if (u && !st->stored && !has_backlog(st->im, u) && send_best(st, u))
 		work_keep(st->work, IM_OFFLINE, u, st->xml);
 	else
 		store(st, u, id, bare);
@@ -69,7 +77,7 @@ static void to_session(struct stanza *st, struct im_session *s)
 {
 	if (!is_chat(st))
 		route_session(st, s);
-	else if (!s->user->backlog && !st->stored && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+	else if (!st->stored && !has_backlog(st->im, s->user) && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
 		work_keep(st->work, IM_OFFLINE, s->user, st->xml);
 	else
 		store(st, s->user, s->user->id, &s->user->jid);

@@ -22,6 +22,8 @@ static bool is_due(struct im_session *s, uint64_t now_ms)
 	unsigned char instance[16];
 	bool busy = s->nr_sends > 0 || !STAILQ_EMPTY(&s->queue);
 	if (im_whose(s->im, s->user->jid.bare, instance)) {
+		if (s->away_at_ms)
+			im_user_backlog(s->im, s->user); /* the other one may have stored something, and then died */
 		s->given = false;
 		s->away_at_ms = 0;
 		return false;
@@ -33,6 +35,18 @@ static bool is_due(struct im_session *s, uint64_t now_ms)
 	if (s->away_at_ms == 0)
 		s->away_at_ms = now_ms;
 	return now_ms - s->away_at_ms >= (s->given ? GIVEN_MS : busy ? BUSY_MS : SETTLED_MS);
+}
+
+bool moving_is_elsewhere(const struct im *im, const struct im_user *u)
+{
+	const struct im_session *s;
+	if (!im->ops->is_here || !u->nr_sessions)
+		return false;
+	TAILQ_FOREACH(s, &u->sessions, link_user) {
+		if (s->away_at_ms)
+			return true;
+	}
+	return !im_owns(im, u->jid.bare);
 }
 
 void moving_opened(struct im_session *s)

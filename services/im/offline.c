@@ -120,6 +120,25 @@ static int pump_row(struct im_user *u, struct im_session *s, int64_t row, struct
 	return err;
 }
 
+static bool is_busy(const struct im *im, int64_t row)
+{
+	return hash_get(im->inflight, (struct slice){(const char *)&row, sizeof row}) != NULL;
+}
+
+bool offline_waits(struct im_user *u)
+{
+	struct im_session *s = im_user_best(u);
+	struct buf xml;
+	int64_t row;
+	if (!s)
+		return false;
+	buf_init(&xml, IM_STANZA_MAX);
+	while ((row = store_offline_next(s->im->store, u->id, u->pumped, &xml)) && is_busy(s->im, row))
+		u->pumped = row;
+	buf_clear(&xml);
+	return row != 0;
+}
+
 void offline_pump(struct im_user *u)
 {
 	struct im_session *s = im_user_best(u);
@@ -132,8 +151,7 @@ void offline_pump(struct im_user *u)
 		row = store_offline_next(s->im->store, u->id, u->pumped, &xml);
 		if (!row)
 			break;
-		bool busy = hash_get(s->im->inflight, (struct slice){(const char *)&row, sizeof row}) != NULL;
-		if (!busy && pump_row(u, s, row, buf_slice(&xml)) < 0)
+		if (!is_busy(s->im, row) && pump_row(u, s, row, buf_slice(&xml)) < 0)
 			break;
 		u->pumped = row;
 	}

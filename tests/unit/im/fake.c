@@ -344,3 +344,13 @@ size_t fake_rows(struct fake *f, const char *table)
 	sqlite3_close(db);
 	return n;
 }
+
+void fake_stored(struct fake *f, const char *bare, const char *xml)
+{
+	sqlite3 *db;
+	char *sql =
+	    sqlite3_mprintf("INSERT INTO offline (owner, at, xml) SELECT id, 0, CAST(%Q AS BLOB) FROM users WHERE jid = %Q", xml, bare);
+	ASSERT(sqlite3_open(f->path, &db) == SQLITE_OK && sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK && sqlite3_changes(db) == 1);
+	sqlite3_free(sql);
+	sqlite3_close(db);
+}

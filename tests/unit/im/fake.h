@@ -79,5 +79,6 @@ void fake_deliver_all(struct fake *f);  /* until nothing is unanswered */
 /* The next stanza holds all the words, a NULL ends them. */
 bool fake_got(struct fake *f, struct client *c, ...) __attribute__((sentinel));
 size_t fake_rows(struct fake *f, const char *table);
+void fake_stored(struct fake *f, const char *bare, const char *xml);   /* a message in offline storage, by another process */
 
 #endif

@@ -133,6 +133,59 @@ static void what_comes_back_goes_after_her(void)
 	fake_close(&f);
 }
 
+#define TO_ALICE(to, body) \
+	"<message xmlns='jabber:client' from='bob@a.example/home' to='" to "' type='chat'><body>" body "</body></message>"
+
+static bool got_body(struct client *c, const char *body)
+{
+	struct sent *s = fake_next(&f, c);
+	while (s && !strstr(s->xml, "<message"))
+		s = fake_next(&f, c);
+	if (s)
+		fake_delivered(&f, s);
+	return s && strstr(s->xml, body);
+}
+
+/* The new owner got a message while she was still here, and stored it: it goes before what comes in here. */
+static void what_the_new_owner_stored_goes_first(void)
+{
+	begin();
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0), *bob = fake_online(&f, "bob@a.example", "home", 0);
+	f.away = "alice@a.example";
+	fake_stored(&f, "alice@a.example", TO_ALICE("alice@a.example", "one"));
+	fake_from(bob, TO_ALICE("alice@a.example", "two"));
+	CHECK(got_body(alice, "<body>one") && got_body(alice, "<body>two"));
+	fake_from(bob, TO_ALICE("alice@a.example", "three")); /* nothing waits: neither stored nor late */
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	CHECK(got_body(alice, "<body>three"));
+	fake_stored(&f, "alice@a.example", TO_ALICE("alice@a.example/home", "four"));
+	fake_from(bob, TO_ALICE("alice@a.example/home", "five"));
+	CHECK(got_body(alice, "<body>four") && got_body(alice, "<body>five"));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+/* It stored one and died, and she is ours again: she needs not log in anew to get it. */
+static void what_a_dead_owner_stored_comes(void)
+{
+	begin();
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0), *bob = fake_online(&f, "bob@a.example", "home", 0);
+	f.away = "alice@a.example";
+	wait_seconds(2);
+	fake_stored(&f, "alice@a.example", TO_ALICE("alice@a.example", "one"));
+	f.away = NULL;
+	fake_from(bob, TO_ALICE("alice@a.example", "two"));
+	CHECK(got_body(alice, "<body>one") && got_body(alice, "<body>two"));
+	f.away = "alice@a.example";
+	wait_seconds(2);
+	fake_stored(&f, "alice@a.example", TO_ALICE("alice@a.example", "three"));
+	f.away = NULL;
+	wait_seconds(2);
+	CHECK(got_body(alice, "<body>three"));
+	CHECK_STR(alice->closed, "");
+	fake_close(&f);
+}
+
 static size_t nr_sent_away(void)
 {
 	size_t n = 0;
@@ -167,6 +220,8 @@ int main(void)
 	RUN(who_was_given_to_us_stays);
 	RUN(who_belongs_to_a_third_is_sent);
 	RUN(what_comes_back_goes_after_her);
+	RUN(what_the_new_owner_stored_goes_first);
+	RUN(what_a_dead_owner_stored_comes);
 	RUN(some_at_a_time);
 	return check_done("im.moving");
 }
