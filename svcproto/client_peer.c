@@ -60,7 +60,9 @@ bool svcproto_whose(const struct svcproto *sp, const char *bare_jid, unsigned ch
 	const char *at = strchr(bare_jid, '@');
 
 	(void)directory_each_registration(sp->directory, at != NULL ? at + 1 : bare_jid, SVCPROTO_CLIENT, consider, &q);
-	memcpy(instance, q.best_id.b, sizeof(q.best_id.b));
+	memset(instance, 0, sizeof(q.best_id.b));
+	if (q.ours)
+		memcpy(instance, q.best_id.b, sizeof(q.best_id.b));
 	/* Before our own registration is known there, gateways don't choose us for anything that we would miss. */
 	return !q.any || !q.by_hash || !q.ours || memcmp(&q.best_id, &sp->hello.instance, sizeof(q.best_id)) == 0;
 }

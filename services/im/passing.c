@@ -49,8 +49,23 @@ struct resume {
 	int err;
 };
 
+/* Who has just started does not know yet who belongs to whom: stored as ours, it would wait for a client that is at another instance. */
+static bool is_nobodys_yet(const struct im *im, const struct jid *to)
+{
+	static const unsigned char nobody[16];
+	unsigned char instance[16];
+	struct im_user *u = im_user_find(im, to->bare);
+	if (!im->ops->is_here || slice_empty(to->local) || !im_is_local(im, to->domain) || (u && u->nr_sessions))
+		return false;
+	return im_whose(im, to->bare, instance) && memcmp(instance, nobody, sizeof instance) == 0;
+}
+
 static void resume_to(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
 {
+	if (is_nobodys_yet(r->im, to)) {
+		r->err = SVCPROTO_E_FULL;
+		return;
+	}
 	if (!im_is_here(r->im, to) && !is_stale(e)) {
 		r->err = send_row(r->im, r->row, from, to, r->xml);
 		return;

@@ -216,7 +216,8 @@ SVCPROTO_API bool svcproto_stanza_is(const struct svcproto_stanza *st, const cha
 /* Several instances may hold one domain (registered with the policy "hash": every session of a user is at one instance). Does the policy
  * pick this one for the user? True too where there is no other, or no such policy. */
 SVCPROTO_API bool svcproto_is_here(const struct svcproto *sp, const char *bare_jid);
-/* The same, and the id of the instance that the policy picks (16 bytes; all zero where it picks none): whether it is still the same one. */
+/* The same, and the id of the instance that the policy picks (16 bytes; all zero where it picks none, or our own registration is not
+ * known to us yet): whether it is still the same one. */
 SVCPROTO_API bool svcproto_whose(const struct svcproto *sp, const char *bare_jid, unsigned char instance[16]);
 /* A stanza to a user of our own domain whom another instance has: a gateway hands it to the one that the policy picks, in order for each
  * user, once. `to` is of that domain; `from` may be of another, as it came from there. undeliverable() with "recipient-unavailable" when

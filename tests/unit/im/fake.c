@@ -81,9 +81,9 @@ static void op_ack(void *arg, uint64_t ticket)
 static bool op_is_here(void *arg, const char *bare_jid, unsigned char instance[16])
 {
 	struct fake *f = arg;
-	bool here = !f->away || strcmp(f->away, bare_jid) != 0;
+	bool here = f->unknown || !f->away || strcmp(f->away, bare_jid) != 0;
 	memset(instance, 0, 16);
-	instance[0] = here ? 0xff : f->away_to;
+	instance[0] = f->unknown ? 0 : here ? 0xff : f->away_to;
 	return here;
 }
 

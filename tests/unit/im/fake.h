@@ -44,6 +44,7 @@ struct fake {
 	bool several;               /* give the core an is_here: everybody is, but `away` */
 	const char *away;           /* bare JID */
 	unsigned char away_to;      /* at which instance: its first byte */
+	bool unknown;               /* nobody knows: everybody is here */
 	const char *watch_table;    /* counted, as another process sees it, at the moment of every acknowledgement */
 	size_t rows_at_ack;
 	int end_err;

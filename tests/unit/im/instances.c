@@ -134,6 +134,34 @@ static void taken_over_for_a_user_who_is_here(void)
 	fake_close(&f);
 }
 
+/* Whoever takes them over has just started, and the registries have not told it who belongs to whom. */
+static void taken_over_before_it_is_known_whose(void)
+{
+	begin();
+	fake_logout(bob_comes());
+	f.away = BOB;
+	fake_read_all(&f);
+	fake_from(alice, MSG("chat", "one"));
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	fake_read_all(&f);
+	f.unknown = true;
+	fake_crash(&f);
+	fake_wait(&f, 100);
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	CHECK_EQ(fake_unread(&f, NULL), 0);
+	CHECK(f.next_ms <= f.now_ms + 100); /* looks again soon */
+	f.unknown = false;
+	fake_wait(&f, 100);
+	struct sent *s = fake_next(&f, NULL);
+	CHECK(s && strcmp(s->to_domain, BOB) == 0 && strstr(s->xml, "<body>one</body>"));
+	if (s)
+		fake_delivered(&f, s);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_close(&f);
+}
+
 /* Nobody is lost without a word: who was never here has no storage. */
 static void taken_over_for_nobody(void)
 {
@@ -157,6 +185,7 @@ int main(void)
 	RUN(not_stored_before_it_must_be);
 	RUN(nothing_overtakes_what_is_on_its_way);
 	RUN(taken_over_for_a_user_who_is_here);
+	RUN(taken_over_before_it_is_known_whose);
 	RUN(taken_over_for_nobody);
 	return check_done("im.instances");
 }

@@ -180,6 +180,36 @@ static bool here(void *jid)
 	return svcproto_is_here(s.sp, jid);
 }
 
+/* We know of another instance, but not of our own registration: nobody knows what the policy picks when it counts us. */
+static void test_whose_is_not_known(void)
+{
+	static const struct svcproto_registration r = { .domain = "a.example", .types = SVCPROTO_CLIENT, .policy = "hash" };
+	static const unsigned char nobody[16];
+	static struct service other;
+	struct turn both = { .fn = fake_gateway_turn, .arg = &g, .services = { &s, &other } };
+	unsigned char instance[16];
+	char jid[64];
+
+	start();
+	CHECK_EQ(svcproto_unregister(s.sp, "a.example"), 0);
+	CHECK_EQ(svcproto_register(s.sp, &r), 0);
+	CHECK_EQ(service_start(&other, &c, NULL), 0);
+	CHECK_EQ(svcproto_register(other.sp, &r), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(jid, sizeof(jid), "u%u@a.example", i);
+		if (turn_until(&both, elsewhere, jid, i == 0 ? 5000 : 200))
+			break;
+	}
+	CHECK(!svcproto_whose(s.sp, jid, instance));
+	CHECK(memcmp(instance, nobody, sizeof(instance)) != 0);
+	CHECK_EQ(svcproto_unregister(s.sp, "a.example"), 0);
+	CHECK(turn_until(&both, here, jid, 5000));
+	CHECK(svcproto_whose(s.sp, jid, instance));
+	CHECK(memcmp(instance, nobody, sizeof(instance)) == 0);
+	service_stop(&other);
+	stop();
+}
+
 /* A gateway whose link to the user's instance is broken at the moment knows nobody but us: that makes the user not ours. */
 static void test_refused_while_the_other_lives(void)
 {
@@ -233,6 +263,7 @@ int main(void)
 	RUN(test_repetitions_are_known);
 	RUN(test_sending_goes_on);
 	RUN(test_many_origins);
+	RUN(test_whose_is_not_known);
 	RUN(test_refused_while_the_other_lives);
 	RUN(test_alone_everybody_is_here);
 	return check_done("svcclient.peer");
