@@ -20,6 +20,7 @@
 #define SWEEP_MS 500u
 #define RETRY_MIN_MS 500u
 #define RETRY_MAX_MS 8000u
+#define RETRY_USER_MAX_MS 1000u   /* of ours: who moves meanwhile may overtake what waits here */
 #define WORK_BUDGET 1000u
 #define HOLD_MS 15000u   /* for a gateway that drains to end a stream; longer than one with a slow remote server needs */
 
@@ -206,8 +207,10 @@ static size_t nr_repeated(const struct pair *p)
 /* Ever more slowly. */
 static void retry_later(struct svcproto *sp, struct pair *p)
 {
+	uint32_t most = to_user(p) ? RETRY_USER_MAX_MS : RETRY_MAX_MS;
+
 	p->retry_at_ms = sp->now_ms + p->retry_delay_ms;
-	p->retry_delay_ms = p->retry_delay_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : p->retry_delay_ms * 2;
+	p->retry_delay_ms = p->retry_delay_ms * 2 > most ? most : p->retry_delay_ms * 2;
 }
 
 void client_pair_refused(struct svcproto *sp, struct svc_stream *s, const struct svc_refusal *r)
