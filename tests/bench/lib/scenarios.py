@@ -30,11 +30,19 @@ class Sizes:
 class Context:
     def __init__(self, place, build, sizes, say):
         self.place, self.build, self.sizes, self.say = place, build, sizes, say
+        self.started = []
 
     def stack(self, kind, *args, **kwargs):
         stack = kind(self.place, self.build)
+        self.started.append(stack)
         stack.start(*args, **kwargs)
         return stack
+
+    def sweep(self):
+        """What a scenario that failed has left running."""
+        for stack in self.started:
+            stack.stop()
+        self.started = []
 
     def load(self, stack, clients, *more):
         return Load(self.build, self.place, [f"{DOMAIN}:{stack.ports[0]}", *more], clients)

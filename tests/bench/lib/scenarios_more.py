@@ -34,8 +34,7 @@ def many(context, _):
     sizes, figures = context.sizes, {}
     for gateways, services in [(1, n) for n in sizes.services] + [(n, 1) for n in sizes.gateways if n > 1]:
         name = f"{gateways}g{services}s"
-        stack = OurCluster(context.place, context.build)
-        stack.start(gateways, services)
+        stack = context.stack(OurCluster, gateways, services)
         figures[f"{name}.gateway_kib"], figures[f"{name}.service_kib"] = pss(stack)["gateway0"], pss(stack)["im"]
         load = context.load(stack, 2 * sizes.pairs)
         load.do("connect", 2 * sizes.pairs, 10, 0)
@@ -53,8 +52,7 @@ def many(context, _):
 def storm(context, _):
     """Two gateways; one is killed, and its clients, half of them with sessions to resume, come to the other at once, where 50 pairs chat at 1,000 messages a second."""
     sizes, figures = context.sizes, {}
-    stack = OurCluster(context.place, context.build)
-    stack.start(2, 1)
+    stack = context.stack(OurCluster, 2, 1)
     load = Load(context.build, context.place, [f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm + 2 * sizes.pairs)
     half = sizes.storm // 2
     load.do("connect", half, sizes.at_once, 0)
