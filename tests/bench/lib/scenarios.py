@@ -28,8 +28,8 @@ class Sizes:
 
 
 class Context:
-    def __init__(self, place, build, sizes, say):
-        self.place, self.build, self.sizes, self.say = place, build, sizes, say
+    def __init__(self, place, build, sizes):
+        self.place, self.build, self.sizes = place, build, sizes
         self.started = []
 
     def stack(self, kind, *args, **kwargs):

@@ -57,7 +57,6 @@ class Stack:
     """What runs: `processes` maps a part's name to its Popen; `ports` are where clients connect."""
 
     name = "?"
-    sm = False        # whether its clients can resume at another port
 
     def __init__(self, place, build):
         self.place, self.build = place, build
@@ -116,16 +115,15 @@ class Stack:
 
 class Ours(Stack):
     name = "ambrosia"
-    sm = True
     workers = None
 
     def accounts(self, domains):
         sasl = f"{self.folder}/sasl"
         os.mkdir(sasl)
-        rows = "".join(f"INSERT INTO account VALUES('{u}','{d}','{self.place.password}');" for d in domains for u in self.place.names())
+        rows = "".join(f"INSERT INTO account(username, realm, userPassword) VALUES('{u}','{d}','{self.place.password}');" for d in domains for u in self.place.names())
         subprocess.run(["sqlite3", f"{self.folder}/accounts.sqlite"], check=True, text=True,
                        input="BEGIN; CREATE TABLE account(username text, realm text, userPassword text, authPassword text, cmusaslsecretPLAIN text,"
-                             " PRIMARY KEY(username, realm));" + rows.replace("account VALUES", "account(username, realm, userPassword) VALUES") + "COMMIT;")
+                             " PRIMARY KEY(username, realm));" + rows + "COMMIT;")
         with open(f"{sasl}/xmpp.conf", "w") as f:
             f.write("pwcheck_method: auxprop\nauxprop_plugin: sql\nmech_list: SCRAM-SHA-256 SCRAM-SHA-1 PLAIN\nsql_engine: sqlite3\n"
                     f"sql_database: {self.folder}/accounts.sqlite\nsql_select: SELECT \"%p\" FROM account WHERE username = '%u' AND realm = '%r'\n")

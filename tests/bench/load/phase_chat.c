@@ -12,7 +12,6 @@ struct chat {
 	uint64_t rate, large_rate, seconds, scheduled, large_scheduled;   /* open */
 	unsigned nr_small, nr_large;                                      /* flows */
 	unsigned next, large_next;
-	uint64_t bytes_held;
 };
 
 static struct chat *chat_new(struct load *l)
