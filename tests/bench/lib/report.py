@@ -60,6 +60,39 @@ def bars(title, unit, of, path):
         f.write("\n".join(out) + "\n")
 
 
+# The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, and ours to keep.
+BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", "17.0"),
+           ("of which the gateway", "idle", "slope.kib.gateway", 1.024, "KB", "15.5"),
+           ("of which the IM service", "idle", "slope.kib.im", 1.024, "KB", "1.5"),
+           ("CPU for a delivered message, busy", "chat", "busy.cpu_us", 1, "µs", "20"),
+           ("of which the gateway", "chat", "busy.cpu_us.gateway", 1, "µs", "12"),
+           ("CPU for a login, TLS 1.3 and SCRAM-SHA-1", "login", "SCRAM-SHA-1.cpu_ms", 1, "ms", "0.5"),
+           ("one message at a time, p50", "chat", "one.p50_ms", 1, "ms", "0.20"),
+           ("one message at a time, p99", "chat", "one.p99_ms", 1, "ms", "0.40"),
+           ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", "2"),
+           ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", "60"))
+OURS = "ambrosia"
+
+
+def budgets(results):
+    """Markdown: each budget beside what was measured: the median of the runs, (their least to their greatest), and what the best peer takes of ours."""
+    seen = {}
+    for result in results:
+        for name, value in result["figures"].items():
+            seen.setdefault((result["scenario"], name), {}).setdefault(result["stack"], []).append(value)
+    peers = [stack for stack in dict.fromkeys(result["stack"] for result in results) if stack != OURS]
+    lines = ["| | budget | ours | " + " | ".join(peers) + " | least of the peers / ours |", "| --- | ---: | ---: |" + " ---: |" * len(peers) + " ---: |"]
+    for title, scenario, figure, scale, unit, budget in BUDGETS:
+        of = {stack: [value * scale for value in values] for stack, values in seen.get((scenario, figure), {}).items()}
+        if OURS not in of:
+            continue
+        cells = [f"{number(statistics.median(of[stack]))} ({number(min(of[stack]))}–{number(max(of[stack]))})" if stack in of else "" for stack in (OURS, *peers)]
+        others = [statistics.median(values) for stack, values in of.items() if stack != OURS and OURS not in stack]
+        ratio = f"{min(others) / statistics.median(of[OURS]):.1f}" if others else ""
+        lines.append(f"| {title} | {budget} {unit} | " + " | ".join(cells) + f" | {ratio} |")
+    return "\n".join(lines)
+
+
 PLOTS = (("login", "SCRAM-SHA-1.cpu_ms", "CPU for a login", "ms"), ("idle", "slope.kib", "Memory for an idle client", "KiB"),
          ("chat", "busy.cpu_us", "CPU for a delivered message", "µs"), ("chat", "one.p50_ms", "One message at a time, median", "ms"),
          ("large", "beside1024k.p99_ms", "Small messages beside 1 MiB stanzas, p99", "ms"), ("domains", "cpu_us", "CPU for a message over two servers", "µs"))

@@ -2,6 +2,7 @@
 import gzip
 import os
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -57,6 +58,8 @@ class Stack:
     """What runs: `processes` maps a part's name to its Popen; `ports` are where clients connect."""
 
     name = "?"
+
+    one_hash = False   # of a password: then a mechanism with another hash takes a start of its own
 
     def __init__(self, place, build):
         self.place, self.build = place, build
@@ -176,12 +179,13 @@ class OurCluster(Ours):
 
 class Prosody(Stack):
     name = "prosody"
+    one_hash = True
     CONFIG = """
 daemonize = false; run_as_root = true; prosody_user = "root"; pidfile = "{folder}/prosody.pid"; data_path = "{folder}/data"
 log = {{ {{ levels = {{ min = "warn" }}, to = "file", filename = "{folder}/peer.log" }} }}
 c2s_interfaces = {{ "127.0.0.1" }}; s2s_interfaces = {{ "{address}" }}; c2s_ports = {{ {c2s} }}; c2s_direct_tls_ports = {{ }}; s2s_ports = {{ {s2s} }}; network_backend = "epoll"; use_ipv6 = false
 modules_enabled = {{ "roster", "saslauth", "tls", "dialback", "disco", "presence", "message", "iq", "smacks" }}
-authentication = "internal_hashed"; c2s_require_encryption = true; s2s_require_encryption = true
+authentication = "internal_hashed"; password_hash = "{hash}"; c2s_require_encryption = true; s2s_require_encryption = true
 network_settings = {{ tcp_backlog = 4096 }}
 ssl = {{ cafile = "{ca}"; capath = "/nonexistent" }}
 c2s_stanza_size_limit = {large}; s2s_stanza_size_limit = {large}
@@ -189,12 +193,12 @@ VirtualHost "{domain}"
   ssl = {{ key = "{certs}/{domain}.key"; certificate = "{certs}/{domain}.crt"; cafile = "{ca}"; capath = "/nonexistent" }}
 """
 
-    def start(self, domain=DOMAIN, number=0):
+    def start(self, domain=DOMAIN, number=0, hash="SHA-1"):
         c2s, s2s = free_port(), 5269 if number else free_port()
         config = f"{self.folder}/prosody.cfg.lua"
         with open(config, "w") as f:
             f.write(self.CONFIG.format(folder=self.folder, c2s=c2s, s2s=s2s, certs=f"{self.place.folder}/certs", domain=domain, large=LARGE, ca=self.place.ca,
-                                       address=f"127.0.0.{number or 1}"))
+                                       address=f"127.0.0.{number or 1}", hash=hash))
         accounts = f"{self.folder}/data/{domain.replace('.', '%2e')}/accounts"
         os.makedirs(accounts)
         for name in self.place.names():   # the form with a plain password is hashed at the first login
@@ -207,6 +211,7 @@ VirtualHost "{domain}"
 
 class Ejabberd(Stack):
     name = "ejabberd"
+    one_hash = True
     CONFIG = """
 hosts: ["{domain}"]
 loglevel: warning
@@ -214,6 +219,7 @@ log_rotate_count: 0
 certfiles: ["{folder}/{domain}.pem"]
 auth_method: internal
 auth_password_format: scram
+auth_scram_hash: {hash}
 listen:
   - {{port: {c2s}, ip: "127.0.0.1", module: ejabberd_c2s, starttls_required: true, max_stanza_size: {large}, backlog: 4096}}
 modules:
@@ -226,13 +232,13 @@ shaper_rules: {{c2s_shaper: none}}
 [ok = ejabberd_auth:try_register(iolist_to_binary([$u, integer_to_list(N)]), <<"%s">>, list_to_binary(os:getenv("BENCH_PASSWORD"))) || N <- lists:seq(0, %d)],
 io:format("~nready~n")."""
 
-    def start(self, domain=DOMAIN):
+    def start(self, domain=DOMAIN, hash="SHA-1"):
         c2s = free_port()
         certs = f"{self.place.folder}/certs/{domain}"
         with open(f"{self.folder}/{domain}.pem", "w") as f:
             f.write(open(f"{certs}.crt").read() + open(f"{certs}.key").read())
         with open(f"{self.folder}/ejabberd.yml", "w") as f:
-            f.write(self.CONFIG.format(folder=self.folder, domain=domain, c2s=c2s, large=LARGE))
+            f.write(self.CONFIG.format(folder=self.folder, domain=domain, c2s=c2s, large=LARGE, hash=hash.replace("-1", "").replace("-", "").lower()))
         os.mkdir(f"{self.folder}/mnesia")
         machine = subprocess.run(["dpkg-architecture", "-qDEB_HOST_MULTIARCH"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
         env = dict(EJABBERD_CONFIG_PATH=f"{self.folder}/ejabberd.yml", EJABBERD_LOG_PATH=f"{self.folder}/peer.log", HOME=self.folder,
@@ -250,7 +256,7 @@ class Jabberd2(Stack):
     def edited(self, name, *changes):
         text = re.sub(r"<!--.*?-->", "", open(f"/etc/jabberd2/{name}").read(), flags=re.S)
         for pattern, by in (("/var/run/jabberd2", self.folder), ("/var/log/jabberd2", self.folder), ("/var/lib/jabberd2", self.folder),
-                            (r"<max_fds>\d+", "<max_fds>19000"), ("5347", str(self.router)), ("localhost\\.localdomain", DOMAIN),
+                            (r"<max_fds>\d+", f"<max_fds>{resource.getrlimit(resource.RLIMIT_NOFILE)[1]}"), ("5347", str(self.router)), ("localhost\\.localdomain", DOMAIN),
                             ("/etc/jabberd2/router-users.xml", f"{self.folder}/router-users.xml"), *changes):
             text = re.sub(pattern, by, text)
         with open(f"{self.folder}/{name}", "w") as f:
