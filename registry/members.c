@@ -20,6 +20,8 @@ struct name {
 struct member {
 	struct name name;
 	uint64_t due_ms;        /* when to look whether it is gone */
+	uint64_t spoke_at_ms;
+	bool died;              /* due: it had just spoken */
 	int fd;
 	uint8_t route_n;
 	uint8_t route[ROUTE_MAX];
@@ -86,7 +88,8 @@ static struct member *get(struct members *m, const struct name *name)
 	return x;
 }
 
-void members_spoke(struct members *m, const struct svc_id *owner, const char *key, const void *route, size_t route_n, int fd)
+void members_spoke(struct members *m, const struct svc_id *owner, const char *key, const void *route, size_t route_n, int fd,
+		   uint64_t now_ms)
 {
 	struct name name = { .owner = *owner };
 	struct member *x;
@@ -95,8 +98,11 @@ void members_spoke(struct members *m, const struct svc_id *owner, const char *ke
 		return;
 	memcpy(name.key, key, sizeof(name.key));
 	x = get(m, &name);
+	if (x == NULL)
+		return;
+	x->spoke_at_ms = now_ms;
 	/* What it said before its connection ended may be read after that. */
-	if (x == NULL || (x->route_n == route_n && memcmp(x->route, route, route_n) == 0))
+	if (x->route_n == route_n && memcmp(x->route, route, route_n) == 0)
 		return;
 	memcpy(x->route, route, route_n);
 	x->route_n = (uint8_t)route_n;
@@ -110,8 +116,10 @@ static int mark(void *arg, struct slice key, void *value)
 	struct member *x = value;
 
 	(void)key;
-	if (x->fd == m->ended_fd && x->due_ms == NEVER)
+	if (x->fd == m->ended_fd && x->due_ms == NEVER) {
 		x->due_ms = m->now_ms + MEMBERS_GONE_MS;
+		x->died = m->now_ms < x->spoke_at_ms + MEMBERS_SPEAK_MS;
+	}
 	m->next_ms = x->due_ms < m->next_ms ? x->due_ms : m->next_ms;
 	return 0;
 }
@@ -136,7 +144,7 @@ static int look(void *arg, struct slice key, void *value)
 		return 0;
 	}
 	memcpy(text, x->name.key, sizeof(x->name.key));
-	m->ops->gone(m->arg, &x->name.owner, text);
+	m->ops->gone(m->arg, &x->name.owner, text, x->died);
 	return free_one(m, key, x);
 }
 

@@ -12,6 +12,7 @@
 #include "svcproto/directory.h"
 
 #define MEMBERS_GONE_MS 2000u     /* without a new connection: as PROTOCOL.md section 16 says */
+#define MEMBERS_SPEAK_MS 4500u    /* they renew every 3 s; a kernel that hears nothing ends a connection after 5 s (svcproto/zlife.c) */
 #define MEMBERS_MAX 65536u        /* who comes beyond is known by its lease alone */
 
 struct members;
@@ -19,15 +20,17 @@ struct members;
 struct members_ops {
 	/* Is the connection behind this routing id there? */
 	bool (*connected)(void *arg, const void *route, size_t route_n);
-	/* It ended, and its member came by no other. Not from within may members_* be called. */
-	void (*gone)(void *arg, const struct svc_id *owner, const char *key);
+	/* It ended, and its member came by no other. died: the connection ended while the member spoke, as the process that had it ended;
+	 * else after a silence, in which a network may have broken. Not from within may members_* be called. */
+	void (*gone)(void *arg, const struct svc_id *owner, const char *key, bool died);
 };
 
 struct members *members_new(const struct members_ops *ops, void *arg); /* NULL: no memory */
 void members_free(struct members *m);                                   /* NULL is allowed */
 /* This owner, under this key, holds something here and has just spoken by this connection. fd: a hint at it, which may be used again once
  * it has ended. */
-void members_spoke(struct members *m, const struct svc_id *owner, const char *key, const void *route, size_t route_n, int fd);
+void members_spoke(struct members *m, const struct svc_id *owner, const char *key, const void *route, size_t route_n, int fd,
+		   uint64_t now_ms);
 /* A connection ended that had this descriptor. */
 void members_ended(struct members *m, int fd, uint64_t now_ms);
 /* We ended all connections: that says nothing about who was there. */

@@ -49,7 +49,7 @@ static void add_answer(struct request *q, const struct reg_frame *f)
 
 static void spoke(struct request *q, const struct svc_id *owner)
 {
-	members_spoke(q->s->members, owner, q->user, zmq_msg_data(q->route), zmq_msg_size(q->route), q->fd);
+	members_spoke(q->s->members, owner, q->user, zmq_msg_data(q->route), zmq_msg_size(q->route), q->fd, registry_now_ms());
 }
 
 static void on_entry(struct request *q, struct reg_frame *f)
@@ -129,14 +129,14 @@ static bool is_connected(void *arg, const void *route, size_t route_n)
 	return zmq_send(s->sockets.router, m->b, m->n, ZMQ_DONTWAIT) >= 0;
 }
 
-static void on_gone(void *arg, const struct svc_id *owner, const char *key)
+static void on_gone(void *arg, const struct svc_id *owner, const char *key, bool died)
 {
 	struct registry_server *s = arg;
-	size_t nr = registry_table_end(s->table, key, owner, registry_now_ms());
+	size_t nr = registry_table_end(s->table, key, owner, died, registry_now_ms());
 
 	if (nr > 0)
-		log_info("registry", 0, "member-gone", "key=%s entries=%zu why=\"its connection ended and it made no other\"",
-			 log_escape(slice_str(key)), nr);
+		log_info("registry", 0, "member-gone", "key=%s entries=%zu died=%d why=\"its connection ended and it made no other\"",
+			 log_escape(slice_str(key)), nr, died);
 }
 
 const struct members_ops requests_members = { .connected = is_connected, .gone = on_gone };

@@ -211,14 +211,15 @@ static void drop(struct registry_table *t, struct entry *e)
 	entries_remove(&t->entries, e);
 }
 
-static void expire(struct registry_table *t, struct entry *e, uint64_t now_ms)
+static void expire(struct registry_table *t, struct entry *e, bool died, uint64_t now_ms)
 {
 	e->gone = e->expired = true;
+	e->ended = died;
 	ends_at(t, e, now_ms + REG_TOMBSTONE_MS);
 	t->ops->changed(t->arg, e);
 }
 
-size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t now_ms)
+size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, bool died, uint64_t now_ms)
 {
 	struct entry *e;
 	size_t nr = 0;
@@ -226,7 +227,7 @@ size_t registry_table_end(struct registry_table *t, const char *user, const stru
 	for (e = entries_next_of_owner(&t->entries, owner, NULL); e != NULL; e = entries_next_of_owner(&t->entries, owner, e)) {
 		if (e->gone || strcmp(e->key, user) != 0)
 			continue;
-		expire(t, e, now_ms);
+		expire(t, e, died, now_ms);
 		nr++;
 	}
 	return nr;
@@ -247,7 +248,7 @@ uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms)
 		else if (e->gone)
 			drop(t, e);
 		else
-			expire(t, e, now_ms);
+			expire(t, e, false, now_ms);
 	}
 	return t->next_ms;
 }
@@ -262,7 +263,7 @@ void registry_table_set_keys(struct registry_table *t, struct keyset *keys, uint
 	keyset_free(old);
 	TAILQ_FOREACH(e, &t->entries.all, all)
 		if (!e->gone && denied(t, e, why, sizeof(why)) != NULL)
-			expire(t, e, now_ms);
+			expire(t, e, false, now_ms);
 }
 
 const struct entry *registry_table_next(const struct registry_table *t, const struct entry *last)

@@ -16,7 +16,7 @@
 struct registry_table;
 
 struct registry_table_ops {
-	/* An entry is new, changed, or gone (e->gone; e->expired: by its lease). Borrowed until return. */
+	/* An entry is new, changed, or gone (e->gone; e->expired: by its lease; e->ended: since its owner died). Borrowed until return. */
 	void (*changed)(void *arg, const struct entry *e);
 };
 
@@ -35,8 +35,9 @@ int registry_table_restore(struct registry_table *t, const struct entry *e, uint
 /* Leases of all that this owner holds under this key begin anew. Returns how many there are; *version: the highest. */
 size_t registry_table_renew(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t incarnation, uint64_t now_ms,
 			    uint64_t *version);
-/* Its process is gone: the leases of all that this owner holds under this key end now. Returns how many there were. */
-size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, uint64_t now_ms);
+/* Nothing is heard of it any more, or (died) its process has ended for certain: the leases of all that this owner holds under this key end
+ * now. Returns how many there were. */
+size_t registry_table_end(struct registry_table *t, const char *user, const struct svc_id *owner, bool died, uint64_t now_ms);
 /* Leases and tombstones end. The next time to call, UINT64_MAX for none. */
 uint64_t registry_table_tick(struct registry_table *t, uint64_t now_ms);
 /* All living entries in turn: start with NULL. */

@@ -29,7 +29,8 @@ struct client_link {
 	char key[41];
 	struct zmon z;
 	struct svc_link *engine;
-	bool gone;               /* the directory has lost it: closed when it goes down */
+	bool gone;               /* the directory has lost it: closed when it is down, and no stream waits for it */
+	bool dead;               /* and its process with it: nothing waits */
 	bool surplus;            /* there is another link to the same gateway: closed */
 	bool draining;
 	bool up, said;

@@ -60,6 +60,7 @@ static void end_others(struct client_link *cl, const struct svc_hello *peer)
 		if (same_id(&other->owner, &peer->instance)) {
 			cl->owner = other->owner;
 			cl->gone = other->gone;
+			cl->dead = other->dead;
 		}
 	}
 	cl->instance = peer->instance;
@@ -188,7 +189,7 @@ static void link_close(struct client_link *cl)
 	if (cl->engine != NULL) {
 		svc_link_break(cl->engine, "the gateway left the directory");
 		svc_link_free(cl->engine);
-		if (!cl->surplus) /* and its process with it: nothing waits for that one */
+		if (cl->dead && !cl->surplus)
 			svc_hub_forget(sp->hub, cl->key, &cl->instance);
 	}
 	client_unwatch(sp, cl->z.socket);
@@ -254,6 +255,7 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 
 		cl->owner = g->owner;
 		cl->gone = gone;
+		cl->dead = gone && g->dead;
 		cl->draining = g->draining;
 		if (news && cl->up)
 			client_pairs_draining(sp, cl);
@@ -261,8 +263,14 @@ void client_gateway_event(void *arg, const struct directory_gateway *g, bool gon
 		link_open(sp, g);
 	}
 	/* Another process may answer at its place: what waits for this one waits no longer. */
-	if (gone && !is_linked(sp, &g->owner))
+	if (gone && g->dead && !is_linked(sp, &g->owner))
 		svc_hub_forget(sp->hub, g->key, &g->owner);
+}
+
+/* Who is only out of the registries' reach may be back in time for what waits. */
+static bool is_over(const struct client_link *cl)
+{
+	return cl->gone && !cl->up && (cl->dead || !svc_link_is_awaited(cl->engine));
 }
 
 /* Gateways that the directory has lost go when they are down; a second link to one, or one whose key is no gateway's any more, at once. */
@@ -272,7 +280,7 @@ static void close_gone(struct svcproto *sp)
 
 	for (cl = TAILQ_FIRST(&sp->links); cl != NULL; cl = next) {
 		next = TAILQ_NEXT(cl, all);
-		if (cl->surplus || (cl->gone && (!cl->up || directory_role(sp->directory, cl->key) != DIR_ROLE_GATEWAY)))
+		if (cl->surplus || is_over(cl) || (cl->gone && directory_role(sp->directory, cl->key) != DIR_ROLE_GATEWAY))
 			link_close(cl);
 	}
 }

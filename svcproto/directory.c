@@ -219,13 +219,19 @@ static bool same_content(const struct entry *a, const struct entry *b)
 	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
 }
 
-/* A lease ran out there: that registry has seen a whole lease go by without the owner, so its word counts however young it is. */
-static void expire(struct directory *d, struct entry *old, uint32_t bit)
+/*
+ * A lease ran out there: that registry has seen a whole lease go by without the owner, so its word counts however young it is. Whose end
+ * each of them has from the kernel is dead.
+ */
+static void expire(struct directory *d, struct entry *old, uint32_t bit, bool ended)
 {
 	old->sources &= ~bit;
+	old->in_doubt |= !ended || is_linked(d, old);
 	look_again(d);
-	if ((old->sources == 0 || MUTATED(EXPIRY_BY_ONE)) && !old->gone && !is_linked(d, old))
-		drop(d, old);
+	if ((old->sources != 0 && !MUTATED(EXPIRY_BY_ONE)) || old->gone || is_linked(d, old))
+		return;
+	old->ended = !old->in_doubt;
+	drop(d, old);
 }
 
 static int feed_owned(struct directory *d, unsigned source, const struct entry *e, uint64_t now_ms)
@@ -237,7 +243,7 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 
 	if (e->gone && e->expired) {
 		if (old != NULL && order >= 0)
-			expire(d, old, bit);
+			expire(d, old, bit, e->ended);
 		else if (old != NULL)
 			old->sources &= ~bit; /* it held an older one, and holds none now */
 		look_again(d);
@@ -260,6 +266,7 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 	}
 	kept->sources |= bit;
 	kept->seen |= bit;
+	kept->in_doubt = false;
 	if (kept->gone) {
 		kept->sources = 0; /* nobody holds what is withdrawn: should it come again, only who says so does */
 		kept->until_ms = now_ms + (MUTATED(TOMBSTONE_SHORT) ? 0 : REG_TOMBSTONE_MS);

@@ -19,6 +19,7 @@ struct directory_gateway {
 	uint16_t client_port;         /* where clients reach it by STARTTLS; 0: it takes none */
 	uint32_t load;
 	bool draining;
+	bool dead; /* with gone: its process has ended, by its own word or by its kernel's; otherwise it may still be there */
 };
 
 struct directory_registration {

@@ -22,6 +22,7 @@ struct entry {
 	const char *host;                /* redirect: where to */
 	bool gone;                       /* a tombstone: the owner withdrew it */
 	bool expired;                    /* with gone: the lease ran out; not the owner's word */
+	bool ended;                      /* with expired: it was ended since the owner's process has died, by the kernel's word */
 	uint32_t lease_ms;
 	const char *public_host;         /* gateway; NULL: none */
 	uint32_t client_port;            /* gateway; 0: none */
@@ -36,6 +37,7 @@ struct entry {
 	uint64_t until_ms;               /* end of the lease, or of the tombstone */
 	uint32_t sources, seen;          /* directory: who holds it */
 	bool shown;                      /* directory: the events have told of it */
+	bool in_doubt;                   /* directory: some registry only heard nothing any more */
 	struct entry *chain_, *owner_chain_;
 	TAILQ_ENTRY(entry) all;
 };

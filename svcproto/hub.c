@@ -159,6 +159,11 @@ uint32_t hub_nr_waiting_for(const struct svc_link *l)
 	return l->hub_peer != NULL ? l->hub_peer->nr : 0;
 }
 
+bool svc_link_is_awaited(const struct svc_link *l)
+{
+	return hub_nr_waiting_for(l) > 0;
+}
+
 /* ---- off the link ---- */
 
 static bool can_resume(const struct svc_stream *s)

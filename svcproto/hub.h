@@ -60,6 +60,8 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms);
 /* The process of this instance, with this identity, is known dead: streams that wait for it end with the next tick, but for those that a
  * client may resume. */
 void svc_hub_forget(struct svc_hub *h, const char *identity, const struct svc_id *instance);
+/* Streams wait for the process that this link led to last. */
+bool svc_link_is_awaited(const struct svc_link *l);
 size_t svc_hub_nr_waiting(const struct svc_hub *h); /* without a link */
 uint64_t svc_hub_held_bytes(const struct svc_hub *h); /* unacknowledged, of all streams */
 

@@ -198,7 +198,7 @@ bool reg_put(struct reg_message *m, const struct reg_frame *f)
 	if (w.overflow)
 		return false;
 	if (f->type == REG_ENTRY)
-		head.flags = (uint8_t)((f->e.gone ? REG_GONE : 0) | (f->e.expired ? REG_EXPIRED : 0));
+		head.flags = (uint8_t)((f->e.gone ? REG_GONE : 0) | (f->e.expired ? REG_EXPIRED : 0) | (f->e.ended ? REG_ENDED : 0));
 	head.length = (uint32_t)w.n;
 	wire_put_frame(m->b + m->n, &head);
 	m->n += WIRE_FRAME_HEADER + w.n;
@@ -364,6 +364,7 @@ int reg_next(const uint8_t **p, size_t *n, struct reg_frame *f)
 	f->type = head.type;
 	f->e.gone = (head.flags & REG_GONE) != 0 && head.type == REG_ENTRY;
 	f->e.expired = f->e.gone && (head.flags & REG_EXPIRED) != 0;
+	f->e.ended = f->e.expired && (head.flags & REG_ENDED) != 0;
 	return take(f, v);
 }
 

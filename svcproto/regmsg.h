@@ -35,6 +35,7 @@ enum reg_type {
 
 #define REG_GONE 0x01u     /* flags of ENTRY */
 #define REG_EXPIRED 0x02u
+#define REG_ENDED 0x10u         /* not critical: who does not know it waits longer */
 
 /* What is derived from the cluster's master for one slot of time. The bytes are borrowed from the message: wipe that. */
 struct reg_slot {

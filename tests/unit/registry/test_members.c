@@ -4,7 +4,7 @@
 #include "sample.h"
 
 static struct {
-	int asked, gone;
+	int asked, gone, died;
 	char connected[8];      /* the routing ids, each a letter, that lead somewhere */
 	uint8_t owner;          /* of the last that was gone */
 	char key[41];
@@ -17,10 +17,11 @@ static bool connected(void *arg, const void *route, size_t route_n)
 	return route_n == 1 && strchr(world.connected, *(const char *)route) != NULL;
 }
 
-static void gone(void *arg, const struct svc_id *owner, const char *key)
+static void gone(void *arg, const struct svc_id *owner, const char *key, bool died)
 {
 	(void)arg;
 	world.gone++;
+	world.died += died;
 	world.owner = owner->b[0];
 	snprintf(world.key, sizeof(world.key), "%s", key);
 }
@@ -34,12 +35,17 @@ static struct members *begin(const char *routes)
 	return members_new(&ops, NULL);
 }
 
-static void spoke(struct members *m, uint8_t owner, const char *key, char route, int fd)
+static void spoke_at(struct members *m, uint8_t owner, const char *key, char route, int fd, uint64_t now_ms)
 {
 	struct svc_id id;
 
 	memset(id.b, owner, sizeof(id.b));
-	members_spoke(m, &id, key, &route, 1, fd);
+	members_spoke(m, &id, key, &route, 1, fd, now_ms);
+}
+
+static void spoke(struct members *m, uint8_t owner, const char *key, char route, int fd)
+{
+	spoke_at(m, owner, key, route, fd, 0);
 }
 
 static void test_dead(void)
@@ -114,6 +120,25 @@ static void test_another_key(void)
 	members_free(m);
 }
 
+/* A process that ends takes its connection along at once; a network that breaks leaves it to the kernel's patience. */
+static void test_died_or_silent(void)
+{
+	struct members *m = begin("");
+
+	spoke_at(m, 1, KEY_A, 'a', 10, 1000);
+	spoke_at(m, 1, KEY_A, 'a', 10, 4000);
+	spoke_at(m, 2, KEY_B, 'b', 11, 4000);
+	members_ended(m, 10, 4000 + MEMBERS_SPEAK_MS - 1);
+	members_tick(m, 4000 + MEMBERS_SPEAK_MS - 1 + MEMBERS_GONE_MS);
+	CHECK_EQ(world.gone, 1);
+	CHECK_EQ(world.died, 1);
+	members_ended(m, 11, 4000 + MEMBERS_SPEAK_MS);
+	members_tick(m, 4000 + MEMBERS_SPEAK_MS + MEMBERS_GONE_MS);
+	CHECK_EQ(world.gone, 2);
+	CHECK_EQ(world.died, 1);
+	members_free(m);
+}
+
 static void test_our_own_doing(void)
 {
 	struct members *m = begin("");
@@ -134,11 +159,11 @@ static void test_bounds(void)
 	struct members *m = begin("");
 	struct svc_id id = { { 0 } };
 
-	members_spoke(m, &id, "short", "a", 1, 10);
-	members_spoke(m, &id, KEY_A, route, sizeof(route), 10);
+	members_spoke(m, &id, "short", "a", 1, 10, 0);
+	members_spoke(m, &id, KEY_A, route, sizeof(route), 10, 0);
 	for (uint32_t i = 0; i < MEMBERS_MAX + 10; i++) {
 		memcpy(id.b, &i, sizeof(i));
-		members_spoke(m, &id, KEY_A, "a", 1, 10);
+		members_spoke(m, &id, KEY_A, "a", 1, 10, 0);
 	}
 	members_ended(m, 10, 0);
 	members_tick(m, MEMBERS_GONE_MS);
@@ -152,6 +177,7 @@ int main(void)
 	RUN(test_back_by_another_connection);
 	RUN(test_descriptor_of_another);
 	RUN(test_another_key);
+	RUN(test_died_or_silent);
 	RUN(test_our_own_doing);
 	RUN(test_bounds);
 	return check_done("registry.members");

@@ -59,7 +59,12 @@ static void test_entry(void)
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &g));
 	CHECK_EQ(parse(m.b, m.n), 1);
-	CHECK(f.e.gone && f.e.expired);
+	CHECK(f.e.gone && f.e.expired && !f.e.ended);
+	g.ended = true;
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &g));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK(f.e.gone && f.e.expired && f.e.ended);
 }
 
 /* PROTOCOL.md part II shows these bytes. */

@@ -9,7 +9,7 @@
 	KEY_G " gateway\n" KEY_X " admin\n"
 
 static struct {
-	int nr, gone, expired;
+	int nr, gone, expired, ended;
 	char name[64];
 } told;
 
@@ -19,6 +19,7 @@ static void on_changed(void *arg, const struct entry *e)
 	told.nr++;
 	told.gone += e->gone;
 	told.expired += e->expired;
+	told.ended += e->ended;
 	snprintf(told.name, sizeof(told.name), "%s", e->name);
 }
 
@@ -97,6 +98,7 @@ static void test_leases(void)
 	registry_table_tick(t, 9000 + REG_LEASE_MS);
 	CHECK_EQ(count(t), 0);
 	CHECK_EQ(told.expired, 1);
+	CHECK_EQ(told.ended, 0);
 	/* It was only slow: the same version is welcome. */
 	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 5), 30000, NULL) == NULL);
 	CHECK_EQ(count(t), 1);
@@ -112,11 +114,12 @@ static void test_end(void)
 	memset(owner.b, 1, sizeof(owner.b));
 	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 5), 1000, NULL) == NULL);
 	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 2, "example.org", 3, 5), 1000, NULL) == NULL);
-	CHECK_EQ(registry_table_end(t, KEY_B, &owner, 2000), 0); /* another key ends nothing */
-	CHECK_EQ(registry_table_end(t, KEY_A, &owner, 2000), 1);
-	CHECK_EQ(registry_table_end(t, KEY_A, &owner, 2000), 0);
+	CHECK_EQ(registry_table_end(t, KEY_B, &owner, true, 2000), 0); /* another key ends nothing */
+	CHECK_EQ(registry_table_end(t, KEY_A, &owner, true, 2000), 1);
+	CHECK_EQ(registry_table_end(t, KEY_A, &owner, true, 2000), 0);
 	CHECK_EQ(count(t), 1);
 	CHECK_EQ(told.expired, 1);
+	CHECK_EQ(told.ended, 1);
 	/* It was not dead after all: as after a lease that ran out. */
 	CHECK(announce(t, KEY_A, sample_registration(KEY_A, 1, "example.org", 3, 5), 3000, NULL) == NULL);
 	CHECK_EQ(count(t), 2);

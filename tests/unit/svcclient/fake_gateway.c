@@ -240,15 +240,33 @@ void fake_gateway_kill(struct fake_gateway *g)
 
 void fake_gateway_stop(struct fake_gateway *g)
 {
-	if (g->router == NULL)
+	if (g->hub == NULL)
 		return;
 	for (unsigned i = 0; i < PEERS; i++)
 		svc_link_free(g->peers[i].engine);
 	svc_hub_free(g->hub);
 	announcer_free(g->announcer);
 	directory_free(g->directory);
+	if (g->router != NULL)
+		zmq_close(g->router);
+	g->router = NULL;
+	g->hub = NULL;
+}
+
+void fake_gateway_cut(struct fake_gateway *g)
+{
+	for (unsigned i = 0; i < PEERS && g->peers[i].engine != NULL; i++)
+		svc_link_break(g->peers[i].engine, "cut");
 	zmq_close(g->router);
 	g->router = NULL;
+}
+
+void fake_gateway_heal(struct fake_gateway *g)
+{
+	char endpoint[sizeof(g->endpoint)];
+
+	memcpy(endpoint, g->endpoint, sizeof(endpoint));
+	open_router(g, endpoint);
 }
 
 static struct fake_peer *peer_of(struct fake_gateway *g, const void *id, size_t n, const char *key)

@@ -55,6 +55,8 @@ struct fake_gateway {
 void fake_gateway_start(struct fake_gateway *g, struct cluster *c, const char *bind);
 void fake_gateway_stop(struct fake_gateway *g);
 void fake_gateway_kill(struct fake_gateway *g);  /* without a word to the registry */
+void fake_gateway_cut(struct fake_gateway *g);   /* its links; it lives on */
+void fake_gateway_heal(struct fake_gateway *g);
 void fake_gateway_turn(void *g);       /* for struct turn */
 /* Through the link that is up; NULL if none is. */
 struct svc_stream *fake_gateway_open_client(struct fake_gateway *g, const char *bare_jid, const char *resource);

@@ -1,6 +1,7 @@
 /* Stanzas to and from other domains, over one and over two gateways. */
 #include "check.h"
 #include "svcclient/fake_gateway.h"
+#include "svcproto/client.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -192,6 +193,52 @@ static void test_survives_the_link(void)
 	stop();
 }
 
+static bool is_unlinked(void *arg)
+{
+	(void)arg;
+	return s.nr_gateways == 0;
+}
+
+/* Registries have not heard of it for a lease, and its link is down: it may still hold the stream, and have its link again in time. */
+static void test_survives_its_lease(void)
+{
+	struct directory_gateway lost = { .incarnation = 1, .key = c.gateway_key.public_z85 };
+	uint64_t until;
+
+	start(1);
+	g[0].ack = false;
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK(wait_for(&g[0].stanzas, 1));
+	fake_gateway_cut(&g[0]);
+	CHECK(turn_until(&all, is_unlinked, NULL, 10000));
+	lost.owner = g[0].hello.instance;
+	lost.endpoint = g[0].endpoint;
+	client_gateway_event(s.sp, &lost, true);
+	for (until = test_now_ms() + 50; test_now_ms() < until;) /* in whose turns the stream would end */
+		CHECK(!turn_until(&all, linked_to, &(unsigned){ 1 }, 10));
+	fake_gateway_heal(&g[0]);
+	CHECK(turn_until(&all, linked_to, &(unsigned){ 1 }, 10000));
+	CHECK_EQ(send_out("far.example", "<message id='2'/>", 2), 0);
+	CHECK(wait_for(&g[0].stanzas, 2));
+	CHECK_EQ(g[0].flags[1], 0);
+	CHECK_EQ(g[0].outs, 1); /* it is the same stream */
+	CHECK_EQ(svc_stream_ack_through(g[0].out, 2), 0);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	/* Known dead: nothing waits, and what comes is told to another. */
+	CHECK_EQ(send_out("far.example", "<message id='3'/>", 3), 0);
+	CHECK(wait_for(&g[0].stanzas, 3));
+	fake_gateway_cut(&g[0]);
+	CHECK(turn_until(&all, is_unlinked, NULL, 10000));
+	lost.dead = true;
+	client_gateway_event(s.sp, &lost, true);
+	fake_gateway_start(&g[1], &c, "tcp://127.0.0.1:*");
+	CHECK(wait_for(&g[1].stanzas, 1));
+	CHECK_STR(g[1].xml[0], "<message id='3'/>");
+	CHECK_EQ(g[1].flags[0] & SVC_REPEATED, SVC_REPEATED);
+	CHECK(wait_for(&s.nr_delivered, 3));
+	stop();
+}
+
 /* The gateway with the stream dies: the other repeats what was not acknowledged, in order, marked; each cookie comes once. */
 static void test_moves_to_the_other_gateway(void)
 {
@@ -345,6 +392,7 @@ int main(void)
 	RUN(test_refused);
 	RUN(test_narrow);
 	RUN(test_too_large_after_all);
+	RUN(test_survives_its_lease);
 	RUN(test_moves_to_the_other_gateway);
 	RUN(test_reopened);
 	RUN(test_takes_nothing);
