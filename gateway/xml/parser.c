@@ -11,219 +11,13 @@
 
 #include "common/err.h"
 #include "xml/parser_int.h"
-#include "xml/restrict.h"
-#include "xml/starttag.h"
-#include "xml/window.h"
-
-/* A fresh expat in use holds 10 to 20 KB. */
-#define RETIRE_BYTES ((size_t)96 << 10)
-
-/* Why expat is asked to stop. */
-enum halt {
-	HALT_NONE,
-	HALT_STOP,       /* xml_parser_stop(): to be resumed */
-	HALT_RETIRE,
-	HALT_RESET,
-	HALT_END,
-	HALT_ERROR,
-};
-
-enum stage { WAIT_HEADER, INSIDE, ENDED, DEAD };
-
-struct xml_parser {
-	struct xml_limits limits;
-	const struct xml_parser_ops *ops;
-	void *arg;
-	struct xml_expat expat;
-	struct xml_header *header;
-	enum stage stage;
-	enum halt halt;
-	int err;
-	bool feeding, replaying, suspended;
-	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
-	unsigned depth;              /* open elements, the stream header included */
-
-	struct xml_window window;    /* what is being fed, and what is kept of earlier feeds */
-	int64_t fed;
-	int64_t ahead;               /* bytes that expat has, but the caller was told were not used */
-	int64_t boundary;            /* end of the last complete thing at the first level */
-	int64_t last_end;            /* end of the last event */
-
-	/* The first-level element (or header) being read. */
-	struct xml_starttag tag;
-	int64_t start, inner_start;
-	bool mixed_text;
-	unsigned nr_children;
-	size_t nr_tag_decls;         /* declarations of the tag being read, at any depth */
-};
-
-static void fail(void *arg, int err)
-{
-	struct xml_parser *p = arg;
-	if (p->halt == HALT_RESET || p->halt == HALT_END || p->halt == HALT_ERROR)
-		return;
-	p->halt = HALT_ERROR;
-	p->err = err;
-	xml_expat_halt(&p->expat);
-}
-
-/* Handlers may still be called for the token at which expat was stopped. */
-static bool deaf(const struct xml_parser *p)
-{
-	return p->halt != HALT_NONE || p->replaying;
-}
-
-static void element_forget(struct xml_parser *p)
-{
-	xml_starttag_forget(&p->tag);
-	p->mixed_text = false;
-	p->nr_children = 0;
-}
-
-static void on_header(struct xml_parser *p, int64_t end)
-{
-	p->header = xml_header_new(&p->tag, xml_window_bytes(&p->window, p->start, end));
-	p->stage = INSIDE;
-	p->boundary = end;
-	struct slice default_ns = SLICE_NONE;
-	for (size_t i = 0; i < p->tag.nr_decls; i++)
-		if (p->tag.decls[i].prefix.n == 0)
-			default_ns = p->tag.decls[i].uri;
-	p->ops->header(p->arg, &p->tag.head, default_ns);
-	xml_window_done(&p->window, end);
-	element_forget(p);
-}
-
-static void footer(struct xml_parser *p)
-{
-	p->halt = HALT_END;
-	p->ops->footer(p->arg);
-}
-
-/* ---- expat's handlers ---- */
-
-static void on_declare(void *arg, const char *prefix, const char *uri)
-{
-	struct xml_parser *p = arg;
-	if (deaf(p))
-		return;
-	p->nr_tag_decls++;
-	if (p->depth <= 1 && (prefix == NULL || strcmp(prefix, "xml") != 0))
-		xml_starttag_declare(&p->tag, prefix, uri);
-}
-
-/* Depth, tag size, number of attributes, size of the element so far. */
-static bool tag_within_limits(const struct xml_parser *p, int64_t at, int64_t end, size_t nr_attrs)
-{
-	return p->depth <= p->limits.depth_max && (size_t)(end - at) <= p->limits.tag_bytes &&
-	       nr_attrs + p->nr_tag_decls <= p->limits.attrs_max &&
-	       (p->depth < 2 || (size_t)(end - p->start) <= p->limits.element_bytes);
-}
-
-static void on_start(void *arg, const char *name, const char **atts)
-{
-	struct xml_parser *p = arg;
-	if (deaf(p))
-		return;
-	int64_t at = xml_expat_at(&p->expat), end = xml_expat_end(&p->expat);
-	p->last_end = end;
-	size_t nr_attrs = 0;
-	while (atts[2 * nr_attrs] != NULL)
-		nr_attrs++;
-	if (!tag_within_limits(p, at, end, nr_attrs)) {
-		fail(p, -ERR_XML_LIMIT);
-		return;
-	}
-	p->nr_tag_decls = 0;
-	unsigned depth = p->depth++;
-	if (depth == 2)
-		p->nr_children++;
-	if (depth > 1)
-		return;
-	p->start = at;
-	p->inner_start = end;
-	const struct xml_header *outer = p->header;
-	xml_starttag_set(&p->tag, name, atts, nr_attrs, outer ? outer->decls : NULL, outer ? outer->nr_decls : 0);
-	if (depth == 0)
-		on_header(p, end);
-}
-
-static void element_done(struct xml_parser *p, int64_t inner_end, int64_t end)
-{
-	struct xml_element e = {.head = p->tag.head, .decls = p->tag.decls, .nr_decls = p->tag.nr_decls, .nr_own = p->tag.nr_own,
-				.lang = p->header->lang, .nr_children = p->nr_children, .mixed_text = p->mixed_text};
-	e.raw = xml_window_bytes(&p->window, p->start, end);
-	if (inner_end > p->inner_start)
-		e.inner = (struct slice){e.raw.p + (p->inner_start - p->start), (size_t)(inner_end - p->inner_start)};
-	p->boundary = end;
-	p->ops->element(p->arg, &e);
-	xml_window_done(&p->window, end);
-	element_forget(p);
-	if (p->halt == HALT_NONE && p->expat.bytes > RETIRE_BYTES && end >= p->window.origin) {
-		p->halt = HALT_RETIRE;
-		xml_expat_halt(&p->expat);
-	}
-}
-
-static void on_end(void *arg, const char *name)
-{
-	struct xml_parser *p = arg;
-	(void)name;
-	if (p->halt == HALT_STOP && p->depth == 1 && p->stage == INSIDE && !p->replaying)
-		p->footer_due = true; /* of an empty tag expat reports the end, stopped or not */
-	if (deaf(p))
-		return;
-	int64_t at = xml_expat_at(&p->expat), end = xml_expat_end(&p->expat);
-	p->last_end = end;
-	p->depth--;
-	if (p->depth == 0) {
-		p->boundary = end;
-		xml_expat_halt(&p->expat);
-		footer(p);
-	} else if ((size_t)(end - p->start) > p->limits.element_bytes) {
-		fail(p, -ERR_XML_LIMIT);
-	} else if (p->depth == 1) {
-		element_done(p, at, end);
-	}
-}
-
-static void on_text(void *arg, const char *text, int n)
-{
-	struct xml_parser *p = arg;
-	if (deaf(p))
-		return;
-	p->last_end = xml_expat_end(&p->expat);
-	if (p->depth > 2)
-		return;
-	bool space = xml_is_space((struct slice){text, (size_t)n});
-	if (p->depth == 2) {
-		p->mixed_text |= !space;
-	} else if (space) {
-		p->boundary = p->last_end;
-	} else {
-		fail(p, -ERR_XML_NOT_WELL_FORMED);
-	}
-}
-
-static void on_cdata(void *arg)
-{
-	struct xml_parser *p = arg;
-	if (deaf(p))
-		return;
-	p->last_end = xml_expat_end(&p->expat);
-	if (p->depth <= 1)
-		fail(p, -ERR_XML_NOT_WELL_FORMED);
-}
 
 /* ---- expat's life ---- */
 
 static void expat_start(struct xml_parser *p)
 {
-	xml_expat_open(&p->expat, &p->limits, fail, p);
-	XML_SetElementHandler(p->expat.parser, on_start, on_end);
-	XML_SetCharacterDataHandler(p->expat.parser, on_text);
-	XML_SetCdataSectionHandler(p->expat.parser, on_cdata, on_cdata);
-	XML_SetStartNamespaceDeclHandler(p->expat.parser, on_declare);
+	xml_expat_open(&p->expat, &p->limits, xml_handlers_fail, p);
+	xml_handlers_set(p);
 	p->fed = p->ahead = p->boundary = p->last_end = 0;
 	p->suspended = false;
 	p->depth = 0;
@@ -244,7 +38,7 @@ static void memory_free(struct xml_parser *p)
 	xml_window_clear(&p->window);
 	xml_starttag_clear(&p->tag);
 	p->suspended = false;
-	p->ahead = p->fed = 0;
+	p->ahead = p->fed = p->boundary = 0;
 }
 
 static void forget(struct xml_parser *p)
@@ -256,6 +50,7 @@ static void forget(struct xml_parser *p)
 	p->halt = HALT_NONE;
 	p->err = 0;
 	p->depth = 0;
+	p->nr_blanks = 0;
 	p->footer_due = false;
 }
 
@@ -306,11 +101,35 @@ static enum XML_Status feed_portion(struct xml_parser *p)
 	return xml_expat_feed(&p->expat, p->window.in.p + at, n);
 }
 
+/* Has expat nothing of an element? It may hold a '\r' back, which could be half a line end. */
+static bool between_elements(const struct xml_parser *p)
+{
+	int64_t origin = p->window.origin, from = p->boundary > origin ? p->boundary : origin;
+
+	if (p->depth != 1 || p->suspended || (p->boundary < origin && buf_len(&p->window.pending) > 0))
+		return false;
+	return xml_is_space((struct slice){p->window.in.p + (from - origin), (size_t)(p->fed - from)});
+}
+
+/* White space between elements does not go to expat, which tells of each line end by itself: that is thirty times the work. */
+static int skip_blanks(struct xml_parser *p)
+{
+	if (!between_elements(p))
+		return 0;
+	size_t at = (size_t)(p->fed - p->window.origin);
+	size_t n = xml_space_prefix((struct slice){p->window.in.p + at, p->window.in.n - at});
+	p->window.origin -= (int64_t)n;
+	return xml_handlers_blanks(p, n);
+}
+
 /* Until the input is used up or something halts it. 0 or -ERR_XML_*. */
 static int run(struct xml_parser *p)
 {
 	for (;;) {
 		enum XML_Status status = XML_STATUS_OK;
+		int err = skip_blanks(p);
+		if (err)
+			return err;
 		if (p->suspended) {
 			p->suspended = false;
 			status = xml_expat_resume(&p->expat);
@@ -329,7 +148,7 @@ static int run(struct xml_parser *p)
 			return 0;
 		if (status != XML_STATUS_OK)
 			return xml_expat_error(&p->expat);
-		int err = check_unfinished(p);
+		err = check_unfinished(p);
 		if (err)
 			return err;
 	}
@@ -407,14 +226,17 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 	p->feeding = true;
 	p->window.in = in;
 	if (p->footer_due) {
-		footer(p);
+		xml_handlers_footer(p);
 		err = feed_done(p, 0, used);
 	} else {
 		size_t skip = skippable(p, in);
-		if (skip < in.n) {
-			p->window.in = (struct slice){in.p + skip, in.n - skip};
+		p->window.in = (struct slice){in.p + skip, in.n - skip};
+		if (p->stage != ENDED)
+			err = xml_handlers_blanks(p, skip);
+		if (err)
+			err = feed_done(p, err, used);
+		else if (skip < in.n)
 			err = feed_expat(p, used);
-		}
 		*used += skip;
 	}
 	p->feeding = false;
@@ -446,6 +268,7 @@ struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct 
 {
 	struct xml_parser *p = NEW(struct xml_parser);
 	p->limits = *limits;
+	p->blanks_max = SIZE_MAX;
 	p->ops = ops;
 	p->arg = arg;
 	xml_window_init(&p->window);
@@ -466,6 +289,12 @@ void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits
 	p->limits = *limits;
 }
 
+void xml_parser_set_blanks_max(struct xml_parser *p, size_t max)
+{
+	p->nr_blanks = 0;
+	p->blanks_max = max;
+}
+
 bool xml_parser_idle(const struct xml_parser *p)
 {
 	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) &&
@@ -474,8 +303,10 @@ bool xml_parser_idle(const struct xml_parser *p)
 
 void xml_parser_release(struct xml_parser *p)
 {
-	if (xml_parser_idle(p))
-		memory_free(p);
+	if (!xml_parser_idle(p))
+		return;
+	p->nr_blanks += (size_t)(p->fed - p->boundary); /* what expat held back: see between_elements() */
+	memory_free(p);
 }
 
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag)

@@ -1,12 +1,62 @@
 #ifndef GATEWAY_XML_PARSER_INT_H
 #define GATEWAY_XML_PARSER_INT_H
 
-/* Private to xml/. */
+/* Private to xml/: a parser's inside, shared by parser.c (its input, expat's life) and handlers.c (what expat tells). */
 
 #include "xml/parser.h"
+#include "xml/restrict.h"
+#include "xml/starttag.h"
+#include "xml/window.h"
+
+/* Why expat is asked to stop. */
+enum halt {
+	HALT_NONE,
+	HALT_STOP,       /* xml_parser_stop(): to be resumed */
+	HALT_RETIRE,
+	HALT_RESET,
+	HALT_END,
+	HALT_ERROR,
+};
+
+enum stage { WAIT_HEADER, INSIDE, ENDED, DEAD };
+
+struct xml_parser {
+	struct xml_limits limits;
+	const struct xml_parser_ops *ops;
+	void *arg;
+	struct xml_expat expat;
+	struct xml_header *header;
+	enum stage stage;
+	enum halt halt;
+	int err;
+	bool feeding, replaying, suspended;
+	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
+	unsigned depth;              /* open elements, the stream header included */
+	size_t nr_blanks, blanks_max; /* bytes of white space at the first level, since the last reset */
+
+	struct xml_window window;    /* what is being fed, and what is kept of earlier feeds */
+	int64_t fed;
+	int64_t ahead;               /* bytes that expat has, but the caller was told were not used */
+	int64_t boundary;            /* end of the last complete thing at the first level */
+	int64_t last_end;            /* end of the last event */
+
+	/* The first-level element (or header) being read. */
+	struct xml_starttag tag;
+	int64_t start, inner_start;
+	bool mixed_text;
+	unsigned nr_children;
+	size_t nr_tag_decls;         /* declarations of the tag being read, at any depth */
+};
 
 /* Makes a new or reset parser stand behind a header: the next thing fed is a first-level element. The tag is well-formed and declares no
  * namespace. */
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag);
+
+/* handlers.c */
+void xml_handlers_set(struct xml_parser *p);                 /* of the expat that it has */
+void xml_handlers_footer(struct xml_parser *p);              /* tells of the stream's end */
+void xml_handlers_fail(void *parser, int err);               /* inside a handler: the parser gives up with -ERR_XML_* */
+/* n bytes more of white space at the first level: 0, or -ERR_XML_BLANKS when that is too many. */
+MUST_CHECK int xml_handlers_blanks(struct xml_parser *p, size_t n);
 
 #endif

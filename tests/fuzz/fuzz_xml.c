@@ -123,12 +123,14 @@ static int feed_cut(struct events *v, const char *p, size_t n, uint32_t seed)
 	return err;
 }
 
-static void check_stream(const char *p, size_t n, const struct xml_limits *limits, uint32_t seed)
+static void check_stream(const char *p, size_t n, const struct xml_limits *limits, size_t blanks_max, uint32_t seed)
 {
 	struct events whole, cut;
 	events_begin(&whole, limits);
 	events_begin(&cut, limits);
 	whole.on_element = check_element;
+	xml_parser_set_blanks_max(whole.parser, blanks_max);
+	xml_parser_set_blanks_max(cut.parser, blanks_max);
 	cut.stop_each = seed & 1;
 	int a = events_feed(&whole, p, n), b = feed_cut(&cut, p, n, seed);
 	/* A limit may be seen before a fault behind it, or after. */
@@ -169,7 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *stream = malloc(n + 1);
 	memcpy(stream, header, header_n);
 	memcpy(stream + header_n, data + 2, size - 2);
-	check_stream(stream, n, limits, data[1]);
+	check_stream(stream, n, limits, data[0] & 8 ? 20 : SIZE_MAX, data[1]);
 	if (size > 2)
 		check_tree(stream + header_n, size - 2);
 	free(stream);

@@ -5,6 +5,7 @@
 #include <malloc.h>
 
 #include "events.h"
+#include "xml/parser_int.h"
 
 /* ---- any cut gives the same ---- */
 
@@ -552,6 +553,58 @@ static void test_large_element(void)
 	events_end(&v);
 }
 
+/* Expat, which tells of each line end by itself, sees nothing of what is poured between elements. */
+static void test_blanks_pass_by(void)
+{
+	static const char *const pieces[] = {" ", "\n", "\r", "\r\n", "\n\r \t"};
+	static const char *const before[] = {C2S, C2S "<a/>", C2S "<a/>\r"};
+	for (size_t i = 0; i < ARRAY_LEN(pieces) * ARRAY_LEN(before); i++) {
+		struct events v;
+		size_t fed = 0;
+		events_begin(&v, &wide);
+		CHECK_EQ(events_feed_str(&v, before[i % ARRAY_LEN(before)]), 0);
+		int64_t seen = v.parser->fed;
+		CHECK_EQ(feed_repeated(&v, pieces[i / ARRAY_LEN(before)], 5000, &fed), 0);
+		CHECK_EQ(v.parser->fed, seen);
+		CHECK_EQ(events_feed_str(&v, "\n<b>\n\n</b>\r"), 0);
+		CHECK(events_has(&v, "raw=[<b>\n\n</b>]"));
+		events_end(&v);
+	}
+}
+
+/* Counted to the byte, however the stream is cut and whatever is forgotten in between. */
+static void test_blanks_limit(void)
+{
+	static const char stream[] = "\n" C2S "\r\n <a> \n </a>\r\r<b/>\t\n\n\r<c/>\n";
+	enum { BLANKS = 11 };
+	for (uint32_t seed = 0; seed < 200; seed++) {
+		struct events v;
+		events_begin(&v, &wide);
+		size_t max = BLANKS - seed % 3;
+		xml_parser_set_blanks_max(v.parser, max);
+		v.stop_each = seed & 1;
+		int err = feed_cut(&v, stream, sizeof stream - 1, seed < 8 ? 1 : sizeof stream, seed, seed & 2);
+		CHECK_EQ(err, max < BLANKS ? -ERR_XML_BLANKS : 0);
+		CHECK_EQ(v.nr_elements, max < BLANKS - 1 ? 2 : 3);
+		events_end(&v);
+	}
+}
+
+/* What a stream used up is no burden for the next one on the same parser. */
+static void test_blanks_reset(void)
+{
+	struct events v;
+	events_begin(&v, &wide);
+	xml_parser_set_blanks_max(v.parser, 3);
+	CHECK_EQ(events_feed_str(&v, C2S "\n\n\n<a/>"), 0);
+	xml_parser_reset(v.parser);
+	CHECK_EQ(events_feed_str(&v, "\n" C2S "\n\n<a/>"), 0);
+	xml_parser_set_blanks_max(v.parser, SIZE_MAX);
+	CHECK_EQ(events_feed_str(&v, "\n\n\n\n<a/>"), 0);
+	CHECK_EQ(v.nr_elements, 3);
+	events_end(&v);
+}
+
 int main(void)
 {
 	/* Differs between builds of expat, and is what our settings are for. */
@@ -575,5 +628,8 @@ int main(void)
 	RUN(test_names_retired);
 	RUN(test_names_in_one_element);
 	RUN(test_large_element);
+	RUN(test_blanks_pass_by);
+	RUN(test_blanks_limit);
+	RUN(test_blanks_reset);
 	return check_done("unit.xml.parser");
 }
