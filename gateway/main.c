@@ -107,12 +107,13 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 		.before_auth = before,
 		.after_auth = after,
 		.negotiation_ms = (unsigned)o->auth_timeout * 1000,
-		.tls_ms = 15000,
-		.close_ms = 3000,
+		.tls_ms = 15000, .close_ms = 3000,
 		.ack_ms = stall_ms,
 		.hold_ms = stall_ms,
 		.keepalive_ms = 120000,
 		.auth_attempts_max = 3,
+		.negotiation_bytes = 262144, /* a few large elements, or hundreds of dialback's verifications */
+		.negotiation_blanks = 1024,
 	};
 
 	l->c2s = l->s2s_in = l->s2s_out = s;

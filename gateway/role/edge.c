@@ -87,6 +87,20 @@ static void set_paused(struct edge *e, bool paused)
 	conn_pause(e->conn, paused);
 }
 
+/* The stream takes no more for now, or is to wait for its next turn. */
+static bool is_stopped(const struct edge *e)
+{
+	return !e->tls_running && (!stream_wants_input(e->stream) || buf_len(&e->rest) > 0);
+}
+
+/* Others have their turn before it goes on. */
+static void yield(struct edge *e)
+{
+	loop_task_cancel(e->env->loop, &e->resume);
+	loop_task_queue_next(e->env->loop, &e->resume);
+	e->yielded = true;
+}
+
 /* Keeps what the stream left over. It is never more than one read, since reading stops while anything is left. */
 static void keep(struct edge *e, struct slice in)
 {
@@ -106,7 +120,9 @@ static void feed(struct edge *e, struct slice in)
 	/* RFC 6120 5.4.3.3: what came before the handshake does not survive it. */
 	if (!e->tls_running)
 		keep(e, (struct slice){in.p + used, in.n - used});
-	set_paused(e, !e->tls_running && !stream_wants_input(e->stream));
+	set_paused(e, is_stopped(e));
+	if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream))
+		yield(e);
 	state = stream_state(e->stream);
 	if (state != e->state_seen || e->timer_at_ms == UINT64_MAX) {
 		e->state_seen = state;
@@ -145,7 +161,7 @@ static void on_data(void *arg, struct slice bytes)
 		return;
 	if (buf_len(&e->rest) > 0) {
 		keep(e, bytes);
-		loop_task_queue(e->env->loop, &e->resume);
+		edge_kick(e);
 		return;
 	}
 	feed(e, bytes);
@@ -155,6 +171,7 @@ static void on_resume(void *arg)
 {
 	struct edge *e = edge_of(arg);
 
+	e->yielded = false;
 	if (e->ended || e->stream == NULL)
 		return;
 	count_state(e);
@@ -166,10 +183,8 @@ static void on_resume(void *arg)
 		buf_clear(&rest);
 		if (e->ended)
 			return;
-		if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream))
-			loop_task_queue(e->env->loop, &e->resume);
 	} else {
-		set_paused(e, !e->tls_running && !stream_wants_input(e->stream));
+		set_paused(e, is_stopped(e));
 	}
 	arm(e);
 }
@@ -386,7 +401,7 @@ void edge_start(struct edge *e, const struct stream_params *p, const struct stre
 
 void edge_kick(struct edge *e)
 {
-	if (!e->ended)
+	if (!e->ended && !e->yielded)
 		loop_task_queue(e->env->loop, &e->resume);
 }
 

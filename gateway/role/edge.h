@@ -31,6 +31,7 @@ struct edge_ops {
 struct edge {
 	uint32_t magic;
 	bool ended, paused, tls_running, negotiating, held;
+	bool yielded;                     /* resume is queued for the next turn */
 	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
 	struct role_env *env;
 	struct conn *conn;

@@ -62,6 +62,8 @@ struct stream {
 	bool spoken;            /* input came while established */
 	bool dialback_declared; /* our header has the namespace */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
+	unsigned nr_fed;        /* elements, in this feed */
+	size_t negotiation_left; /* bytes that may still be taken before it is established; SIZE_MAX: any number */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
 	char *local, *peer;     /* domains, prepared */

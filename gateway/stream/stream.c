@@ -92,6 +92,8 @@ void stream_establish(struct stream *s)
 	s->detail = NULL;
 	if (s->state != STREAM_ESTABLISHED) {
 		stream_authenticated(s);
+		s->negotiation_left = SIZE_MAX;
+		xml_parser_set_blanks_max(s->parser, SIZE_MAX);
 		stream_enter(s, STREAM_ESTABLISHED);
 	}
 	s->ops->established(s->arg);
@@ -118,7 +120,7 @@ const char *stream_condition_of(const struct xml_node *parent, const char *ns)
 /* After every callback of the parser: may it go on in this input? */
 static void stop_if_due(struct stream *s)
 {
-	if (s->restart || s->drop_rest || !stream_wants_input(s))
+	if (s->restart || s->drop_rest || !stream_wants_input(s) || s->nr_fed >= STREAM_FEED_ELEMENTS)
 		xml_parser_stop(s->parser);
 }
 
@@ -143,6 +145,7 @@ static void on_element(void *arg, const struct xml_element *e)
 	/* The results say what the handler meant; what it did is in the flags, since answers may have come already. */
 	ASSERT(r != GATE_RESTART || s->restart || s->state == STREAM_TLS || s->state >= STREAM_CLOSING);
 	ASSERT(r != GATE_CLOSE || s->state >= STREAM_CLOSING);
+	s->nr_fed++;
 	stop_if_due(s);
 }
 
@@ -162,6 +165,16 @@ static void on_footer(void *arg)
 
 static const struct xml_parser_ops parser_ops = {.header = on_header, .element = on_element, .footer = on_footer};
 
+/* Nothing more is taken, not even the peer's closing tag. */
+static void give_up(struct stream *s, enum close_reason r)
+{
+	s->dead_xml = true;
+	if (s->state == STREAM_CLOSING)
+		stream_finish(s, s->reason);
+	else
+		stream_close(s, r);
+}
+
 static void take_xml_error(struct stream *s, int err)
 {
 	enum close_reason r = CLOSE_NOT_WELL_FORMED;
@@ -176,14 +189,13 @@ static void take_xml_error(struct stream *s, int err)
 	case -ERR_XML_LIMIT:
 		r = CLOSE_TOO_BIG;
 		break;
+	case -ERR_XML_BLANKS:
+		r = CLOSE_NEGOTIATION_BLANKS;
+		break;
 	default: /* also -ERR_XML_NAMESPACE: RFC 6120 4.9.3.13 counts XML-NAMES in */
 		break;
 	}
-	s->dead_xml = true;
-	if (s->state == STREAM_CLOSING)
-		stream_finish(s, s->reason);
-	else
-		stream_close(s, r);
+	give_up(s, r);
 }
 
 /* One feed of the parser and what it asked for. Bytes consumed. */
@@ -215,11 +227,19 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 	ASSERT(!s->feeding);
 	s->now_ms = s->in_at_ms = now_ms;
 	s->spoken = s->state == STREAM_ESTABLISHED;
-	while (done < in.n && stream_wants_input(s)) {
-		size_t n = feed_once(s, (struct slice){in.p + done, in.n - done});
+	s->nr_fed = 0;
+	while (done < in.n && stream_wants_input(s) && s->nr_fed < STREAM_FEED_ELEMENTS) {
+		size_t n = in.n - done < s->negotiation_left ? in.n - done : s->negotiation_left;
 
+		if (n == 0) {
+			give_up(s, CLOSE_NEGOTIATION_BYTES);
+			break;
+		}
+		n = feed_once(s, (struct slice){in.p + done, n});
 		/* A stop that took nothing would go round for ever: the parser promises that it can't be. */
 		ASSERT(n > 0 || s->state == STREAM_CLOSED);
+		if (s->negotiation_left != SIZE_MAX)
+			s->negotiation_left -= n;
 		done += n;
 	}
 	*used = s->state == STREAM_TLS || s->state == STREAM_CLOSED ? in.n : done;
@@ -369,7 +389,10 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 	s->now_ms = s->in_at_ms = s->out_at_ms = now_ms;
 	s->negotiation_at_ms = now_ms + p->limits->negotiation_ms;
 	s->phase_at_ms = UINT64_MAX;
+	s->negotiation_left = p->limits->negotiation_bytes > 0 ? p->limits->negotiation_bytes : SIZE_MAX;
 	s->parser = xml_parser_new(&p->limits->before_auth, &parser_ops, s);
+	if (p->limits->negotiation_blanks > 0)
+		xml_parser_set_blanks_max(s->parser, p->limits->negotiation_blanks);
 	return s;
 }
 

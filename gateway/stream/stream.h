@@ -49,7 +49,13 @@ struct stream_limits {
 	unsigned idle_ms;            /* silence from the peer after which the stream is given up; 0: never */
 	unsigned hold_ms;            /* held for so long without a word of the owner: it is given up; 0: never */
 	unsigned auth_attempts_max;  /* for each stream */
+	/* Taken from the peer before the stream is established: bytes in all, over all restarts, and of white space between the elements of
+	 * a stream, where RFC 6120 sections 5.3.3 and 6.3.5 want none. 0: no limit. */
+	size_t negotiation_bytes, negotiation_blanks;
 };
+
+/* Elements that one stream_feed() takes: others are to have their turn. */
+#define STREAM_FEED_ELEMENTS 64
 
 /* Stanzas since stream management was enabled, modulo 2^32. */
 struct stream_counts {
@@ -133,7 +139,7 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 void stream_free(struct stream *s);
 
 /* Bytes from the peer. Stops consuming while a question is outstanding: *used (stream_wants_input() false then; the owner pauses reading
- * and feeds the rest after). */
+ * and feeds the rest after). Stops at STREAM_FEED_ELEMENTS, too (stream_wants_input() true): the rest is for the next turn. */
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
 /* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza().

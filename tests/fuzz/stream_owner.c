@@ -8,6 +8,8 @@
 
 /* A tiny owner: no memory of its own but the last names it was asked about, so that its answers fit some of the time. */
 
+#define NEGOTIATION_BYTES 10000
+#define SHORTEST (sizeof "<a/>" - 1)
 #define MUST(cond) ((cond) ? (void)0 : obj_bug(__FILE__, __LINE__, #cond))
 
 struct owner {
@@ -22,6 +24,7 @@ struct owner {
 	struct buf rest;
 	uint32_t random;
 	uint64_t now_ms;
+	size_t negotiated;             /* bytes taken before it was established */
 };
 
 static void act(struct owner *o, char mark);
@@ -431,7 +434,10 @@ static void pump(struct owner *o)
 		size_t n = piece(o, all.n), used = 0;
 
 		stream_feed(o->s, (struct slice){all.p, n}, &used, o->now_ms);
-		MUST(used <= n && (used == n || o->closed || !stream_wants_input(o->s)));
+		MUST(used <= n && (used == n || o->closed || !stream_wants_input(o->s) || used > SHORTEST * (STREAM_FEED_ELEMENTS - 1)));
+		if (!o->established && !o->closed && !o->in_tls)
+			o->negotiated += used;
+		MUST(o->negotiated <= NEGOTIATION_BYTES);
 		buf_drain(&o->rest, used);
 	}
 	if (o->in_tls || o->closed)
@@ -455,13 +461,8 @@ void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)
 	static const struct stream_limits limits = {
 		.before_auth = {.element_bytes = 2048, .tag_bytes = 1024, .depth_max = 8, .attrs_max = 16},
 		.after_auth = {.element_bytes = 4096, .tag_bytes = 2048, .depth_max = 16, .attrs_max = 32},
-		.negotiation_ms = 100000,
-		.tls_ms = 30000,
-		.close_ms = 5000,
-		.ack_ms = 80000,
-		.keepalive_ms = 60000,
-		.idle_ms = 200000,
-		.auth_attempts_max = 4,
+		.negotiation_ms = 100000, .negotiation_bytes = NEGOTIATION_BYTES, .negotiation_blanks = 100, .auth_attempts_max = 4,
+		.tls_ms = 30000, .close_ms = 5000, .ack_ms = 80000, .keepalive_ms = 60000, .idle_ms = 200000,
 	};
 	static const struct xml_limits large = {.element_bytes = 1 << 20, .tag_bytes = 1 << 20, .depth_max = 64, .attrs_max = 64};
 	struct owner o = {.options = n > 0 ? data[0] : 0, .role = role, .now_ms = 1000000,

@@ -16,6 +16,8 @@ void play_config_init(struct play_config *c)
 			.tls_ms = 10000,
 			.close_ms = 2000,
 			.auth_attempts_max = 3,
+			.negotiation_bytes = 262144,
+			.negotiation_blanks = 1024,
 		},
 		.hosts = {mem_strdup("example.com")},
 		.from = mem_strdup("here.example"),

@@ -83,6 +83,7 @@ static bool take_limit(struct stream_limits *l, const char *name, const char *va
 		{"close", &l->close_ms, NULL}, {"ack", &l->ack_ms, NULL}, {"keepalive", &l->keepalive_ms, NULL},
 		{"idle", &l->idle_ms, NULL}, {"hold", &l->hold_ms, NULL}, {"attempts", &l->auth_attempts_max, NULL},
 		{"element", NULL, &l->after_auth.element_bytes}, {"element-before", NULL, &l->before_auth.element_bytes},
+		{"negotiation-bytes", NULL, &l->negotiation_bytes}, {"negotiation-blanks", NULL, &l->negotiation_blanks},
 		{"depth", &l->after_auth.depth_max, NULL}, {"attributes", &l->after_auth.attrs_max, NULL},
 	};
 

@@ -136,7 +136,17 @@ static void rules_name_roles_and_states(void)
 	}
 }
 
-/* --- memory ---------------------------------------------------------------- */
+/* --- a stream -------------------------------------------------------------- */
+
+static size_t nr_stanzas;
+static enum close_reason closed_by;
+
+static void op_stanza(void *arg, const struct xml_element *e)
+{
+	(void)arg;
+	(void)e;
+	nr_stanzas++;
+}
 
 static void op_send(void *arg, struct slice bytes)
 {
@@ -183,8 +193,8 @@ static void op_nothing(void *arg)
 static void op_closed(void *arg, enum close_reason r, const char *detail)
 {
 	(void)arg;
-	(void)r;
 	(void)detail;
+	closed_by = r;
 }
 
 static const struct stream_ops ops = {
@@ -194,6 +204,7 @@ static const struct stream_ops ops = {
 	.mechanisms = op_mechanisms,
 	.auth_start = op_auth_start,
 	.bind = op_bind,
+	.stanza = op_stanza,
 	.established = op_nothing,
 	.closed = op_closed,
 };
@@ -247,6 +258,59 @@ static void nothing_survives_starttls(void)
 	stream_free(s);
 }
 
+/* Others have their turn: a read full of small stanzas is taken in parts, all of it in the end. */
+static void a_feed_takes_some_elements(void)
+{
+	enum { STANZAS = 3 * STREAM_FEED_ELEMENTS + 1 };
+	static const char stanza[] = "<presence/>";
+	char text[STANZAS * (sizeof stanza - 1) + 1];
+	struct stream *s, *self;
+	size_t at = 0, used;
+
+	for (size_t i = 0; i < STANZAS; i++)
+		memcpy(text + i * (sizeof stanza - 1), stanza, sizeof stanza);
+	s = bound_stream(&self);
+	nr_stanzas = 0;
+	for (unsigned feeds = 1; feeds <= 4; feeds++, at += used) {
+		CHECK(stream_wants_input(s));
+		stream_feed(s, slice_str(text + at), &used, 1000);
+		CHECK_EQ(nr_stanzas, feeds < 4 ? feeds * STREAM_FEED_ELEMENTS : STANZAS);
+		CHECK_EQ(at + used, nr_stanzas * (sizeof stanza - 1));
+	}
+	stream_free(s);
+}
+
+/* However the bytes come, so many are taken and none more. */
+static void negotiation_is_bounded(void)
+{
+	static const char header[] =
+		"<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+	struct stream_limits l = limits;
+	struct stream_params p = {.role = STREAM_C2S, .limits = &l};
+
+	l.negotiation_bytes = sizeof header - 1 + 1000;
+	for (size_t piece = 1; piece < 2000; piece = piece * 2 + 1) {
+		struct stream *s, *self;
+		size_t used, taken = 0;
+		char more[2000];
+
+		memset(more, 'x', sizeof more);
+		memcpy(more, "<starttls>", 10);
+		s = self = stream_new(&p, &ops, &self, 1000);
+		feed(s, header, 1000);
+		for (size_t at = 0; at < sizeof more && stream_state(s) < STREAM_CLOSING; at += piece) {
+			size_t n = piece < sizeof more - at ? piece : sizeof more - at;
+
+			stream_feed(s, (struct slice){more + at, n}, &used, 1000);
+			taken += stream_state(s) < STREAM_CLOSING ? used : 0;
+		}
+		CHECK(taken <= 1000 && taken + piece > 1000);
+		CHECK_EQ(stream_state(s), STREAM_CLOSED);
+		CHECK_EQ(closed_by, CLOSE_NEGOTIATION_BYTES);
+		stream_free(s);
+	}
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define COUNTS_MEMORY false
 #elif defined(__has_feature)
@@ -292,6 +356,8 @@ int main(void)
 	RUN(reasons_have_conditions_of_the_rfc);
 	RUN(rules_name_roles_and_states);
 	RUN(nothing_survives_starttls);
+	RUN(a_feed_takes_some_elements);
+	RUN(negotiation_is_bounded);
 	RUN(idle_streams_are_small);
 	return check_done("unit.stream");
 }
