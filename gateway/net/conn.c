@@ -233,9 +233,7 @@ void conn_send(struct conn *c, struct slice bytes)
 
 static void begin_tls(struct conn *c)
 {
-	int ok = SSL_set_fd(c->ch.ssl, c->ch.fd);
-
-	ASSERT(ok == 1);
+	transport_tls_begin(&c->ch);
 	c->state = CONN_LAST_PLAIN;
 	if (c->plain_left == 0)
 		conn_to_handshake(c);

@@ -2,6 +2,9 @@
  * TLS straight on the socket: OpenSSL reads and writes the descriptor itself, so that nothing is copied through a BIO pair and an idle
  * connection holds no buffer (SSL_MODE_RELEASE_BUFFERS). OpenSSL may hold decrypted or unprocessed input that no poll shows; `more` tells
  * of it, and is never true for half a record, which only the network can complete.
+ *
+ * OpenSSL reads on by itself behind what is no data, such as new keys, for as long as more comes: a peer that sends nothing else would hold
+ * the loop. So it is told when to stop. Empty records, warnings and handshakes have limits of its own.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -11,7 +14,45 @@
 enum {
 	RECORD_MAX = 16384,
 	RECORDS_A_READ = 64,   /* a peer that sends a byte in each must not hold the loop for 16 KiB of them */
+	IDLE_MAX = 32,         /* new keys and tickets beyond one for each record of data; the keys cost 40 µs */
 };
+
+/* --- what OpenSSL does by itself ------------------------------------------ */
+
+/* Nothing that is in its buffers is looked at any more. */
+static void refuse(struct channel *ch)
+{
+	ch->refused = true;
+	SSL_set_shutdown(ch->ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
+/* The alert is OpenSSL's answer to whoever asks for a renegotiation, which SSL_OP_NO_RENEGOTIATION forbids: it would go on. RFC 6120
+ * section 5.3.5: the connection is to be closed. */
+static void on_message(int is_sent, int version, int type, const void *bytes, size_t n, SSL *ssl, void *arg)
+{
+	const unsigned char *alert = bytes;
+	struct channel *ch = arg;
+
+	(void)version;
+	(void)ssl;
+	if (!ch->open)
+		return;
+	if (type == SSL3_RT_HANDSHAKE && !is_sent && ch->nr_idle++ >= IDLE_MAX)
+		refuse(ch);
+	if (type == SSL3_RT_ALERT && is_sent && n == 2 && alert[1] == SSL_AD_NO_RENEGOTIATION)
+		refuse(ch);
+}
+
+void transport_tls_begin(struct channel *ch)
+{
+	int ok = SSL_set_fd(ch->ssl, ch->fd);
+
+	ASSERT(ok == 1);
+	SSL_set_msg_callback(ch->ssl, on_message);
+	SSL_set_msg_callback_arg(ch->ssl, ch);
+}
+
+/* --- results --------------------------------------------------------------- */
 
 static int broken(int err)
 {
@@ -63,9 +104,26 @@ static int tls_handshake(struct channel *ch)
 
 	if (ret != 1)
 		return result(ch, ret);
+	ch->open = true;
 	/* the peer's first bytes may have come in the flight that ended the handshake */
 	ch->more = SSL_has_pending(ch->ssl);
 	return TRANSPORT_DONE;
+}
+
+/* SSL_read's result, or that of a peer that was refused meanwhile. */
+static int read_record(struct channel *ch, void *to, size_t n)
+{
+	begin();
+	int ret = SSL_read(ch->ssl, to, (int)n);
+
+	if (ch->refused) {
+		transport_set_why("handshake messages on an open connection");
+		return TRANSPORT_TLS_FAILED;
+	}
+	if (ret <= 0)
+		return result(ch, ret);
+	ch->nr_idle -= ch->nr_idle > 0;
+	return ret;
 }
 
 /* One system call as a rule: with read-ahead the kernel's bytes come at once, and small records are gathered until `to` is full. */
@@ -79,11 +137,9 @@ static ssize_t tls_read(struct channel *ch, void *to, size_t n)
 		return ch->held;
 	ch->more = false;
 	for (int i = 0; i < RECORDS_A_READ && have < n; i++) {
-		begin();
-		int ret = SSL_read(ch->ssl, (char *)to + have, (int)(n - have));
-		if (ret <= 0) {
-			int res = result(ch, ret);
+		int res = read_record(ch, (char *)to + have, n - have);
 
+		if (res <= 0) {
 			if (have == 0)
 				return res;
 			if (res != TRANSPORT_WANT_READ) {
@@ -92,7 +148,7 @@ static ssize_t tls_read(struct channel *ch, void *to, size_t n)
 			}
 			return (ssize_t)have;
 		}
-		have += (size_t)ret;
+		have += (size_t)res;
 		if (!SSL_has_pending(ch->ssl))
 			return (ssize_t)have;
 	}

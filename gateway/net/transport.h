@@ -26,8 +26,11 @@ struct channel {
 	SSL *ssl;                     /* borrowed */
 	uint64_t plain_out;           /* bytes given to the kernel beside TLS */
 	int fd;
-	bool more;                    /* input is waiting inside, where epoll can't see it: read again */
+	bool more : 1;                /* input is waiting inside, where epoll can't see it: read again */
+	bool open : 1;                /* tls.c: the handshake is over */
+	bool refused : 1;             /* tls.c: the peer does what may not be done with an open one */
 	signed char held;             /* a result that came right behind bytes: the next read's */
+	unsigned char nr_idle;        /* tls.c: handshake messages, less the records of data between them */
 };
 
 struct transport {
@@ -41,6 +44,8 @@ struct transport {
 
 extern const struct transport transport_tcp;   /* its handshake is connect()'s end */
 extern const struct transport transport_tls;
+/* Puts ssl on the descriptor. The channel stays where it is for as long as ssl lives. */
+void transport_tls_begin(struct channel *ch);
 
 /* Why the last call of this thread failed. Static; until the next call. */
 const char *transport_why(void);
