@@ -36,9 +36,9 @@ struct auth_pool_options {
 /* Initialises Cyrus SASL (once for the process). NULL with a line in why. jobs is borrowed. */
 struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_options *o, char *why, size_t why_size);
 /* After jobs_free and after the loops have stopped. */
+void auth_pool_free(struct auth_pool *p);
 /* Does the system's mech_list name EXTERNAL? Only then are clients worth asking for a certificate. */
 bool auth_pool_takes_external(const struct auth_pool *p);
-void auth_pool_free(struct auth_pool *p);
 
 /* 32 bytes, copied: salts of derived keys and of users who don't exist come of it, the same wherever the key is. Until it is given, SCRAM
  * is not offered. From any thread; again replaces it. */

@@ -46,7 +46,7 @@ struct role_env {
 	struct role_limits limits;
 	struct dialback_secrets dialback;    /* these two change with the cluster's time slot */
 	struct tls_tickets tickets;
-	struct hash *addresses;              /* address text -> struct address_count *, see role/admit.h */
+	struct hash *addresses;              /* address bytes -> struct address_count *, see role/admit.h */
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
 	LIST_HEAD(, relay) relays;           /* see role/relay.h */

@@ -1,9 +1,11 @@
-/* An auxprop plugin for the tests: who asks about hang.example waits (but not for its user "quick"), about down.example gets an error,
- * about null.example what SQL makes of NULL (for its user "word" the word, else the empty text), about anybody else hears that there is no
- * such user. */
+/* An auxprop plugin for the tests: who asks about hang.example (but not for its user "quick") waits for a byte in the pipe that
+ * FAULTYDB_HOLD names by its descriptor, about down.example gets an error, about null.example what SQL makes of NULL (for its user "word"
+ * the word, else the empty text), about anybody else hears that there is no such user. */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
 #include <sasl/saslplug.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,12 +25,23 @@ static int set_all(sasl_server_params_t *sparams, const char *value)
 	return SASL_OK;
 }
 
+static void wait_for_a_byte(void)
+{
+	int fd = (int)strtol(getenv("FAULTYDB_HOLD"), NULL, 10);
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+}
+
 static int lookup(void *ctx, sasl_server_params_t *sparams, unsigned flags, const char *user, unsigned n)
 {
 	(void)ctx;
 	(void)flags;
 	if (ends_with(user, n, "@hang.example") && !ends_with(user, n, "quick@hang.example"))
-		usleep(6000 * 1000);
+		wait_for_a_byte();
 	if (ends_with(user, n, "@null.example"))
 		return set_all(sparams, ends_with(user, n, "word@null.example") ? "NULL" : "");
 	return ends_with(user, n, "@down.example") ? SASL_UNAVAIL : ends_with(user, n, "@off.example") ? SASL_DISABLED : SASL_NOUSER;
