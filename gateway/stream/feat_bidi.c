@@ -54,11 +54,14 @@ enum gate_result bidi_enable(struct stream *s, const struct xml_element *e)
 
 /* We need the stream no more and said so; what the peer had sent before it heard that still counts. With stream management it is not
  * acknowledged any more, so that the peer will see to it again. */
+bool bidi_takes_last(const struct stream *s)
+{
+	return s->bidi && (s->reason == CLOSE_DONE || s->reason == CLOSE_LEAVING) && !stream_managed(s);
+}
+
 enum gate_result bidi_last(struct stream *s, const struct xml_element *e)
 {
-	bool taken = (s->reason == CLOSE_DONE || s->reason == CLOSE_LEAVING) && !stream_managed(s);
-
-	return taken ? stream_take_stanza(s, e) : stream_ignore(s, e);
+	return bidi_takes_last(s) ? stream_take_stanza(s, e) : stream_ignore(s, e);
 }
 
 bool stream_bidi(const struct stream *s)

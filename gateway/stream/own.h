@@ -129,6 +129,7 @@ void stream_out_begin(struct stream *s);
 void stream_pair_taken(struct stream *s);
 /* feat_bidi.c, S2S_OUT: we may send for the pair; so may the peer the other way, where that was agreed. False: that is
  * one pair too many. */
+bool bidi_takes_last(const struct stream *s);   /* closing: stanzas that were on their way */
 MUST_CHECK bool bidi_pair(struct stream *s, const char *from, const char *to);
 /* S2S_OUT: sends our key if the peer does dialback; false when it doesn't. */
 bool dialback_out_start(struct stream *s);

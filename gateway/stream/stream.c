@@ -249,7 +249,9 @@ bool stream_wants_input(const struct stream *s)
 {
 	if (s->state == STREAM_CLOSED || s->state == STREAM_TLS)
 		return false;
-	return s->state == STREAM_CLOSING || (!s->asked && !s->held);
+	if (s->state == STREAM_CLOSING)
+		return !s->held || !bidi_takes_last(s);
+	return !s->asked && !s->held;
 }
 
 void stream_hold(struct stream *s, bool held)
