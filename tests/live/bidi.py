@@ -68,7 +68,7 @@ async def say(test, how, sender, receiver, text):
     test.check(f"{how}: {text}", await arrives(receiver, (sender.boundjid.bare, text)))
 
 
-async def we_call(test, how, passwords):
+async def we_call(test, how, passwords, certificates):
     juliet, romeo = await enter(test, passwords, JULIET, ROMEO)
     for i in range(3):
         await say(test, how, juliet, romeo, f"message {i} reaches romeo")
@@ -76,7 +76,14 @@ async def we_call(test, how, passwords):
     rows = streams(test, "s2s-out")
     test.check(f"{how}: the one stream is shown to go both ways, with a pair each way",
                [(r["bidi"], r["pairs-in"], r["pairs-out"]) for r in rows] == [(True, 1, 1)])
-    test.check(f"{how}: we made one connection, Prosody none", (counted(test, "s2s-out", "established"), counted(test, "s2s-in", "accept")) == (1, 0))
+    # By dialback they ask whether our key is ours, on a connection for which they show us a key, and we ask about that. Prosody keeps it, and sends its stanzas there.
+    test.check(f"{how}: we made one connection for stanzas, Prosody none but to ask about our key",
+               (counted(test, "s2s-out", "established"), counted(test, "s2s-in", "accept")) == ((1, 0) if certificates else (2, 1)))
+    before = [row["bytes-in"] for row in streams(test, "s2s-in")]
+    await say(test, how, romeo, juliet, "one more message reaches juliet")
+    test.check(f"{how}: by the stream that {'we made' if certificates else 'Prosody made to ask'}",
+               ([row["bytes-in"] for row in streams(test, "s2s-in")] == before) == certificates)
+    test.check(f"{how}: our key was asked about, or need not be", logged(f"{test.folder}/gateway.log", f"dialback-asked domain={OURS} by={THEIRS} valid=1") != certificates)
     for client in (juliet, romeo):
         client.disconnect()
 
@@ -148,7 +155,8 @@ def main():
                            peers.srv(OURS, "gw.capulet.example", 5269), peers.srv(OTHER, "gw.capulet.example", 5269),
                            peers.srv(THEIRS, "xmpp.montague.example", 5269)])
     bidi = ("s2s_bidi",)
-    play(test, "we call, EXTERNAL", "prosody", env, certs, we_call(test, "we call, EXTERNAL", passwords), True, bidi)
+    play(test, "we call, EXTERNAL", "prosody", env, certs, we_call(test, "we call, EXTERNAL", passwords, True), True, bidi)
+    play(test, "we call, dialback", "prosody", env, certs, we_call(test, "we call, dialback", passwords, False), False, bidi)
     play(test, "they call, EXTERNAL", "prosody", env, certs, they_call(test, "they call, EXTERNAL", passwords, True), True, bidi)
     play(test, "they call, dialback", "prosody", env, certs, they_call(test, "they call, dialback", passwords, False), False, bidi)
     for peer in ("prosody", "ejabberd"):
