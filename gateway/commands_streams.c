@@ -40,18 +40,13 @@ void filter_clear(struct filter *f)
 	f->domain = NULL;
 }
 
-static bool same_domain(const char *a, const char *b)
-{
-	return a != NULL && strcmp(a, b) == 0;
-}
-
 bool filter_takes(const struct filter *f, const struct edge *e)
 {
 	const struct stream *s = e->stream;
 
 	if (s == NULL || e->ended || (f->role >= 0 && (int)e->kind != f->role) || (f->id != 0 && e->id != f->id))
 		return false;
-	if (f->domain != NULL && !same_domain(stream_local_domain(s), f->domain) && !same_domain(stream_peer_domain(s), f->domain))
+	if (f->domain != NULL && !stream_concerns(s, f->domain))
 		return false;
 	if (jid_empty(&f->jid))
 		return true;

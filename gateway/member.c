@@ -186,13 +186,15 @@ static int is_of(void *arg, const struct directory_registration *r)
 	return memcmp(&gone->instance, &r->instance, sizeof r->instance) == 0 && strcmp(gone->key, r->key) == 0;
 }
 
-/* With its last registration an instance has ended: a lease ran out, or it said so. */
+/* With its last registration an instance has ended: a lease ran out, or it said so. What one says of its domain may be new. */
 static void on_registration(void *arg, const struct directory_registration *r, bool gone)
 {
 	struct member *m = arg;
 	struct directory_registration last = *r;
 
 	changed(m);
+	if (!gone && r->certificates_only)
+		m->ops->restricted(m->arg, r->domain);
 	if (gone && directory_every_registration(m->directory, is_of, &last) == 0)
 		m->ops->gone(m->arg, r->key, &r->instance);
 }

@@ -16,6 +16,8 @@ struct member_ops {
 	void (*keys)(void *arg);         /* authorized_keys changed */
 	void (*synced)(void *arg);       /* a registry has told all that it knows */
 	void (*secrets)(void *arg, const struct secrets *s); /* they came, or another time slot began */
+	/* A registration says that this domain knows other servers by their certificates only. */
+	void (*restricted)(void *arg, const char *domain);
 	/* A service's instance, under the key that registered it: the cluster knows that it has ended. */
 	void (*gone)(void *arg, const char *key, const struct svc_id *instance);
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */

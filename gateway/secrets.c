@@ -66,6 +66,27 @@ unsigned secrets_valid(const struct secrets *s, const struct secret_slot *out[SE
 	return nr;
 }
 
+static void set_ticket_key(struct tls_ticket_key *k, const unsigned char *keys)
+{
+	memcpy(k->name, keys, sizeof k->name);
+	memcpy(k->cipher, keys + sizeof k->name, sizeof k->cipher);
+	memcpy(k->mac, keys + sizeof k->name + sizeof k->cipher, sizeof k->mac);
+}
+
+void secrets_lend(const struct secrets *s, struct dialback_secrets *dialback, struct tls_tickets *tickets)
+{
+	const struct secret_slot *valid[SECRETS_VALID_MAX];
+	unsigned nr = secrets_valid(s, valid);
+
+	_Static_assert(DIALBACK_SECRETS_MAX >= SECRETS_VALID_MAX && TLS_TICKETS_MAX >= SECRETS_VALID_MAX, "all slots fit");
+	_Static_assert(sizeof(struct tls_ticket_key) == REG_TICKET, "a ticket's keys are as long here as in the protocol");
+	for (unsigned i = 0; i < nr; i++) {
+		memcpy(dialback->secret[i], valid[i]->dialback_key, sizeof dialback->secret[i]);
+		set_ticket_key(&tickets->key[i], valid[i]->ticket_keys);
+	}
+	dialback->nr = tickets->nr = nr;
+}
+
 void secrets_wipe(struct secrets *s)
 {
 	mem_wipe(s, sizeof *s);

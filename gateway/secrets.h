@@ -6,7 +6,9 @@
  * its neighbours, which are accepted too. Pure.
  */
 
+#include "auth/extern.h"
 #include "common/obj.h"
+#include "net/tls_tickets.h"
 #include "svcproto/regmsg.h"
 
 #define SECRETS_VALID_MAX 3u
@@ -35,6 +37,8 @@ bool secrets_advance(struct secrets *s, uint64_t now_ms);
 /* The slots that are valid, the present one first; their number, 0: none is known. If no registry has told for so long that the present one
  * is not known, the last one known goes on: nothing fails for a registry that is gone. */
 unsigned secrets_valid(const struct secrets *s, const struct secret_slot *out[SECRETS_VALID_MAX]);
+/* Those keys where they are used, in the same order. */
+void secrets_lend(const struct secrets *s, struct dialback_secrets *dialback, struct tls_tickets *tickets);
 void secrets_wipe(struct secrets *s);
 
 #endif

@@ -158,26 +158,11 @@ static uint32_t load_of(void *arg)
 	return w->env.nr_sessions < UINT32_MAX ? (uint32_t)w->env.nr_sessions : UINT32_MAX;
 }
 
-static void set_ticket_key(struct tls_ticket_key *k, const unsigned char *keys)
-{
-	memcpy(k->name, keys, sizeof k->name);
-	memcpy(k->cipher, keys + sizeof k->name, sizeof k->cipher);
-	memcpy(k->mac, keys + sizeof k->name + sizeof k->cipher, sizeof k->mac);
-}
-
 static void on_secrets(void *arg, const struct secrets *s)
 {
 	struct worker *w = arg;
-	const struct secret_slot *valid[SECRETS_VALID_MAX];
-	unsigned nr = secrets_valid(s, valid);
 
-	_Static_assert(DIALBACK_SECRETS_MAX >= SECRETS_VALID_MAX && TLS_TICKETS_MAX >= SECRETS_VALID_MAX, "all slots fit");
-	_Static_assert(sizeof(struct tls_ticket_key) == REG_TICKET, "a ticket's keys are as long here as in the protocol");
-	for (unsigned i = 0; i < nr; i++) {
-		memcpy(w->env.dialback.secret[i], valid[i]->dialback_key, sizeof w->env.dialback.secret[i]);
-		set_ticket_key(&w->env.tickets.key[i], valid[i]->ticket_keys);
-	}
-	w->env.dialback.nr = w->env.tickets.nr = nr;
+	secrets_lend(s, &w->env.dialback, &w->env.tickets);
 	auth_pool_set_salt_key(w->env.auth, s->salt_key);
 }
 
@@ -187,6 +172,14 @@ static void on_gone(void *arg, const char *key, const struct svc_id *instance)
 
 	if (w->env.links != NULL)
 		links_forget(w->env.links, key, instance);
+}
+
+static void on_restricted(void *arg, const char *domain)
+{
+	struct worker *w = arg;
+
+	if (w->env.links != NULL)
+		s2s_pairs_restrict(&w->env, domain);
 }
 
 static void on_heard(void *arg, uint64_t at_ms)
@@ -205,7 +198,8 @@ static void on_synced(void *arg)
 }
 
 static const struct member_ops member_ops = {
-	.keys = on_keys, .synced = on_synced, .secrets = on_secrets, .gone = on_gone, .load = load_of, .heard = on_heard};
+	.keys = on_keys, .synced = on_synced, .secrets = on_secrets, .restricted = on_restricted, .gone = on_gone,
+	.load = load_of, .heard = on_heard};
 
 static struct member *make_member(struct worker *w)
 {

@@ -282,7 +282,7 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 		conn_abort(e->conn);
 	s2s_ways_drop(&e->env->ways, e);
 	end(a, r, detail);
-	s2s_lanes_ended(e, close_word(r));
+	s2s_lanes_ended(e, r);
 	s2s_in_end(s2s_in_of(e));
 }
 
@@ -393,6 +393,11 @@ uint64_t s2s_attempt_position(const struct s2s_attempt *a)
 uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a)
 {
 	return stream_peer_max_bytes(a->e.stream);
+}
+
+bool s2s_attempt_is_proven(const struct s2s_attempt *a)
+{
+	return s2s_lane_is_proven(&a->e);
 }
 
 bool s2s_attempt_full(const struct s2s_attempt *a)

@@ -41,6 +41,7 @@ void s2s_attempt_send(struct s2s_attempt *a, struct slice xml);
 void s2s_attempt_verify(struct s2s_attempt *a, struct slice id, struct slice key);
 uint64_t s2s_attempt_position(const struct s2s_attempt *a);
 uint32_t s2s_attempt_max_bytes(const struct s2s_attempt *a); /* stream_peer_max_bytes */
+bool s2s_attempt_is_proven(const struct s2s_attempt *a);      /* s2s_lane_is_proven */
 bool s2s_attempt_full(const struct s2s_attempt *a);
 /* Takes leave of the remote: ended() comes when it has too, or did not in time. What was sent is read before that, so that nothing that is
  * sent elsewhere from then on can overtake it. */

@@ -38,13 +38,29 @@ static void end_accepted(struct link_end *end, const char *full_jid)
 	(void)full_jid;
 }
 
+static void end_writable(struct link_end *end);
+
+/* Other pairs go on: true, and the next stanza of this one asks for a service anew. */
+static bool ends_alone(struct in_pair *p, const char *condition)
+{
+	struct s2s_in *in = p->in;
+
+	if (stream_nr_pairs(in->e.stream) < 2)
+		return false;
+	log_info(in->e.role, in->e.id, "pair-ended", "from=%s to=%s condition=%s unacknowledged=%u", log_escape(slice_str(p->from)),
+		 log_escape(slice_str(p->to)), condition != NULL ? log_escape(slice_str(condition)) : "-", p->sent - p->acked);
+	end_writable(&p->end);
+	return true;
+}
+
 static void end_refused(struct link_end *end, const struct svc_refusal *r)
 {
 	struct s2s_in *in = pair_of(end)->in;
 
 	log_info(in->e.role, in->e.id, "refused", "to=%s condition=%s", log_escape(slice_str(pair_of(end)->to)),
 		 log_escape(slice_str(r->condition)));
-	edge_close(&in->e, CLOSE_HOST_GONE);
+	if (!ends_alone(pair_of(end), r->condition))
+		edge_close(&in->e, CLOSE_HOST_GONE);
 }
 
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
@@ -71,6 +87,8 @@ static void end_closed(struct link_end *end, const char *condition, const char *
 {
 	struct s2s_in *in = pair_of(end)->in;
 
+	if (ends_alone(pair_of(end), condition))
+		return;
 	if (link_lost)
 		stream_close(in->e.stream, CLOSE_SERVICE_LOST);
 	else
@@ -87,38 +105,57 @@ static const struct link_end_ops end_ops = {
 	.closed = end_closed,
 };
 
-/* The pair's stream to a service, opened if it is not; NULL when it can't be, with the close reason. */
-static struct in_pair *pair_for(struct s2s_in *in, const char *from, const char *to, enum close_reason *why)
+static struct in_pair *find_pair(struct s2s_in *in, const char *from, const char *to)
 {
-	struct svc_open o = {
-		.kind = SVC_KIND_SERVER_IN, .from_domain = from, .to_domain = to, .address = conn_peer_text(in->e.conn), .secure = true};
-	struct in_pair *p;
-	int err;
+	struct in_pair *p = in->pairs;
 
-	for (p = in->pairs; p != NULL; p = p->next) {
-		if (strcmp(p->from, from) == 0 && strcmp(p->to, to) == 0)
-			return p;
-	}
-	if (in->nr_pairs >= PAIRS_MAX) {
-		*why = CLOSE_RESOURCE_CONSTRAINT;
+	while (p != NULL && (strcmp(p->from, from) != 0 || strcmp(p->to, to) != 0))
+		p = p->next;
+	return p;
+}
+
+static struct in_pair *add_pair(struct s2s_in *in, const char *from, const char *to)
+{
+	struct in_pair *p;
+
+	if (in->nr_pairs >= PAIRS_MAX)
 		return NULL;
-	}
 	p = NEW(struct in_pair);
 	p->end.ops = &end_ops;
 	p->in = in;
-	mem_random(&o.stream_id, sizeof o.stream_id);
-	err = links_open(in->e.env->links, to, SVCPROTO_SERVER, from, &o, &p->end);
-	if (err != 0) {
-		free(p);
-		*why = err == -ERR_NOTFOUND ? CLOSE_HOST_UNKNOWN : CLOSE_SERVICE_LOST;
-		return NULL;
-	}
 	p->from = mem_strdup(from);
 	p->to = mem_strdup(to);
 	p->next = in->pairs;
 	in->pairs = p;
 	in->nr_pairs++;
 	return p;
+}
+
+static enum close_reason open_pair(struct in_pair *p)
+{
+	struct s2s_in *in = p->in;
+	struct svc_open o = {.kind = SVC_KIND_SERVER_IN, .from_domain = p->from, .to_domain = p->to,
+			     .address = conn_peer_text(in->e.conn), .secure = true};
+	int err;
+
+	mem_random(&o.stream_id, sizeof o.stream_id);
+	p->sent = p->acked = 0;
+	err = links_open(in->e.env->links, p->to, SVCPROTO_SERVER, p->from, &o, &p->end);
+	return err == 0 ? CLOSE_DONE : err == -ERR_NOTFOUND ? CLOSE_HOST_UNKNOWN : CLOSE_SERVICE_LOST;
+}
+
+/* The pair's stream to a service, opened if it is not; NULL when it can't be, with the close reason. */
+static struct in_pair *pair_for(struct s2s_in *in, const char *from, const char *to, enum close_reason *why)
+{
+	struct in_pair *p = find_pair(in, from, to);
+
+	if (p == NULL)
+		p = add_pair(in, from, to);
+	if (p == NULL)
+		*why = CLOSE_RESOURCE_CONSTRAINT;
+	else if (p->end.stream == NULL)
+		*why = open_pair(p);
+	return p != NULL && p->end.stream != NULL ? p : NULL;
 }
 
 static void pass(struct s2s_in *in, const struct policy_result *r, struct slice xml, const char *from, const char *to)
@@ -133,7 +170,7 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 		return;
 	}
 	p = why == CLOSE_POLICY ? NULL : pair_for(in, from, to, &why);
-	if (p == NULL || p->end.stream == NULL) {
+	if (p == NULL) {
 		edge_close(&in->e, why);
 		return;
 	}
@@ -240,7 +277,7 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 	if (e->cut && e->conn != NULL && conn_queued(e->conn) > 0)
 		conn_abort(e->conn);
 	s2s_ways_drop(&e->env->ways, e);
-	s2s_lanes_ended(e, close_word(r));
+	s2s_lanes_ended(e, r);
 	s2s_in_end(s2s_in_of(e));
 }
 

@@ -5,6 +5,7 @@
 #include "auth/extern.h"
 #include "common/log.h"
 #include "role/blocks.h"
+#include "role/s2s_lane.h"
 #include "role/s2s_out.h"
 
 /*
@@ -129,6 +130,30 @@ void s2s_in_op_auth_abort(void *arg)
 
 /* --- dialback ------------------------------------------------------------ */
 
+struct strictness {
+	struct s2s_in *in;
+	const char *domain;
+};
+
+/* Whoever is not the stream's own on a stream that we made is there by its certificate (decide() below). */
+static bool is_pair_unproven(void *arg, const char *from, const char *to)
+{
+	const struct strictness *q = arg;
+	const char *own = stream_peer_domain(q->in->e.stream);
+	bool is_own = own != NULL && strcmp(from, own) == 0;
+
+	if (strcmp(to, q->domain) != 0)
+		return false;
+	if (q->in->e.kind == STREAM_S2S_OUT)
+		return is_own && !s2s_lane_is_proven(&q->in->e);
+	return certificate_proof(q->in, from, is_own ? q->in->dane.verdict : TLS_DANE_NONE) == NULL;
+}
+
+bool s2s_in_is_too_lax(struct s2s_in *in, const char *domain)
+{
+	return stream_any_pair(in->e.stream, is_pair_unproven, &(struct strictness){in, domain});
+}
+
 static void free_check(struct in_check *c)
 {
 	peer_dane_cancel(&c->dane);
@@ -188,10 +213,15 @@ static void on_check_ended(void *arg, enum s2s_out_result r, const char *why)
 		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : c->asked ? "remote-server-timeout" : "remote-connection-failed");
 }
 
-/* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. */
+/* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. The policy may have changed since it was asked. */
 static void on_check_verified(void *arg, enum stream_verdict v)
 {
-	end_check(arg, v == STREAM_DB_VALID ? "dialback" : NULL, v == STREAM_DB_ERROR ? "remote-server-not-found" : NULL);
+	const struct in_check *c = arg;
+
+	if (links_certificates_only(c->in->e.env->links, c->to))
+		end_check(arg, NULL, "not-authorized");
+	else
+		end_check(arg, v == STREAM_DB_VALID ? "dialback" : NULL, v == STREAM_DB_ERROR ? "remote-server-not-found" : NULL);
 }
 
 static const struct s2s_out_ops check_ops = {

@@ -59,6 +59,8 @@ void s2s_in_sm_acked(struct in_pair *p, uint32_t seq);   /* the service handled 
 /* s2s_in_auth.c again. A domain of this cluster: no certificate and no key from outside speaks for it, and DNS is not asked about it. */
 bool s2s_in_is_local(const struct s2s_in *in, const char *domain);
 bool s2s_in_is_blocked(const struct s2s_in *in, const char *domain);
+/* Does it stand for this domain of ours, which knows others by their certificates only, without a good one? */
+bool s2s_in_is_too_lax(struct s2s_in *in, const char *domain);
 void s2s_in_auth_end(struct s2s_in *in);  /* whatever goes on is forgotten */
 
 #endif

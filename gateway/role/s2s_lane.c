@@ -20,8 +20,7 @@ void s2s_lane_init(struct s2s_lane *l, const char *from, const char *to, const s
 	loop_task_init(&l->opened, on_opened, l);
 }
 
-/* By the certificate of whom we dialled. Of a stream that the remote made, only the first domain's proof is known. */
-static bool is_proven(const struct edge *e)
+bool s2s_lane_is_proven(const struct edge *e)
 {
 	return e->kind == STREAM_S2S_OUT && e->proof != NULL && strcmp(e->proof, "dialback") != 0;
 }
@@ -39,7 +38,7 @@ static bool fits(void *arg, struct edge *e)
 	if (e->ended || e->nr_senders >= (stream_managed(e->stream) ? 1 : S2S_LANES_MAX) ||
 	    stream_state(e->stream) != STREAM_ESTABLISHED)
 		return false;
-	if (l->certificates_only && !is_proven(e))
+	if (l->certificates_only && !s2s_lane_is_proven(e))
 		return false;
 	l->open = e->kind == STREAM_S2S_IN ? stream_bidi(e->stream) && stream_pair_ok(e->stream, l->to, l->from)
 					   : stream_pair_given(e->stream, l->from, l->to);
@@ -200,12 +199,12 @@ void s2s_lanes_drained(struct edge *e)
 	}
 }
 
-void s2s_lanes_ended(struct edge *e, const char *why)
+void s2s_lanes_ended(struct edge *e, enum close_reason r)
 {
 	while (e->lanes != NULL) {
 		struct s2s_lane *l = e->lanes;
 
 		(void)take_off(l);
-		l->ops->ended(l->arg, why);
+		l->ops->ended(l->arg, r);
 	}
 }

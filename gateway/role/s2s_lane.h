@@ -19,7 +19,7 @@ struct s2s_lane_ops {
 	void (*acked)(void *arg, uint64_t pos);    /* the remote's TCP has everything up to pos (s2s_lane_position) */
 	void (*handled)(void *arg, uint32_t nr);   /* instead, with stream management: the remote has so many more of its stanzas */
 	void (*drained)(void *arg);
-	void (*ended)(void *arg, const char *why); /* the stream; before answered() or after. why: borrowed */
+	void (*ended)(void *arg, enum close_reason r); /* the stream; before answered() or after */
 };
 
 struct s2s_lane {
@@ -49,6 +49,9 @@ uint32_t s2s_lane_max_bytes(const struct s2s_lane *l);         /* stream_peer_ma
 /* Ends the stream, whoever else uses it; cut: without patience for a remote that reads too slowly. On none: nothing. */
 void s2s_lane_end(struct s2s_lane *l, enum close_reason r, bool cut);
 
+/* Is the remote known by its certificate? Of a stream that it made only the first domain's proof is known: no. */
+bool s2s_lane_is_proven(const struct edge *e);
+
 /* What the stream's role tells the lanes on it. */
 void s2s_lanes_answered(struct edge *e, const char *from, const char *to, enum stream_verdict v, const char *detail);
 void s2s_lanes_acked(struct edge *e, uint64_t pos);
@@ -56,6 +59,6 @@ void s2s_lanes_handled(struct edge *e, uint32_t h);   /* of all stanzas on the s
 void s2s_lanes_drained(struct edge *e);
 /* s2s_in_sm.c: one more stanza goes over a managed stream; how many did before. */
 uint32_t s2s_lane_count(struct edge *e);
-void s2s_lanes_ended(struct edge *e, const char *why);
+void s2s_lanes_ended(struct edge *e, enum close_reason r);
 
 #endif

@@ -83,6 +83,13 @@ void s2s_out_end(struct s2s_out *o, enum s2s_out_result r, const char *why)
 	let_go(o);
 }
 
+/* What a remote took nothing of goes back: another connection would only fill its buffers once more. What it took and did not acknowledge
+ * is to be sent again, as after any stream that broke. */
+void s2s_out_broke(struct s2s_out *o, enum close_reason r, const char *why)
+{
+	s2s_out_end(o, r == CLOSE_STALLED ? S2S_OUT_STALLED : S2S_OUT_TIMEOUT, why);
+}
+
 /* --- attempts ------------------------------------------------------------- */
 
 static void go_on(struct s2s_out *o);
@@ -141,7 +148,7 @@ static void on_ended(void *arg, struct s2s_attempt *a, enum close_reason r, cons
 	snprintf(o->why, sizeof o->why, "%s%s%s", close_word(r), detail ? ": " : "", detail ? detail : "");
 	race_failed(&o->race, i);
 	if (o->established)
-		s2s_out_end(o, r == CLOSE_STALLED || r == CLOSE_TIMEOUT_ACK ? S2S_OUT_STALLED : S2S_OUT_TIMEOUT, o->why);
+		s2s_out_broke(o, r, o->why);
 	else
 		go_on(o);
 }
@@ -401,6 +408,11 @@ uint64_t s2s_out_position(const struct s2s_out *o)
 uint32_t s2s_out_max_bytes(const struct s2s_out *o)
 {
 	return o->chosen ? s2s_attempt_max_bytes(o->chosen) : s2s_lane_max_bytes(&o->lane);
+}
+
+bool s2s_out_is_proven(const struct s2s_out *o)
+{
+	return o->chosen != NULL ? s2s_attempt_is_proven(o->chosen) : o->lane.e != NULL && s2s_lane_is_proven(o->lane.e);
 }
 
 bool s2s_out_full(const struct s2s_out *o)

@@ -46,6 +46,7 @@ void s2s_out_verify(struct s2s_out *o, struct slice id, struct slice key);
 uint64_t s2s_out_position(const struct s2s_out *o);
 /* Established: the largest stanza that the remote takes (XEP-0478); 0: it has not said. */
 uint32_t s2s_out_max_bytes(const struct s2s_out *o);
+bool s2s_out_is_proven(const struct s2s_out *o);                 /* established: with a remote whose certificate is good */
 bool s2s_out_full(const struct s2s_out *o);
 /* Established: takes leave of the remote, since the pair goes on at another gateway; ended() comes when the remote has read everything, or
  * does not in time. */

@@ -40,6 +40,8 @@ struct s2s_out {
 
 /* Over, for this reason; tells the owner. */
 void s2s_out_end(struct s2s_out *o, enum s2s_out_result r, const char *why);
+/* Its stream, which was established, is over. */
+void s2s_out_broke(struct s2s_out *o, enum close_reason r, const char *why);
 /* Looks the domain up and connects, or hears that there is no point. Leaves the lane. */
 void s2s_out_dial(struct s2s_out *o);
 /* True when a stream was found that may take the pair: what follows comes later. */

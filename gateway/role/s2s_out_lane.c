@@ -32,12 +32,12 @@ static void on_lane_answered(void *arg, enum stream_verdict v, const char *detai
 	}
 }
 
-static void on_lane_ended(void *arg, const char *why)
+static void on_lane_ended(void *arg, enum close_reason r)
 {
 	struct s2s_out *o = arg;
 
 	if (o->established)
-		s2s_out_end(o, S2S_OUT_TIMEOUT, why);
+		s2s_out_broke(o, r, close_word(r));
 	else
 		s2s_out_dial(o);
 }

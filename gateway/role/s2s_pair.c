@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "role/acks.h"
+#include "role/s2s_in_int.h"
 #include "role/s2s_out.h"
 #include "route/policy.h"
 
@@ -19,6 +20,7 @@
 #define PAIR_MAGIC 0x50414952u
 #define GROWTH_MAX 64
 #define LEAVE_MS 5000   /* for acknowledgements, when leaving; what has none then is repeated elsewhere */
+#define RESET "reset"   /* to the service: what it does not admit any more ends */
 
 struct pair {
 	unsigned magic;
@@ -30,7 +32,8 @@ struct pair {
 	unsigned nr_repeated;         /* not told in the log yet */
 	uint32_t max_bytes;           /* that the remote takes (XEP-0478); 0: it has not said */
 	bool leaving, over;
-	struct loop_timer patience;   /* leaving */
+	bool strict, resetting;       /* certificates alone; it was not opened so, and what stands won't do */
+	struct loop_timer patience;   /* leaving, resetting */
 	struct pair *next, **prev;    /* env->pairs */
 };
 
@@ -130,12 +133,21 @@ static void acknowledge(struct pair *p, uint32_t seq)
 	(void)svc_stream_ack(p->end.stream, seq);
 }
 
+/* The remote's stream is left to those who may use it. */
+static void reset(struct pair *p)
+{
+	links_release(&p->end, RESET, "certificates only");
+	finish(p);
+}
+
 /* Something may have been acknowledged. */
 static void acknowledged(struct pair *p)
 {
 	if (acks_count(&p->acks) == 0)
 		tell_repeated(p);
-	if (p->leaving && acks_count(&p->acks) == 0)
+	if (p->resetting && acks_count(&p->acks) == 0)
+		reset(p);
+	else if (p->leaving && acks_count(&p->acks) == 0)
 		s2s_out_leave(p->out);
 	links_touch(p->env->links);
 }
@@ -165,7 +177,7 @@ static void on_drained(void *arg)
 {
 	struct pair *p = arg;
 
-	if (p->end.stream != NULL && !p->leaving)
+	if (p->end.stream != NULL && !p->leaving && !p->resetting)
 		svc_stream_pause(p->end.stream, false);
 	links_touch(p->env->links);
 }
@@ -184,7 +196,7 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 	struct buf out;
 
 	/* Behind our closing tag nothing is said: it is not acknowledged, and comes again over the next stream. */
-	if (p->leaving || !s2s_out_takes(p->out)) {
+	if (p->leaving || p->resetting || !s2s_out_takes(p->out)) {
 		svc_stream_pause(end->stream, true);
 		return;
 	}
@@ -251,18 +263,21 @@ static void on_patience(void *arg)
 {
 	struct pair *p = arg;
 
-	s2s_out_leave(p->out);
+	if (p->resetting)
+		reset(p);
+	else
+		s2s_out_leave(p->out);
 }
 
 void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_open *o)
 {
 	struct svc_link *link = svc_stream_link(s);
 	const struct svc_hello *peer = link != NULL ? svc_link_peer(link) : NULL;
-	bool strict = o->certificates_only || links_certificates_only(env->links, o->from_domain);
 	struct pair *p = NEW(struct pair);
 
 	p->magic = PAIR_MAGIC;
 	p->env = env;
+	p->strict = o->certificates_only || links_certificates_only(env->links, o->from_domain);
 	p->from = mem_strdup(o->from_domain);
 	p->to = mem_strdup(o->to_domain);
 	p->end.ops = &end_ops;
@@ -273,7 +288,7 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 		p->next->prev = &p->next;
 	env->pairs = p;
 	links_attach(s, &p->end);
-	p->out = s2s_out_new(env, p->from, p->to, strict ? S2S_OUT_CERTIFICATES_ONLY : 0, &out_ops, p);
+	p->out = s2s_out_new(env, p->from, p->to, p->strict ? S2S_OUT_CERTIFICATES_ONLY : 0, &out_ops, p);
 	s2s_out_bounds(p->out, peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS,
 		       peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES);
 }
@@ -301,4 +316,47 @@ void s2s_pairs_leave(struct role_env *env)
 		next = p->next;   /* freed at the turn's end at the earliest */
 		leave(p);
 	}
+}
+
+static void restrict_pair(struct pair *p)
+{
+	bool stands = s2s_out_established(p->out);
+
+	if (stands && s2s_out_is_proven(p->out)) {
+		p->strict = true;
+		return;
+	}
+	log_info("s2s-out", 0, "policy-changed", "from=%s to=%s unacknowledged=%u", log_escape(slice_str(p->from)),
+		 log_escape(slice_str(p->to)), acks_count(&p->acks));
+	p->resetting = true;
+	if (!stands || acks_count(&p->acks) == 0)
+		reset(p);
+	else
+		loop_timer_set(&p->patience, LEAVE_MS);
+}
+
+static void restrict_edges(struct role_env *env, const char *domain)
+{
+	struct edge_walk walk;
+	struct edge *e;
+
+	edge_walk_begin(env, &walk);
+	while ((e = edge_walk_next(&walk)) != NULL) {
+		if (e->kind != STREAM_C2S && !e->ended && e->stream != NULL && s2s_in_is_too_lax((struct s2s_in *)e, domain))
+			edge_close(e, CLOSE_POLICY_CHANGED);
+	}
+	edge_walk_end(&walk);
+}
+
+/* Pairs first: what is on its way is acknowledged where only they go. */
+void s2s_pairs_restrict(struct role_env *env, const char *from)
+{
+	struct pair *p, *next;
+
+	for (p = env->pairs; p != NULL; p = next) {
+		next = p->next;   /* freed at the turn's end at the earliest */
+		if (!p->strict && !p->leaving && !p->resetting && strcmp(p->from, from) == 0)
+			restrict_pair(p);
+	}
+	restrict_edges(env, from);
 }

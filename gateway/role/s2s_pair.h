@@ -13,4 +13,8 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
  * have not yet. */
 void s2s_pairs_leave(struct role_env *env);
 
+/* This domain of ours knows others by their certificates only from now on. What stands for it without a good one ends: other servers'
+ * streams with `reset`, our pairs when what is on its way is acknowledged, so that the service opens them anew, by the new policy. */
+void s2s_pairs_restrict(struct role_env *env, const char *from);
+
 #endif

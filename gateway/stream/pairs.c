@@ -63,6 +63,15 @@ unsigned pairs_count(const struct pairs *p)
 	return n;
 }
 
+bool pairs_any(const struct pairs *p, bool (*fn)(void *arg, const char *from, const char *to), void *arg)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < p->nr_ && !found; i++)
+		found = p->v_[i].state == PAIR_OK && fn(arg, p->v_[i].from, p->v_[i].to);
+	return found;
+}
+
 void pairs_drop(struct pairs *p, const char *from, const char *to)
 {
 	struct pair_entry *e = find(p, from, to);

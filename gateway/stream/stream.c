@@ -469,6 +469,24 @@ unsigned stream_nr_pairs(const struct stream *s)
 	return pairs_count(&s->pairs);
 }
 
+bool stream_any_pair(const struct stream *s, bool (*fn)(void *arg, const char *from, const char *to), void *arg)
+{
+	return pairs_any(&s->pairs, fn, arg);
+}
+
+static bool names(void *domain, const char *from, const char *to)
+{
+	return strcmp(from, domain) == 0 || strcmp(to, domain) == 0;
+}
+
+bool stream_concerns(const struct stream *s, const char *domain)
+{
+	void *arg = (void *)(uintptr_t)domain;
+
+	return (s->local != NULL && strcmp(s->local, domain) == 0) || (s->peer != NULL && strcmp(s->peer, domain) == 0) ||
+	       pairs_any(&s->pairs, names, arg) || pairs_any(&s->asked_for, names, arg);
+}
+
 bool stream_pair_ok(const struct stream *s, const char *from, const char *to)
 {
 	return pairs_get(&s->pairs, from, to) == PAIR_OK;

@@ -198,6 +198,10 @@ bool stream_secure(const struct stream *s);
 /* Is the peer authenticated for this pair (remote from, our to)? */
 bool stream_pair_ok(const struct stream *s, const char *from, const char *to);
 unsigned stream_nr_pairs(const struct stream *s);             /* for how many it is */
+/* Does fn find one of those (remote from, our to)? */
+bool stream_any_pair(const struct stream *s, bool (*fn)(void *arg, const char *from, const char *to), void *arg);
+/* Is it one of the stream's own domains, or of a pair that either side may send for? */
+bool stream_concerns(const struct stream *s, const char *domain);
 /* S2S_OUT: are we (our from, remote to)? */
 bool stream_pair_given(const struct stream *s, const char *from, const char *to);
 bool stream_bidi(const struct stream *s);                     /* stanzas go both ways (XEP-0288) */

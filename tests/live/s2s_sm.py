@@ -26,10 +26,11 @@ STATE_OF_QUEUE = "#queue = {} (acked: {})"   # what mod_smacks notes of an <a/>
 
 class Relay:
     """Hands on what comes at an address to port 5269 of another and back. `swallow`: what whoever connected ("caller") or was called ("called") says is taken and goes
-    nowhere. cut() ends all connections."""
+    nowhere, on connections that were made before `spare`. cut() ends all connections."""
 
     def __init__(self, address, to):
         self.address, self.to, self.swallow, self.swallowed, self.writers = address, to, None, 0, set()
+        self.spare = False
 
     async def start(self):
         self.listener = await asyncio.start_server(self.serve, self.address, 5269)
@@ -42,13 +43,14 @@ class Relay:
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        await asyncio.gather(self.hand_on(reader, far_writer, "caller"), self.hand_on(far_reader, writer, "called"))
+        heard = self.spare
+        await asyncio.gather(self.hand_on(reader, far_writer, "caller", heard), self.hand_on(far_reader, writer, "called", heard))
         self.writers -= {writer, far_writer}
 
-    async def hand_on(self, reader, writer, whose):
+    async def hand_on(self, reader, writer, whose, heard):
         try:
             while data := await reader.read(65536):
-                if self.swallow == whose:
+                if self.swallow == whose and not heard:
                     self.swallowed += len(data)
                     continue
                 writer.write(data)
@@ -127,6 +129,27 @@ async def outbound_cut(test, juliet, romeo, relay, ours="caller"):
     test.check("and acknowledged", await metric_is(UNACKNOWLEDGED, 0))
     test.check("the service's log says so", await word_in(f"{test.folder}/im.log", f"stream {OURS} to {THEIRS} ended with 5 stanzas on the way"))
     test.check("the gateway's too", logged(f"{test.folder}/gateway.log", f"unacknowledged from={OURS} to={THEIRS} stanzas=5"))
+
+
+async def silence(test, passwords):
+    """A server whose TCP takes everything and that answers no <r/>: after --stall-timeout the stream counts as broken, and what it did not acknowledge goes over the next one."""
+    outward, inward = await Relay(TO_THEM, THEIR_ADDRESS).start(), await Relay(TO_US, OUR_ADDRESS).start()
+    juliet, _ = await login(JULIET, passwords["juliet"], f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
+    romeo, _ = await login(ROMEO, PASSWORD, f"{test.folder}/their-ca.pem", (THEIR_ADDRESS, 5222), "PLAIN")
+    juliet.send_message(ROMEO, "one")
+    test.check("silence: before it, juliet's message reaches romeo", await arrives(romeo, (JULIET, "one")))
+    test.check("silence: and is acknowledged", await metric_is(UNACKNOWLEDGED, 0))
+    outward.swallow, outward.spare = "caller", True
+    for n in range(3):
+        juliet.send_message(ROMEO, f"unheard {n}")
+    test.check("silence: three stanzas are unacknowledged", await metric_is(UNACKNOWLEDGED, 3))
+    test.check("silence: the stream ends for want of an answer", await word_in(f"{test.folder}/gateway.log", "close reason=ack-timeout"))
+    test.check("silence: they are repeated, in order, once", all([await arrives(romeo, (JULIET, f"unheard {n}")) for n in range(3)]) and romeo.inbox.empty())
+    test.check("silence: nothing came back", juliet.inbox.empty() and await metric_is(UNACKNOWLEDGED, 0))
+    for client in (juliet, romeo):
+        client.disconnect()
+    outward.listener.close()
+    inward.listener.close()
 
 
 async def inbound_counts(test, juliet, romeo, peer_log):
@@ -283,6 +306,11 @@ def main():
     run(test, with_prosody(test, passwords, prosody, f"{place}/peer.log"), 240)
     stop_ours(test, "prosody")
     os.rename(streams.state, f"{d}/state-then")   # a service that ends before it hears of the last acknowledgement tells its stanzas again
+    prosody()
+    start_ours(test, env, "--stall-timeout", "2")
+    run(test, silence(test, passwords))
+    stop_ours(test, "prosody")
+    os.rename(streams.state, f"{d}/state-silence")
     peers.PROSODY = peers.PROSODY.replace('"smacks", ', '"smacks", "s2s_bidi", ')
     place = f"{d}/prosody-bidi"
     os.mkdir(place)
