@@ -11,7 +11,7 @@ import time
 import zmq
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), *names) for names in (("lib",), ("..", "..", "services", "echo"))]
-import svcproto as wire  # noqa: E402
+import echo as wire  # noqa: E402
 from by_hand import ByHand  # noqa: E402
 from cluster import Cluster, until, wait_ready  # noqa: E402
 from stack import HERE, Test, run  # noqa: E402
@@ -90,7 +90,7 @@ class Linked:
         if not socket.poll(seconds * 1000):
             return None
         kind, _, _, _, body = next(wire.frames(socket.recv()))
-        return wire.Props(body).text("refused") if kind == wire.WELCOME else None
+        return wire.Properties(body).get("refused", b"").decode() if kind == wire.WELCOME else None
 
     def close(self):
         self.context.destroy(0)
