@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from slixmpp.exceptions import IqError  # noqa: E402
+from by_hand import ByHand  # noqa: E402
 from stack import BUILD, HERE, Test, accounts, ready, run, word_in  # noqa: E402
 from resuming import Resuming  # noqa: E402
 
@@ -108,8 +109,9 @@ class Relay:
 
 
 class Story:
-    def __init__(self, test, name, passwords, trust, port, relays):
-        self.test, self.name, self.passwords, self.trust, self.address, self.relays = test, name, passwords, trust, ("127.0.0.1", port), relays
+    def __init__(self, test, name, passwords, trust, ports, relays):
+        self.test, self.name, self.passwords, self.trust, self.relays = test, name, passwords, trust, relays
+        self.address, self.direct = [("127.0.0.1", int(ports[c].rpartition(":")[2])) for c in ("c2s", "c2s-direct")]
 
     def check(self, what, ok):
         self.test.check(f"{self.name}: {what}", ok)
@@ -182,6 +184,26 @@ class Story:
                 said.append(e.iq["error"]["condition"])
         self.check("an iq is answered by an error", said == ["service-unavailable"] * 2)
 
+    async def acknowledgement(self, user):
+        """A message whose echo the client has, and has not acknowledged, is not acknowledged either before a second is over. A machine that is slow has more tries."""
+        client, count = await ByHand(DOMAIN, self.direct, self.trust).open(), 0
+        self.check("a client by hand is in", await client.login(user, self.passwords[user]) and await client.bind("hand") and await client.enable())
+        for _ in range(20):
+            began = asyncio.get_event_loop().time()
+            client.say(f"<message to='anybody@{DOMAIN}' type='chat'><body>{count}</body></message>")
+            back = await client.hear(f"<body>{count}</body>")
+            client.say("<r xmlns='urn:xmpp:sm:3'/>")
+            h = await client.hear("<a xmlns='urn:xmpp:sm:3' h='([0-9]*)'/>")
+            if not back or not h or asyncio.get_event_loop().time() - began < 0.9:
+                break
+            count += 1
+            client.acknowledge(count)
+            await client.acknowledged(count)
+        self.check("a message is not acknowledged before its echo is", back and h and int(h.group(1)) == count)
+        client.acknowledge(count + 1)
+        self.check("and then is", await client.acknowledged(count + 1))
+        client.close()
+
     async def play(self):
         clients = [await self.enter(user) for user in self.passwords]
         await self.errors(clients[0])
@@ -189,6 +211,7 @@ class Story:
         await self.cuts(clients)
         await self.resumption(clients[0])
         await self.flood(clients[1])
+        await self.acknowledgement(clients[2].xmpp.boundjid.user)
         ends = [client.xmpp.disconnected for client in clients]
         for client in clients:
             client.leave()
@@ -206,7 +229,7 @@ async def endpoints(test):
     return found
 
 
-async def stories(test, passwords, state, port):
+async def stories(test, passwords, state, ports):
     relays = [Relay(p) for p in await asyncio.wait_for(endpoints(test), 30)]
     for relay in relays:
         await relay.start()
@@ -216,7 +239,7 @@ async def stories(test, passwords, state, port):
             relay.linked.clear()
         process = test.start(name, [*command, "--domain", DOMAIN, *where])
         await asyncio.get_event_loop().run_in_executor(None, ready, process)
-        await Story(test, name, passwords, f"{state}/self-signed.crt", port, relays).play()
+        await Story(test, name, passwords, f"{state}/self-signed.crt", ports, relays).play()
         at = os.path.getsize(f"{test.folder}/gateway.log")
         status = await asyncio.get_event_loop().run_in_executor(None, test.stop, name)
         test.check(f"{name}: ends with status 0 at SIGTERM", status == 0)
@@ -237,10 +260,10 @@ def main():
     test = Test("live.echo_py")
     env, passwords = accounts(test, DOMAIN, ("alice", "bella", "carol", "diana"))
     state = f"{test.folder}/state"
-    ports = ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "none", "--s2s", "none",
+    ports = ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "127.0.0.1:0", "--c2s-direct", "127.0.0.1:0", "--s2s", "none",
                                          "--svc", "tcp://127.0.0.1:0", "--svc-advertise", AROUND, "--registry-bind", "tcp://127.0.0.1:0", "--public-host", DOMAIN,
                                          "--certs", f"{test.folder}/none", "--workers", str(WORKERS), "--log-level", "debug"], env))
-    run(test, stories(test, passwords, state, int(ports["c2s"].rpartition(":")[2])), 240)
+    run(test, stories(test, passwords, state, ports), 240)
     open_key(test, state)
     test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
     test.finish()
