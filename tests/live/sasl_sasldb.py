@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """sasldb: plaintext secrets and stored keys (authPassword), each mechanism; what a client may not do, and how often."""
 import asyncio
+import hashlib
 import os
+import re
 import secrets
+import ssl
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from sasl import NS_SASL, Mechanism, Stack, attempt, back_end, by_stored_key, environment, failure, plain, stage, stored_key  # noqa: E402
+from sasl import NS_SASL, Exporting, Mechanism, Stack, attempt, back_end, by_stored_key, environment, failure, plain, scram, stage, stored_key  # noqa: E402
 from stack import run  # noqa: E402
 
 DOMAIN = "capulet.example"
@@ -25,6 +28,27 @@ def set_property(test, user, name, value):
     lines = ["VERSION=3", "format=bytevalue", "type=hash", "HEADER=END", " " + text(f"{user}\0{DOMAIN}\0{name}".encode()), " " + text(value.encode()),
              "DATA=END", ""]
     subprocess.run(["db5.3_load", f"{test.folder}/sasldb2"], input="\n".join(lines).encode(), check=True)
+
+
+def plus(binding_type, data):
+    return scram("SCRAM-SHA-256-PLUS", "juliet", PASSWORD, binding=(binding_type, data))
+
+
+async def channel_bindings(test, stack, address):
+    """RFC 5929, RFC 9266 and XEP-0440, with data of TLS libraries that are not ours."""
+    client = await stack.raw(address=address)
+    test.check("the types of channel binding are announced (XEP-0440)", {"tls-exporter", "tls-server-end-point"} <=
+               set(re.findall(r"<channel-binding type='([^']+)'/>", client.features)) and "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>" in client.features)
+    with open(stack.ca) as f:
+        end_point = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f.read())).digest()
+    for mechanism in (plus("tls-server-end-point", bytes(32)), plus("tls-no-such", end_point), scram("SCRAM-SHA-256", "juliet", PASSWORD, flag="y")):
+        answer = await attempt(stack, mechanism, address=address)
+        test.check(f"{mechanism.name} with a false {mechanism.first.split(b',')[0].decode()} is not-authorized", "<failure" in answer and "<not-authorized/>" in answer)
+    test.check("SCRAM-SHA-256-PLUS with tls-server-end-point", (await client.auth(plus("tls-server-end-point", end_point))).startswith("<success"))
+    client.close()
+    client = await Exporting().open(stack, address)
+    test.check("SCRAM-SHA-256-PLUS with tls-exporter", (await client.auth(plus("tls-exporter", client.exported))).startswith("<success"))
+    await client.end()
 
 
 async def abort(test, stack):
@@ -64,6 +88,7 @@ async def failures_of_an_address(test, stack, address):
 async def story(test, stack):
     await back_end(test, "plaintext secret", stack, ("juliet", PASSWORD), ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"), "127.0.0.2")
     await by_stored_key(test, "stored key", stack, ("tybalt", PASSWORD), "127.0.0.3")
+    await channel_bindings(test, stack, "127.0.0.6")
     await abort(test, stack)
     await attempts_of_a_stream(test, stack, "127.0.0.4")
     await failures_of_an_address(test, stack, "127.0.0.5")

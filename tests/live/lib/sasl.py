@@ -88,9 +88,11 @@ def plain(user, password, authzid=""):
     return Mechanism("PLAIN", f"{authzid}\0{user}\0{password}".encode())
 
 
-def scram(name, user, password, authzid=""):
-    digest = name.replace("SCRAM-", "").replace("-", "").lower()
-    header = f"n,{'a=' + authzid if authzid else ''},"
+def scram(name, user, password, authzid="", binding=None, flag="n"):
+    """`binding`: (type, data) of a channel binding, for a -PLUS mechanism; without one, `flag` is "n" or "y"."""
+    digest = name.replace("-PLUS", "").replace("SCRAM-", "").replace("-", "").lower()
+    header = f"{'p=' + binding[0] if binding else flag},{'a=' + authzid if authzid else ''},"
+    bound = header.encode() + (binding[1] if binding else b"")
     bare = f"n={user},r={secrets.token_hex(12)}"
 
     def mac(key, text):
@@ -99,7 +101,7 @@ def scram(name, user, password, authzid=""):
     def respond(challenge):
         nonce, salt, rounds = re.fullmatch(r"r=([^,]+),s=([^,]+),i=(\d+)", challenge.decode()).groups()
         salted = hashlib.pbkdf2_hmac(digest, password.encode(), base64.b64decode(salt), int(rounds))
-        final = f"c={base64.b64encode(header.encode()).decode()},r={nonce}"
+        final = f"c={base64.b64encode(bound).decode()},r={nonce}"
         key = mac(salted, "Client Key")
         signature = mac(hashlib.new(digest, key).digest(), f"{bare},{challenge.decode()},{final}")
         proof = bytes(a ^ b for a, b in zip(key, signature))
@@ -138,9 +140,12 @@ class Raw:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", stack.direct, ssl=context, server_hostname=domain,
                                                                  local_addr=(address, 0))
         self.text = ""
+        await self.begin_stream(domain)
+        return self
+
+    async def begin_stream(self, domain):
         self.send(f"<stream:stream to='{domain}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
         self.features = await self.next(r"<stream:features>.*?</stream:features>")
-        return self
 
     def send(self, text):
         self.writer.write(text.encode())
@@ -178,6 +183,24 @@ class Raw:
 
     def close(self):
         self.writer.close()
+
+
+class Exporting(Raw):
+    """The same over openssl s_client, which also tells what RFC 9266 binds to; by TLS 1.3, where no context is the same as an empty one."""
+
+    async def open(self, stack, address):
+        self.process = await asyncio.create_subprocess_exec(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{stack.direct}", "-bind", f"{address}:0", "-CAfile", stack.ca, "-verify_return_error", "-alpn",
+            "xmpp-client", "-servername", stack.domain, "-tls1_3", "-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL)
+        self.reader, self.writer, self.text = self.process.stdout, self.process.stdin, ""
+        self.exported = bytes.fromhex((await self.next(r"Keying material: [0-9A-F]{64}")).split()[-1])
+        await self.begin_stream(stack.domain)
+        return self
+
+    async def end(self):
+        self.process.kill()
+        await self.process.wait()
 
 
 def failure(condition):
