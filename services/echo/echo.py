@@ -333,12 +333,12 @@ class Registry:
         for kind, flags, _, _, body in frames(batch):
             p, self.asked = Properties(body), now() if kind in (ENTRY, KEYS) else self.asked
             if kind == ENTRY and p.number("kind") == 1:
-                id, version = (p.text("name"), p.text("key"), p["owner"]), (p.number("incarnation"), p.number("version"))
+                entry, version = (p.text("name"), p.text("key"), p["owner"]), (p.number("incarnation"), p.number("version"))
+                self.found.pop(entry, None)
                 if not flags & GONE:
-                    self.found[id] = version
-                else:
-                    self.found.pop(id, None)
-                    withdrawn.update({} if flags & EXPIRED else {id: version})
+                    self.found[entry] = version
+                elif not flags & EXPIRED:
+                    withdrawn[entry] = version
             elif kind == KEYS and self.updates not in self.takes:  # the first of the snapshot
                 text, self.found = self.keys[1] if p.number("part") else "", self.found if p.number("part") else {}
                 self.keys = p.number("serial"), text + p.text("text")
@@ -369,7 +369,7 @@ def hang_up(sockets):
 def tick():
     """What time brings to links, streams and registries."""
     gateways = {words[0] for words in map(str.split, max(r.keys for r in me.registries)[1].splitlines()) if words[1:2] == ["gateway"]}
-    told = {id[:2] for r in me.registries for id, version in r.gateways.items() if version > withdrawn.get(id, (0, 0))}
+    told = {entry[:2] for r in me.registries for entry, version in r.gateways.items() if version > withdrawn.get(entry, (0, 0))}
     wanted = {where for where in told if where[1] in gateways}
     links.update({where: Link(where) for where in wanted - set(links)})
     for link in list(links.values()):
