@@ -15,6 +15,9 @@
 
 #define REST_MAX 65536
 #define LINGER_MS 1000
+/* A read with so much white space between stanzas is no sign of life but a flood: the next one waits. */
+#define BLANKS_A_READ 4096
+#define BLANKS_MS 100
 
 static struct edge *edge_of(void *arg)
 {
@@ -73,6 +76,8 @@ static void arm(struct edge *e)
 	if (e->ended)
 		return;
 	at = stream_tick(e->stream, now);
+	if (e->slowed_until_ms > now && e->slowed_until_ms < at)
+		at = e->slowed_until_ms;
 	if (e->ended || at >= e->timer_at_ms)
 		return;
 	e->timer_at_ms = at;
@@ -90,7 +95,8 @@ static void set_paused(struct edge *e, bool paused)
 /* The stream takes no more for now, or is to wait for its next turn. */
 static bool is_stopped(const struct edge *e)
 {
-	return !e->tls_running && (!stream_wants_input(e->stream) || buf_len(&e->rest) > 0);
+	return !e->tls_running &&
+	       (!stream_wants_input(e->stream) || buf_len(&e->rest) > 0 || e->slowed_until_ms > loop_now_ms(e->env->loop));
 }
 
 /* Others have their turn before it goes on. */
@@ -110,21 +116,26 @@ static void keep(struct edge *e, struct slice in)
 
 static void feed(struct edge *e, struct slice in)
 {
+	uint64_t now = loop_now_ms(e->env->loop);
 	enum stream_state state;
 	size_t used = 0;
+	bool slowed;
 
-	stream_feed(e->stream, in, &used, loop_now_ms(e->env->loop));
+	stream_feed(e->stream, in, &used, now);
 	count_state(e);
 	if (e->ended)
 		return;
 	/* RFC 6120 5.4.3.3: what came before the handshake does not survive it. */
 	if (!e->tls_running)
 		keep(e, (struct slice){in.p + used, in.n - used});
+	slowed = stream_fed_blanks(e->stream) >= BLANKS_A_READ;
+	if (slowed)
+		e->slowed_until_ms = now + BLANKS_MS;
 	set_paused(e, is_stopped(e));
 	if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream))
 		yield(e);
 	state = stream_state(e->stream);
-	if (state != e->state_seen || e->timer_at_ms == UINT64_MAX) {
+	if (slowed || state != e->state_seen || e->timer_at_ms == UINT64_MAX) {
 		e->state_seen = state;
 		arm(e);
 	}

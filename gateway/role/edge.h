@@ -43,7 +43,7 @@ struct edge {
 	struct buf rest;                  /* received, not consumed yet */
 	struct loop_task resume;
 	struct loop_timer timer;
-	uint64_t timer_at_ms;
+	uint64_t timer_at_ms, slowed_until_ms;
 	uint64_t id;
 	uint64_t since_ms;
 	enum stream_state state_seen;

@@ -63,6 +63,7 @@ struct stream {
 	bool dialback_declared; /* our header has the namespace */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
 	unsigned nr_fed;        /* elements, in this feed */
+	size_t fed_blanks;      /* bytes of white space between them, in the last feed */
 	size_t negotiation_left; /* bytes that may still be taken before it is established; SIZE_MAX: any number */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 

@@ -222,7 +222,7 @@ static size_t feed_once(struct stream *s, struct slice in)
 
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms)
 {
-	size_t done = 0;
+	size_t done = 0, blanks = xml_parser_blanks(s->parser), now;
 
 	ASSERT(!s->feeding);
 	s->now_ms = s->in_at_ms = now_ms;
@@ -242,7 +242,14 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 			s->negotiation_left -= n;
 		done += n;
 	}
+	now = xml_parser_blanks(s->parser);
+	s->fed_blanks = now > blanks ? now - blanks : 0; /* a new stream counts anew */
 	*used = s->state == STREAM_TLS || s->state == STREAM_CLOSED ? in.n : done;
+}
+
+size_t stream_fed_blanks(const struct stream *s)
+{
+	return s->fed_blanks;
 }
 
 bool stream_wants_input(const struct stream *s)

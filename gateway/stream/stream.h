@@ -142,6 +142,7 @@ void stream_free(struct stream *s);
  * and feeds the rest after). Stops at STREAM_FEED_ELEMENTS, too (stream_wants_input() true): the rest is for the next turn. */
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
+size_t stream_fed_blanks(const struct stream *s);   /* bytes of white space between elements in the last feed */
 /* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza().
  * Each call that holds gives limits.hold_ms anew. Tick afterwards. */
 void stream_hold(struct stream *s, bool held);

@@ -295,6 +295,11 @@ void xml_parser_set_blanks_max(struct xml_parser *p, size_t max)
 	p->blanks_max = max;
 }
 
+size_t xml_parser_blanks(const struct xml_parser *p)
+{
+	return p->nr_blanks;
+}
+
 bool xml_parser_idle(const struct xml_parser *p)
 {
 	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) &&

@@ -66,6 +66,7 @@ void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits
 /* White space between elements, and before the header: so many bytes of it from here on, or from a reset on, and -ERR_XML_BLANKS then.
  * SIZE_MAX, as at first: any number. */
 void xml_parser_set_blanks_max(struct xml_parser *p, size_t max);
+size_t xml_parser_blanks(const struct xml_parser *p);  /* bytes of it since then */
 /* A new stream on the same parser (after STARTTLS, SASL): everything is forgotten. Allowed inside callbacks: what is left of the input
  * being fed is dropped then. */
 void xml_parser_reset(struct xml_parser *p);

@@ -2,6 +2,7 @@
 (tests/bench/domains). What tests/live/domains.py checks in small and tests/bench/run_domains measures in large. Each kind of server is a process of its own, so that
 the one that floods takes nothing from those that are well but its share of the machine. For a namespace of its own."""
 import asyncio
+import functools
 import json
 import multiprocessing
 import os
@@ -25,11 +26,12 @@ BROKEN = {
     "giant": "wait remote-server-timeout",             # sends a stream header without end
     "closes": "wait remote-server-timeout",            # closes at once
     "other-name": "cancel remote-server-timeout",      # its certificate is another's
-    "floods": "wait remote-server-timeout",            # white space without end instead of features
+    "floods": "wait remote-server-timeout",            # line ends without end instead of features
+    "blanks": "wait remote-server-timeout",            # spaces without end instead of features, behind TLS
     "denies": "cancel internal-server-error",          # says that our dialback key is not ours
     "no-service": "cancel remote-server-not-found",    # SRV says "."
 }
-SERVERS = ("silent", "stalls", "giant", "closes", "other-name", "floods", "denies")
+SERVERS = ("silent", "stalls", "giant", "closes", "other-name", "floods", "blanks", "denies")
 
 
 def broken_names(nr):
@@ -48,7 +50,7 @@ class Server(fake.Server):
 
 class Sink(Server):
     """Takes every dialback key, then counts messages, and no more."""
-    nr_messages = 0
+    nr_messages = nr_noise_bytes = 0
 
     async def step(self, wire):
         more = await super().step(wire)
@@ -69,6 +71,19 @@ class Sink(Server):
                 return
 
 
+class Noisy(Sink):
+    """Pours line ends meanwhile, as fast as they are read."""
+
+    async def count(self, wire):
+        noise = asyncio.ensure_future(self.make_noise(wire))
+        await super().count(wire)
+        noise.cancel()
+
+    async def make_noise(self, wire):
+        async for nr in pouring(wire, "\n" * 16384):
+            Sink.nr_noise_bytes += nr
+
+
 async def says_nothing(wire):
     await wire.reader.read()
 
@@ -85,13 +100,21 @@ async def stalls(wire):
     await wire.reader.read()
 
 
-async def pours(wire, begin, more):
-    wire.send(begin)
+async def pouring(wire, more):
+    """Tells how much was taken, each time."""
     try:
-        while True:
+        while not wire.writer.transport.is_closing():
             wire.send(more)
             await wire.writer.drain()
+            yield len(more)
+            await asyncio.sleep(0)
     except ConnectionError:
+        pass
+
+
+async def pours(wire, begin, more):
+    wire.send(begin)
+    async for _ in pouring(wire, more):
         pass
 
 
@@ -103,52 +126,66 @@ async def floods(wire):
     await pours(wire, fake.HEADER.format("floods.example", OURS, "1"), "\n" * 16384)
 
 
+async def blanks(wire, context):
+    wire.send(fake.HEADER.format("blanks.example", OURS, "1") + fake.STARTTLS)
+    await wire.expect("open")
+    await wire.expect("element")
+    wire.send(f"<proceed xmlns='{fake.NS_TLS}'/>")
+    await wire.secure(context)
+    await wire.expect("open")
+    await pours(wire, fake.HEADER.format("blanks.example", OURS, "2"), " " * 16384)
+
+
 async def denied(_attributes, _key):
     return "invalid"
 
 
 BEFORE = {"silent": says_nothing, "stalls": stalls, "giant": giant, "closes": closes, "floods": floods}
+WELL = {"well": Sink, "noisy": Noisy}
 
 
 def serve(kind, context, port, counts):
-    """A process: the server of all domains of its kind. counts: connections, messages."""
+    """A process: the server of all domains of its kind. counts: connections, messages, bytes of noise."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    server = (Sink if kind == "well" else Server)(f"{kind}.example", context, before=BEFORE.get(kind))
+    server = WELL.get(kind, Server)(f"{kind}.example", context, before=BEFORE.get(kind))
+    if kind == "blanks":
+        server.before = functools.partial(blanks, context=context)
     if kind == "denies":
         server.answer_result = denied
 
     async def forever():
         await server.start(THEIR_ADDRESS, port)
         while True:
-            counts[0], counts[1] = server.nr_connections, Sink.nr_messages
+            counts[0], counts[1], counts[2] = server.nr_connections, Sink.nr_messages, Sink.nr_noise_bytes
             await asyncio.sleep(0.01)
     loop.run_until_complete(forever())
 
 
 class World:
-    """The servers of nr_well domains that are well and nr_broken that are not, and the DNS. The gateway and the service come and go."""
+    """The servers of nr_well domains that are well, nr_noisy of them pouring line ends into the streams that we make to them, and nr_broken that are not well, and the DNS.
+    The gateway and the service come and go."""
 
-    def __init__(self, test, nr_well, nr_broken):
+    def __init__(self, test, nr_well, nr_broken, nr_noisy=0):
         self.test, self.folder = test, test.folder
-        self.well = [f"well-{i}.example" for i in range(nr_well)]
+        self.well = [f"{'noisy' if i < nr_noisy else 'well'}-{i}.example" for i in range(nr_well)]
         self.broken = broken_names(nr_broken)
         pki = fake.Pki(self.folder)
-        contexts = {"well": pki.context(True, "well.example", "stranger-ca"), "denies": pki.context(True, "denies.example", "stranger-ca"),
-                    "other-name": pki.context(True, "elsewhere.example")}
-        ports = {kind: 6000 + i for i, kind in enumerate(("well", "refused-port", *SERVERS))}
+        contexts = {kind: pki.context(True, f"{kind}.example", "stranger-ca") for kind in (*WELL, "blanks", "denies")}
+        contexts["other-name"] = pki.context(True, "elsewhere.example")
+        ports = {kind: 6000 + i for i, kind in enumerate((*WELL, "refused-port", *SERVERS))}
         fork = multiprocessing.get_context("fork")
         self.counts, self.processes = {}, []
-        for kind in ("well", *SERVERS):
-            self.counts[kind] = fork.Array("L", 2, lock=False)
+        for kind in (*WELL, *SERVERS):
+            self.counts[kind] = fork.Array("L", 3, lock=False)
             self.processes.append(fork.Process(target=serve, args=(kind, contexts.get(kind), ports[kind], self.counts[kind]), daemon=True))
             self.processes[-1].start()
             namespace.listens(THEIR_ADDRESS, ports[kind])
         self.mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.mute.bind((MUTE_DNS, 53))
         records = [peers.host("fake.example", THEIR_ADDRESS)]
-        for domain, kind in [(domain, "well") for domain in self.well] + list(self.broken.items()):
+        for domain, kind in [(domain, domain.partition("-")[0]) for domain in self.well] + list(self.broken.items()):
             if kind == "mute-dns":
                 records.append(f"--server=/{domain}/{MUTE_DNS}")
             elif kind == "no-service":
@@ -212,7 +249,10 @@ class World:
         return self.counts[kind][0]
 
     def messages(self):
-        return self.counts["well"][1]
+        return sum(self.counts[kind][1] for kind in WELL)
+
+    def noise_bytes(self):
+        return self.counts["noisy"][2]
 
     def cpu_seconds(self):
         with open(f"/proc/{self.gateway}/stat") as f:

@@ -280,6 +280,23 @@ static void a_feed_takes_some_elements(void)
 	stream_free(s);
 }
 
+/* So that an owner can tell a sign of life from a flood. */
+static void white_space_is_counted(void)
+{
+	static const struct { const char *text; size_t blanks;
+	} v[] = {{"\n", 1},    {"\r\n  \t\n", 6},  {"<presence/>", 0}, {" <message>\n</message>\n<presence/> \n", 4},
+		 {" <pre", 1}, {"sence \n/>\n", 1}};
+	struct stream *s, *self;
+
+	s = bound_stream(&self);
+	CHECK_EQ(stream_fed_blanks(s), 0);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		feed(s, v[i].text, 1000);
+		CHECK_EQ(stream_fed_blanks(s), v[i].blanks);
+	}
+	stream_free(s);
+}
+
 /* However the bytes come, so many are taken and none more. */
 static void negotiation_is_bounded(void)
 {
@@ -358,6 +375,7 @@ int main(void)
 	RUN(nothing_survives_starttls);
 	RUN(a_feed_takes_some_elements);
 	RUN(negotiation_is_bounded);
+	RUN(white_space_is_counted);
 	RUN(idle_streams_are_small);
 	return check_done("unit.stream");
 }
