@@ -19,6 +19,8 @@ const struct im_limits im_limits_default = {
 	.presence_bytes_max = 65536,
 };
 
+enum { LISTEN_MS = 1000 }; /* when nothing else comes, what other instances tell is heard that late */
+
 /* The gateway has checked every stanza; these bounds keep a broken one from hurting. */
 const struct xml_limits im_xml_limits = {.element_bytes = IM_STANZA_MAX, .tag_bytes = 65536, .depth_max = 512, .attrs_max = 256};
 
@@ -61,7 +63,7 @@ struct im *im_new(const char *database, char *const *domains, size_t nr_domains,
 		im_free(im);
 		return NULL;
 	}
-	im->resume_last = store_passing_last(im->store);
+	passing_init(im);
 	return im;
 }
 
@@ -89,6 +91,7 @@ void im_free(struct im *im)
 	sessions_forget(im);
 	send_forget(im);
 	ASSERT(hash_count(im->users) == 0 && hash_count(im->inflight) == 0 && hash_count(im->peers) == 0);
+	passing_clear(im);
 	store_close(im->store);
 	hash_free(im->domains);
 	hash_free(im->users);
@@ -214,6 +217,7 @@ void im_turn_begin(struct im *im, uint64_t now_ms, int64_t wall_s)
 {
 	im->now_ms = now_ms;
 	im->wall_s = wall_s;
+	offline_listen(im);
 	passing_resume(im); /* what somebody left goes before what comes now */
 }
 
@@ -243,7 +247,7 @@ static bool user_refresh(struct im_user *u)
 	}
 	offline_pump(u);
 	s = im_user_best(u);
-	return again || (u->backlog && s && s->nr_sends == 0);
+	return again || (u->backlog && !u->nr_limbo && s && s->nr_sends == 0);
 }
 
 /* Whoever may have room, or something new to get: one look at each, so that a turn ends. */
@@ -261,6 +265,21 @@ static void refresh(struct im *im)
 	}
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t next_turn(const struct im *im)
+{
+	uint64_t next_ms = sooner(works_next_ms(im), moving_next_ms(im));
+	if (store_shared(im->store))
+		next_ms = sooner(next_ms, im->nr_sessions ? sooner(im->adopt_at_ms, im->now_ms + LISTEN_MS) : im->adopt_at_ms);
+	if (im->linked && im->resume.nr)
+		next_ms = sooner(next_ms, im->resume.due_ms > im->now_ms ? im->resume.due_ms : im->now_ms);
+	return im->nr_dirty ? sooner(next_ms, im->now_ms + 100) : next_ms;
+}
+
 int im_turn_end(struct im *im, uint64_t *next_ms)
 {
 	works_expire(im);
@@ -273,14 +292,7 @@ int im_turn_end(struct im *im, uint64_t *next_ms)
 		im->ops->ack(im->arg, im->acks[i]);
 	im->nr_acks = 0;
 	passing_adopt(im);
-	*next_ms = works_next_ms(im);
-	if (store_shared(im->store) && im->adopt_at_ms < *next_ms)
-		*next_ms = im->adopt_at_ms;
-	if (moving_next_ms(im) < *next_ms)
-		*next_ms = moving_next_ms(im);
-	bool more = im->nr_dirty || (im->linked && im->resume_row < im->resume_last);
-	if (more && im->now_ms + 100 < *next_ms)
-		*next_ms = im->now_ms + 100;
+	*next_ms = next_turn(im);
 	return 0;
 }
 

@@ -29,6 +29,7 @@ struct im_user {
 	size_t nr_refs;                  /* sessions and works; gone at 0 */
 	int64_t pumped;                  /* offline rows up to this one are in flight or delivered */
 	bool backlog;                    /* there may be rows after it: new messages queue behind them */
+	size_t nr_limbo;                 /* messages sent to sessions that have left: they may come back, and new ones wait for that */
 	bool dirty;                      /* in im->dirty */
 	TAILQ_ENTRY(im_user) dirty_link;
 };
@@ -55,9 +56,11 @@ struct im_session {
 	size_t presence_n;
 	char **directed;                 /* addresses that got directed presence (RFC 6121 section 4.6) */
 	size_t nr_directed;
-	size_t nr_sends;                 /* in flight: they keep the object */
+	TAILQ_HEAD(, im_send) sends;     /* in flight: they keep the object */
+	size_t nr_sends;
 	bool closed;                     /* the transport's session is gone */
 	bool overflowed;                 /* to be closed when the turn ends */
+	bool behind;                     /* earlier stanzas of its user's may be on their way from another instance, or wait here */
 	bool given;                      /* by a gateway, when the policy picked another instance; until it picks us, or a third one */
 	unsigned char given_not_to[16];  /* that one */
 	uint64_t away_at_ms;             /* since when it is known to pick another one; 0: it does not */
@@ -94,6 +97,8 @@ struct im_send {
 	uint64_t cookie;
 	struct im_work *work;            /* NULL: nothing waits for it */
 	struct im_session *session;      /* NULL: to another server or instance */
+	TAILQ_ENTRY(im_send) link;       /* in session->sends */
+	bool limbo;                      /* counted by the user of `work` */
 	struct im_peer *peer;            /* to a user at another instance; NULL else */
 };
 
@@ -102,6 +107,15 @@ struct im_send {
 struct im_peer {
 	size_t nr;                       /* sends */
 	struct jid jid;                  /* bare */
+};
+
+/* Rows of `passing` that wait here: what another process left, and what came behind it. */
+struct im_resume {
+	int64_t *rows;                   /* ascending; 0: has gone */
+	size_t nr, cap;
+	size_t at;                       /* how far this round has come */
+	struct hash *skipped;            /* senders and recipients of which one could not go, in this round */
+	uint64_t due_ms;                 /* the next round */
 };
 
 /* What stamping messages uses again and again. */
@@ -132,7 +146,7 @@ struct im {
 	size_t nr_acks, acks_cap;
 	size_t nr_waiting, nr_sessions;
 	uint64_t push_last;              /* ids of roster pushes */
-	int64_t resume_row, resume_last; /* rows of `passing` that another process left */
+	struct im_resume resume;
 	uint64_t move_at_ms;             /* when to look for users who belong to another instance */
 	uint64_t adopt_at_ms;            /* when to look for more of them in a shared database */
 	bool linked;
@@ -179,6 +193,7 @@ struct im_work *work_new(struct im *im, const uint64_t *ticket); /* ticket NULL:
 /* What to do when no next hop takes it. xml is copied; user for IM_OFFLINE. */
 void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml);
 void work_unkeep(struct im_work *w);   /* somebody else sees to it from here on */
+void work_store(struct im_work *w);    /* now, a message that may come back */
 void work_hold(struct im_work *w);
 void work_release(struct im_work *w);  /* w may be gone afterwards */
 void work_abandon(struct im_work *w);  /* the same without any consequence: when the core is freed */
@@ -233,18 +248,30 @@ MUST_CHECK bool sid_stamp(struct stanza *st);
 /* The stanza with one more child behind the others. 0 or a negative error. */
 MUST_CHECK int stanza_add_child(struct buf *out, struct slice xml, struct slice child);
 
-/* message.c, offline.c, passing.c */
+/* message.c, offline.c, passing.c, behind.c */
 void message_handle(struct stanza *st);
 bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped where it would have been stored */
 /* Stores a message with its delay stamp; the row, or 0 when there is too much. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);
 bool offline_waits(struct im_user *u); /* is there something in storage that no session was sent? */
+void offline_listen(struct im *im);    /* to what other instances stored for users who are here */
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
+void passing_init(struct im *im);
+void passing_clear(struct im *im);
+int64_t passing_store(struct im *im, int64_t at_s, struct slice xml); /* the row */
+void passing_wait(struct im *im, int64_t row);          /* it goes when it may */
+bool passing_waits(const struct im *im, int64_t row);   /* it has not gone yet */
 void passing_resume(struct im *im);
 void passing_adopt(struct im *im);   /* outside a transaction: looks for instances that died */
 void passing_soon(struct im *im);    /* a session begins: it may be of a user whose instance died */
+
+void behind_opened(struct im_session *s);
+/* A message of a client's that must wait for earlier ones: it is in the store, and nothing more is to be done. */
+bool behind_keeps(struct stanza *st, const struct jid *to);
+/* Has another instance rows of this sender and recipient with lower numbers? */
+bool behind_others(const struct im *im, struct slice sender, struct slice recipient, int64_t row);
 
 /* moving.c */
 void moving_opened(struct im_session *s);

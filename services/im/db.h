@@ -6,6 +6,7 @@
  * PostgreSQL by libpq. An error is sticky: from then on everything fails, and db->why has the database's words.
  */
 
+#include "common/buf.h"
 #include "common/obj.h"
 
 enum db_stmt {
@@ -43,8 +44,10 @@ struct db_ops {
 	int64_t (*column_int)(const struct db *d, enum db_stmt id, int at);
 	struct slice (*column)(const struct db *d, enum db_stmt id, int at); /* p NULL for the SQL NULL */
 	void (*end)(struct db *d, enum db_stmt id);
-	/* Rows of instances that died become this one's, in their order, with new numbers. False when there were none. */
-	bool (*adopt)(struct db *d);
+	/* The next instance above that number that has died, for this one to take over until the transaction ends; 0: none. */
+	int64_t (*next_dead)(struct db *d, int64_t after);
+	bool (*tell)(struct db *d, struct slice bare, int64_t row);         /* the other instances, at the commit */
+	bool (*told)(struct db *d, struct buf *bare, int64_t *row);         /* the next that one of them told; false: no more */
 	int64_t (*owner)(const struct db *d);        /* of this instance's rows of `passing` */
 	void (*close)(struct db *d);                 /* what was not committed is gone */
 };

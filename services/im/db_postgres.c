@@ -8,8 +8,9 @@
 
 #include <libpq-fe.h>
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define LOCK_SCHEMA "1095582290, 0"  /* advisory ("AMBR"): one instance makes the schema */
+#define CHANNEL "ambrosia_im"        /* where instances tell each other */
 #define LOCK_INSTANCE "1095582291"   /* with the owner number: held while that instance lives */
 
 enum { OID_INT8 = 20, OID_TEXT = 25, OID_BYTEA = 17 }; /* pg_type.h; fixed for ever */
@@ -27,6 +28,8 @@ static const char *const schema[SCHEMA_VERSION] = {
 	"NOT NULL);"
 	"CREATE INDEX passing_owner ON passing (owner, id);"
 	"CREATE TABLE instances (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);",
+	"ALTER TABLE passing ADD COLUMN sender text; ALTER TABLE passing ADD COLUMN recipient text;"
+	"CREATE INDEX passing_sender ON passing (sender, recipient, id);",
 };
 
 struct pg {
@@ -152,41 +155,64 @@ static int64_t owner(const struct db *d)
 	return pg_of(d)->owner;
 }
 
-/* One dead instance's rows, in one transaction; the advisory lock is free when its connection is gone, and ours until the commit. */
-static bool adopt_one(struct pg *g, int64_t dead)
+/* Its advisory lock is free when its connection is gone, and ours until the commit. */
+static bool take(struct pg *g, int64_t dead)
 {
-	char sql[600];
-	bool taken;
+	char sql[120];
 
-	if (!run(&g->db, "BEGIN"))
-		return false;
 	snprintf(sql, sizeof sql, "SELECT pg_try_advisory_xact_lock(" LOCK_INSTANCE ", %lld)::int", (long long)dead);
-	taken = number(g, sql, 0) == 1;
-	if (taken) {
-		snprintf(sql, sizeof sql,
-			 "INSERT INTO passing (owner, at, xml) SELECT %lld, at, xml FROM passing WHERE owner = %lld ORDER BY id;"
-			 "DELETE FROM passing WHERE owner = %lld; DELETE FROM instances WHERE id = %lld",
-			 (long long)g->owner, (long long)dead, (long long)dead, (long long)dead);
-		(void)run(&g->db, sql);
-	}
-	return run(&g->db, "COMMIT") && taken;
+	if (number(g, sql, 0) != 1)
+		return false;
+	snprintf(sql, sizeof sql, "DELETE FROM instances WHERE id = %lld", (long long)dead);
+	return run(&g->db, sql);
 }
 
-static bool adopt(struct db *d)
+static int64_t next_dead(struct db *d, int64_t after)
 {
 	struct pg *g = pg_of(d);
-	char sql[100];
-	PGresult *others;
-	bool any = false;
+	char sql[120];
 
-	snprintf(sql, sizeof sql, "SELECT id FROM instances WHERE id <> %lld ORDER BY id", (long long)g->owner);
-	others = PQexec(g->conn, sql);
-	if (check(g, others)) {
-		for (int i = 0; i < PQntuples(others) && !d->failed; i++)
-			any |= adopt_one(g, strtoll(PQgetvalue(others, i, 0), NULL, 10));
+	do {
+		snprintf(sql, sizeof sql, "SELECT id FROM instances WHERE id <> %lld AND id > %lld ORDER BY id LIMIT 1",
+			 (long long)g->owner, (long long)after);
+		after = number(g, sql, 0);
+	} while (after != 0 && !d->failed && !take(g, after));
+	return d->failed ? 0 : after;
+}
+
+/* "ROW BARE" */
+static bool tell(struct db *d, struct slice bare, int64_t row)
+{
+	struct pg *g = pg_of(d);
+	char *text = mem_alloc(bare.n + 24);
+	const char *value = text;
+	PGresult *r;
+	bool ok;
+
+	snprintf(text, bare.n + 24, "%lld %.*s", (long long)row, (int)bare.n, bare.p);
+	r = PQexecParams(g->conn, "SELECT pg_notify('" CHANNEL "', $1)", 1, NULL, &value, NULL, NULL, 0);
+	ok = check(g, r);
+	PQclear(r);
+	free(text);
+	return ok;
+}
+
+static bool told(struct db *d, struct buf *bare, int64_t *row)
+{
+	struct pg *g = pg_of(d);
+	bool others = false;
+	PGnotify *n;
+	char *end;
+
+	if (PQconsumeInput(g->conn) == 0)
+		return fail(g);
+	while (!others && (n = PQnotifies(g->conn)) != NULL) {
+		buf_reset(bare);
+		*row = strtoll(n->extra, &end, 10);
+		others = n->be_pid != PQbackendPID(g->conn) && *end == ' ' && buf_add_str(bare, end + 1) == 0;
+		PQfreemem(n);
 	}
-	PQclear(others);
-	return any && !d->failed;
+	return others;
 }
 
 /* An end in good order leaves nothing for others to take over, unless stanzas are still on their way. */
@@ -219,7 +245,9 @@ static const struct db_ops ops = {
 	.column_int = column_int,
 	.column = column,
 	.end = end,
-	.adopt = adopt,
+	.next_dead = next_dead,
+	.tell = tell,
+	.told = told,
 	.owner = owner,
 	.close = close_pg,
 };
@@ -254,7 +282,7 @@ static bool become_instance(struct pg *g)
 		return false;
 	g->owner = number(g, "INSERT INTO instances DEFAULT VALUES RETURNING id", 0);
 	snprintf(sql, sizeof sql, "SELECT pg_advisory_lock(" LOCK_INSTANCE ", %lld)", (long long)g->owner);
-	return !g->db.failed && run(&g->db, sql) && run(&g->db, "COMMIT");
+	return !g->db.failed && run(&g->db, sql) && run(&g->db, "COMMIT; LISTEN " CHANNEL);
 }
 
 static bool prepare(struct pg *g, enum db_stmt id)

@@ -22,9 +22,12 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 		im_user_backlog(st->im, u);
 }
 
-/* Earlier ones are in storage. Of a user whom the policy gives to another instance, that one may have put them there. */
+/* Earlier ones are in storage, or may come back to it. Of a user whom the policy gives to another instance, that one may have put them
+ * there. */
 static bool has_backlog(struct im *im, struct im_user *u)
 {
+	if (u->nr_limbo)
+		return true;
 	if (!u->backlog && moving_is_elsewhere(im, u) && offline_waits(u))
 		im_user_backlog(im, u);
 	return u->backlog;
@@ -93,6 +96,8 @@ void message_handle(struct stanza *st)
 {
 	const struct jid *to = jid_empty(&st->to) ? &st->session->user->jid : &st->to;
 	struct im_session *s;
+	if (behind_keeps(st, to))
+		return;
 	if (!im_is_here(st->im, to) || goes_behind(st))
 		route_remote(st);
 	else if (slice_empty(to->local))

@@ -88,6 +88,32 @@ static bool has_room(struct im *im, int64_t user, size_t n)
 	return nr < im->limits.offline_max && bytes + n <= im->limits.offline_bytes_max;
 }
 
+/* Who has no session here may have one at another instance, for which this is not in its turn. */
+static void tell(struct im *im, const struct jid *jid, int64_t row)
+{
+	struct im_user *u = im_user_find(im, jid->bare);
+	if (row && store_shared(im->store) && !(u && im_user_best(u)))
+		store_tell(im->store, jid->bare, row);
+}
+
+void offline_listen(struct im *im)
+{
+	struct im_user *u;
+	struct buf bare;
+	int64_t row;
+	if (!store_shared(im->store))
+		return;
+	buf_init(&bare, IM_STANZA_MAX);
+	while (store_told(im->store, &bare, &row)) {
+		u = im_user_find(im, buf_slice(&bare));
+		if (u && u->pumped >= row)
+			u->pumped = row - 1; /* numbers are drawn before a transaction is committed */
+		if (u)
+			im_user_backlog(im, u);
+	}
+	buf_clear(&bare);
+}
+
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml)
 {
 	struct buf out;
@@ -98,6 +124,7 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	if (write_stored(&out, xml, jid, at_s) == 0)
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
 	buf_clear(&out);
+	tell(im, jid, row);
 	return row;
 }
 
@@ -144,7 +171,7 @@ void offline_pump(struct im_user *u)
 	struct im_session *s = im_user_best(u);
 	struct buf xml;
 	int64_t row = 0;
-	if (!u->backlog || !s || !STAILQ_EMPTY(&s->queue))
+	if (!u->backlog || u->nr_limbo || !s || !STAILQ_EMPTY(&s->queue))
 		return;
 	buf_init(&xml, IM_STANZA_MAX);
 	for (size_t n = 0; n < PUMP_MAX; n++) {

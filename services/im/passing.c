@@ -2,14 +2,46 @@
  * Stanzas that were acknowledged while their next hop had not answered, and whose process then ended: an earlier one
  * of ours, or another instance on the same database. They go out again (they may arrive twice, never not at all); a message to a
  * user who is ours by now goes to offline storage; what else was for a client of ours bounces, since its session ended with that process.
+ * They go in the order of their rows, and those that must wait for another instance's (behind.c) wait here.
  */
 #include "services/im/core.h"
 
 enum {
 	RESUME_MAX = 1000, /* in one turn */
+	AGAIN_MS = 50,     /* those that could not go */
 	ADOPT_MS = 5000,
 	ADOPT_SOON_MS = 200,
 };
+
+/* Sender and recipient of a row, as the store has them. */
+struct ends {
+	struct im *im;
+	int64_t at_s, row;
+	struct slice xml;
+};
+
+static void add_element(void *arg, const struct xml_element *e)
+{
+	struct ends *a = arg;
+	struct jid from, to;
+	jid_init(&from);
+	jid_init(&to);
+	if (jid_parse(&from, xml_attr_get(&e->head, "from")) < 0)
+		jid_init(&from);
+	if (jid_parse(&to, xml_attr_get(&e->head, "to")) < 0)
+		jid_init(&to);
+	a->row = store_passing_add(a->im->store, a->at_s, from.bare, to.bare, a->xml);
+	jid_clear(&from);
+	jid_clear(&to);
+}
+
+int64_t passing_store(struct im *im, int64_t at_s, struct slice xml)
+{
+	struct ends a = {.im = im, .at_s = at_s, .xml = xml};
+	if (stanza_parse(xml, &im_xml_limits, add_element, &a) < 0)
+		a.row = store_passing_add(im->store, at_s, SLICE_NONE, SLICE_NONE, xml);
+	return a.row;
+}
 
 /* Sends what has a row. SVCPROTO_E_FULL: not now, the row stays; any other failure bounces it. */
 static int send_row(struct im *im, int64_t row, const struct jid *from, const struct jid *to, struct slice xml)
@@ -28,7 +60,7 @@ static int send_row(struct im *im, int64_t row, const struct jid *from, const st
 
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
 {
-	int64_t row = store_passing_add(im->store, im->wall_s, xml);
+	int64_t row = passing_store(im, im->wall_s, xml);
 	if (row && send_row(im, row, from, to, xml) == SVCPROTO_E_FULL) {
 		store_passing_del(im->store, row);
 		error_bounce(im, xml, "resource-constraint", NULL);
@@ -60,13 +92,20 @@ static bool is_nobodys_yet(const struct im *im, const struct jid *to)
 	return im_whose(im, to->bare, instance) && memcmp(instance, nobody, sizeof instance) == 0;
 }
 
+static bool must_wait(const struct resume *r, const struct jid *from, const struct jid *to)
+{
+	return is_nobodys_yet(r->im, to) || behind_others(r->im, from->bare, to->bare, r->row);
+}
+
 static void resume_to(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
 {
-	if (is_nobodys_yet(r->im, to)) {
+	bool here =
+	    im_is_here(r->im, to) && !hash_get(r->im->peers, to->bare); /* what is on its way to another instance comes back first */
+	if (must_wait(r, from, to)) {
 		r->err = SVCPROTO_E_FULL;
 		return;
 	}
-	if (!im_is_here(r->im, to) && !is_stale(e)) {
+	if (!here && !is_stale(e)) {
 		r->err = send_row(r->im, r->row, from, to, r->xml);
 		return;
 	}
@@ -77,6 +116,27 @@ static void resume_to(struct resume *r, const struct xml_element *e, const struc
 	store_passing_del(r->im->store, r->row);
 }
 
+/* Behind one of the same sender and recipient that could not go, none goes until all are tried again. */
+static void resume_pair(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
+{
+	struct im_resume *all = &r->im->resume;
+	struct buf key;
+	buf_init(&key, IM_STANZA_MAX);
+	int err = buf_add_slice(&key, from->bare);
+	if (err == 0)
+		err = buf_add_str(&key, " ");
+	if (err == 0)
+		err = buf_add_slice(&key, to->bare);
+	ASSERT(err == 0); /* JIDs are short */
+	if (hash_get(all->skipped, buf_slice(&key)))
+		r->err = SVCPROTO_E_FULL;
+	else
+		resume_to(r, e, from, to);
+	if (r->err == SVCPROTO_E_FULL)
+		hash_put(all->skipped, buf_slice(&key), all);
+	buf_clear(&key);
+}
+
 static void resume_element(void *arg, const struct xml_element *e)
 {
 	struct resume *r = arg;
@@ -84,47 +144,136 @@ static void resume_element(void *arg, const struct xml_element *e)
 	if (jid_parse(&from, xml_attr_get(&e->head, "from")) < 0)
 		return;
 	if (jid_parse(&to, xml_attr_get(&e->head, "to")) == 0) {
-		resume_to(r, e, &from, &to);
+		resume_pair(r, e, &from, &to);
 		jid_clear(&to);
 	}
 	jid_clear(&from);
 }
 
+/* False: it waits on. */
+static bool resume_row(struct im *im, int64_t row, struct buf *xml)
+{
+	struct resume r = {.im = im, .row = row};
+	if (!store_passing_get(im->store, row, xml, &r.at_s))
+		return true;
+	r.xml = buf_slice(xml);
+	if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0)
+		store_passing_del(im->store, row); /* not ours, or of a version that wrote something else */
+	return r.err != SVCPROTO_E_FULL;
+}
+
+static void begin_again(struct im_resume *all)
+{
+	all->at = 0;
+	hash_free(all->skipped);
+	all->skipped = hash_new();
+}
+
+/* All have been tried: those that wait on close up. */
+static void end_round(struct im *im)
+{
+	struct im_resume *all = &im->resume;
+	size_t kept = 0;
+	for (size_t i = 0; i < all->nr; i++) {
+		if (all->rows[i])
+			all->rows[kept++] = all->rows[i];
+	}
+	all->nr = kept;
+	all->due_ms = im->now_ms + AGAIN_MS;
+	begin_again(all);
+}
+
 void passing_resume(struct im *im)
 {
+	struct im_resume *all = &im->resume;
 	struct buf xml;
-	if (!im->linked || im->resume_row >= im->resume_last)
+	if (!im->linked || !all->nr || im->now_ms < all->due_ms)
 		return;
 	buf_init(&xml, IM_STANZA_MAX);
-	for (size_t n = 0; n < RESUME_MAX && im->resume_row < im->resume_last; n++) {
-		struct resume r = {.im = im};
-		r.row = store_passing_next(im->store, im->resume_row, &xml, &r.at_s);
-		if (!r.row || r.row > im->resume_last) {
-			im->resume_row = im->resume_last;
-			break;
-		}
-		r.xml = buf_slice(&xml);
-		if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0)
-			store_passing_del(im->store, r.row); /* not ours, or of a version that wrote something else */
-		if (r.err == SVCPROTO_E_FULL)
-			break;
-		im->resume_row = r.row;
+	for (size_t n = 0; n < RESUME_MAX && all->at < all->nr; n++, all->at++) {
+		if (all->rows[all->at] && resume_row(im, all->rows[all->at], &xml))
+			all->rows[all->at] = 0;
 	}
+	if (all->at == all->nr)
+		end_round(im);
 	buf_clear(&xml);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+bool passing_waits(const struct im *im, int64_t row)
+{
+	const struct im_resume *all = &im->resume;
+	for (size_t i = all->nr; i > 0; i--) {
+		if (all->rows[i - 1] == row)
+			return true;
+	}
+	return false;
+}
+
+static void add(void *arg, int64_t row, bool ours)
+{
+	struct im_resume *all = arg;
+	(void)ours;
+	if (all->nr == all->cap) {
+		all->cap = all->cap ? 2 * all->cap : 64;
+		all->rows = mem_resize(all->rows, all->cap * sizeof *all->rows);
+	}
+	all->rows[all->nr++] = row;
+	all->due_ms = 0;
+}
+
+/* As they stand there, finished ones too. */
+static void sort_from(struct im_resume *all, size_t first)
+{
+	int64_t highest = 0;
+	if (first == all->nr)
+		return;
+	for (size_t i = 0; i < first; i++)
+		highest = all->rows[i] > highest ? all->rows[i] : highest;
+	qsort(all->rows + first, all->nr - first, sizeof *all->rows, by_number);
+	if (all->rows[first] > highest)
+		return;
+	qsort(all->rows, all->nr, sizeof *all->rows, by_number);
+	begin_again(all);
+}
+
+void passing_wait(struct im *im, int64_t row)
+{
+	struct im_resume *all = &im->resume;
+	size_t first = all->nr;
+	uint64_t due_ms = first ? all->due_ms : im->now_ms + AGAIN_MS;
+	add(all, row, true);
+	all->due_ms = due_ms;
+	sort_from(all, first);
+}
+
+void passing_init(struct im *im)
+{
+	im->resume.skipped = hash_new();
+	store_passing_all(im->store, add, &im->resume);
+}
+
+void passing_clear(struct im *im)
+{
+	if (im->resume.skipped)
+		hash_free(im->resume.skipped);
+	free(im->resume.rows);
 }
 
 void passing_adopt(struct im *im)
 {
-	int64_t last;
+	size_t first = im->resume.nr;
 
-	if (!store_shared(im->store) || !im->linked || im->resume_row < im->resume_last || im->now_ms < im->adopt_at_ms)
+	if (!store_shared(im->store) || !im->linked || im->now_ms < im->adopt_at_ms)
 		return;
 	im->adopt_at_ms = im->now_ms + ADOPT_MS;
-	last = store_passing_last(im->store);
-	if (!store_passing_adopt(im->store))
-		return;
-	im->resume_row = last;
-	im->resume_last = store_passing_last(im->store);
+	store_passing_adopt(im->store, add, &im->resume);
+	sort_from(&im->resume, first);
 }
 
 /* Before the session's first stanza comes, what its user said at the other instance and was acknowledged there should be on its way. */

@@ -17,8 +17,10 @@ static struct im_send *send_new(struct im *im, struct im_session *s, struct im_w
 	snd->work = w;
 	snd->session = s;
 	hash_put(im->sends, hash_u64_key(&snd->cookie), snd);
-	if (s)
+	if (s) {
 		s->nr_sends++;
+		TAILQ_INSERT_TAIL(&s->sends, snd, link);
+	}
 	if (w)
 		work_hold(w);
 	return snd;
@@ -50,8 +52,12 @@ static void peer_unref(struct im *im, struct im_peer *p)
 static void send_end(struct im *im, struct im_send *snd)
 {
 	hash_del(im->sends, hash_u64_key(&snd->cookie));
-	if (snd->session)
+	if (snd->session) {
 		snd->session->nr_sends--;
+		TAILQ_REMOVE(&snd->session->sends, snd, link);
+	}
+	if (snd->limbo && --snd->work->user->nr_limbo == 0)
+		im_user_backlog(im, snd->work->user);
 	if (snd->peer)
 		peer_unref(im, snd->peer);
 	free(snd);

@@ -53,11 +53,13 @@ static struct im_session *session_new(struct im *im, void *link, const struct ji
 	s->jid = *full;
 	s->user = im_user_ref(im, full->bare, user);
 	STAILQ_INIT(&s->queue);
+	TAILQ_INIT(&s->sends);
 	TAILQ_INSERT_TAIL(&s->user->sessions, s, link_user);
 	s->user->nr_sessions++;
 	im->nr_sessions++;
 	TAILQ_INSERT_TAIL(&im->sessions, s, link_all);
 	moving_opened(s);
+	behind_opened(s);
 	passing_soon(im);
 	return s;
 }
@@ -96,6 +98,20 @@ struct im_session *im_session_open(struct im *im, void *link, const struct svcpr
 	return s;
 }
 
+/* Its messages in flight may come back only when its gateway has answered. By then the user may be here again, or at another instance:
+ * there they find them in the store, and here they wait for them. */
+static void sends_leave(struct im_session *s)
+{
+	struct im_send *snd;
+	TAILQ_FOREACH(snd, &s->sends, link) {
+		if (!snd->work || !snd->work->user || snd->limbo)
+			continue;
+		snd->limbo = true;
+		snd->work->user->nr_limbo++;
+		work_store(snd->work);
+	}
+}
+
 void session_leave(struct im_session *s, struct im_work *w)
 {
 	struct im_user *u = s->user;
@@ -107,6 +123,7 @@ void session_leave(struct im_session *s, struct im_work *w)
 	u->nr_sessions--;
 	s->im->nr_sessions--;
 	s->user = NULL;
+	sends_leave(s);
 	im_user_unref(s->im, u);
 }
 

@@ -120,13 +120,18 @@ int64_t store_user_add(struct store *s, struct slice bare, int64_t at)
 	return id ? id : store_write_id(s, STMT_USER_ADD, DB_VALUES(DB_BYTES(bare), DB_INT(at)));
 }
 
-/* The row after that one: its number, its stanza, and when it came. */
-static int64_t next(struct store *s, enum db_stmt id, int64_t owner, int64_t after, struct buf *xml, int64_t *at)
+static int64_t owner(const struct store *s)
+{
+	return s->db->ops->owner(s->db);
+}
+
+/* One row: its number, its stanza, and when it came. */
+static int64_t next(struct store *s, enum db_stmt id, const struct db_value *v, struct buf *xml, int64_t *at)
 {
 	int64_t row = 0;
 
 	buf_reset(xml);
-	store_read(s, id, DB_VALUES(DB_INT(owner), DB_INT(after)));
+	store_read(s, id, v);
 	if (store_row(s, id)) {
 		row = s->db->ops->column_int(s->db, id, 0);
 		*at = s->db->ops->column_int(s->db, id, 2);
@@ -146,7 +151,7 @@ int64_t store_offline_next(struct store *s, int64_t user, int64_t after, struct 
 {
 	int64_t at;
 
-	return next(s, STMT_OFFLINE_NEXT, user, after, xml, &at);
+	return next(s, STMT_OFFLINE_NEXT, DB_VALUES(DB_INT(user), DB_INT(after)), xml, &at);
 }
 
 void store_offline_del(struct store *s, int64_t row)
@@ -165,19 +170,31 @@ void store_offline_size(struct store *s, int64_t user, size_t *nr, size_t *bytes
 	store_end(s, STMT_OFFLINE_SIZE);
 }
 
-int64_t store_passing_add(struct store *s, int64_t at, struct slice xml)
+int64_t store_passing_add(struct store *s, int64_t at, struct slice sender, struct slice recipient, struct slice xml)
 {
-	return store_write_id(s, STMT_PASSING_ADD, DB_VALUES(DB_INT(s->db->ops->owner(s->db)), DB_INT(at), DB_BYTES(xml)));
+	return store_write_id(s, STMT_PASSING_ADD,
+			      DB_VALUES(DB_INT(owner(s)), DB_INT(at), DB_BYTES(xml), DB_BYTES(sender), DB_BYTES(recipient)));
 }
 
-int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml, int64_t *at)
+bool store_passing_get(struct store *s, int64_t row, struct buf *xml, int64_t *at)
 {
-	return next(s, STMT_PASSING_NEXT, s->db->ops->owner(s->db), after, xml, at);
+	return next(s, STMT_PASSING_GET, DB_VALUES(DB_INT(row)), xml, at) != 0;
 }
 
-int64_t store_passing_last(struct store *s)
+void store_passing_all(struct store *s, store_row_fn *fn, void *arg)
 {
-	return store_number(s, STMT_PASSING_LAST, DB_VALUES(DB_INT(s->db->ops->owner(s->db))));
+	store_read(s, STMT_PASSING_ALL, DB_VALUES(DB_INT(owner(s))));
+	while (store_row(s, STMT_PASSING_ALL))
+		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ALL, 0), true);
+}
+
+void store_passing_from(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_row_fn *fn,
+			void *arg)
+{
+	store_read(s, STMT_PASSING_FROM, DB_VALUES(DB_BYTES(sender), DB_BYTES(recipient), DB_INT(before), DB_INT(since)));
+	while (store_row(s, STMT_PASSING_FROM))
+		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_FROM, 0),
+		   s->db->ops->column_int(s->db, STMT_PASSING_FROM, 1) == owner(s));
 }
 
 void store_passing_del(struct store *s, int64_t row)
@@ -185,12 +202,31 @@ void store_passing_del(struct store *s, int64_t row)
 	(void)store_write(s, STMT_PASSING_DEL, DB_VALUES(DB_INT(row)));
 }
 
-bool store_passing_adopt(struct store *s)
+void store_passing_adopt(struct store *s, store_row_fn *fn, void *arg)
 {
-	return !s->db->failed && !s->dirty && s->db->ops->adopt(s->db);
+	int64_t dead = 0;
+
+	while (begin(s) && (dead = s->db->ops->next_dead(s->db, dead)) != 0) {
+		store_read(s, STMT_PASSING_ADOPT, DB_VALUES(DB_INT(owner(s)), DB_INT(dead)));
+		while (store_row(s, STMT_PASSING_ADOPT))
+			fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ADOPT, 0), true);
+	}
+	if (store_commit(s) < 0)
+		return; /* it stays until the turn's own */
 }
 
 bool store_shared(const struct store *s)
 {
-	return s->db->ops->owner(s->db) != 0;
+	return owner(s) != 0;
+}
+
+void store_tell(struct store *s, struct slice bare, int64_t row)
+{
+	if (begin(s))
+		(void)s->db->ops->tell(s->db, bare, row);
+}
+
+bool store_told(struct store *s, struct buf *bare, int64_t *row)
+{
+	return !s->db->failed && s->db->ops->told(s->db, bare, row);
 }

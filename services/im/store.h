@@ -55,15 +55,23 @@ int64_t store_offline_next(struct store *s, int64_t user, int64_t after, struct 
 void store_offline_del(struct store *s, int64_t row);
 void store_offline_size(struct store *s, int64_t user, size_t *nr, size_t *bytes);
 
-/* Stanzas that were acknowledged and not yet answered by their next hop. */
-int64_t store_passing_add(struct store *s, int64_t at, struct slice xml);
-int64_t store_passing_next(struct store *s, int64_t after, struct buf *xml, int64_t *at); /* the next row; 0: no more */
-int64_t store_passing_last(struct store *s);            /* the highest row; 0: none */
+/* Stanzas that were acknowledged and not yet answered by their next hop. Rows have their order from all instances together, and keep it
+ * when another one takes them over. sender and recipient: bare JIDs, or domains. */
+typedef void store_row_fn(void *arg, int64_t row, bool ours);
+int64_t store_passing_add(struct store *s, int64_t at, struct slice sender, struct slice recipient, struct slice xml);
+bool store_passing_get(struct store *s, int64_t row, struct buf *xml, int64_t *at); /* false: it is gone */
+void store_passing_all(struct store *s, store_row_fn *fn, void *arg);  /* ours, in order */
 void store_passing_del(struct store *s, int64_t row);
-/* Takes over what instances that died left in a shared database: new rows above store_passing_last(), in their order. Outside a
- * transaction. False when there was nothing. */
-bool store_passing_adopt(struct store *s);
-bool store_shared(const struct store *s);               /* other instances may have rows in it */
+/* Takes over what instances that died left in a shared database; fn gets each, in any order. Outside a transaction, and commits. */
+void store_passing_adopt(struct store *s, store_row_fn *fn, void *arg);
+/* Those that came no earlier than `since`, with a lower number than `before`; an empty recipient: whoever it is. */
+void store_passing_from(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_row_fn *fn,
+			void *arg);
+
+/* Other instances may have rows in it. They tell each other what they stored for users whom they have no session of. */
+bool store_shared(const struct store *s);
+void store_tell(struct store *s, struct slice bare, int64_t row);              /* once the transaction is committed */
+bool store_told(struct store *s, struct buf *bare, int64_t *row);              /* the next thing that another one told; false: no more */
 bool store_is_file(const char *database);               /* a file's name, not a connection string, which may hold a password */
 
 #endif

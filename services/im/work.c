@@ -92,23 +92,10 @@ static bool store_message(struct im_work *w)
 	return true;
 }
 
-/* The user has gone to another instance, which would not look into the store again. */
-static bool send_after(struct im_work *w)
-{
-	const struct jid *user = &w->user->jid;
-	if (w->row || !w->waiting || im_is_here(w->im, user))
-		return false;
-	w->fallback = IM_PASSING;
-	if (send_remote(w->im, user, user, (struct slice){w->xml, w->xml_n}, w) == 0)
-		return true;
-	w->fallback = IM_OFFLINE;
-	return false;
-}
-
 /* Nobody has it: it waits in the store for the user's next chance, which may be now. */
 static void message_failed(struct im_work *w)
 {
-	if (send_after(w) || (!w->row && !store_message(w)))
+	if (!w->row && !store_message(w))
 		return;
 	if (w->user->pumped >= w->row)
 		w->user->pumped = w->row - 1;
@@ -154,14 +141,19 @@ void work_abandon(struct im_work *w)
 	work_free(w);
 }
 
+void work_store(struct im_work *w)
+{
+	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
+		store_message(w);
+}
+
 /* Waited long enough: the copy in the store is what is acknowledged. */
 static void expire(struct im_work *w)
 {
 	work_hold(w);
-	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
-		store_message(w);
+	work_store(w);
 	if (w->fallback == IM_PASSING && !w->row) /* its error, if it went back to another server */
-		w->row = store_passing_add(w->im->store, w->at_s, (struct slice){w->xml, w->xml_n});
+		w->row = passing_store(w->im, w->at_s, (struct slice){w->xml, w->xml_n});
 	free(w->xml);
 	w->xml = NULL;
 	acknowledge(w);

@@ -424,6 +424,8 @@ static void a_waiting_row_goes_when_there_is_room(void)
 	CHECK_EQ(fake_unread(&f, NULL), 1);
 	CHECK_EQ(fake_rows(&f, "passing"), 2);
 	fake_delivered(&f, fake_next(&f, NULL));
+	CHECK(f.next_ms <= f.now_ms + 100);
+	fake_wait(&f, 100);
 	CHECK(fake_got(&f, NULL, "<body>2</body>", NULL));
 	fake_close(&f);
 }

@@ -46,6 +46,62 @@ static void the_newest_wins(void)
 	fake_close(&f);
 }
 
+#define TO_HOME(body) \
+	"<message xmlns='jabber:client' from='bob@a.example/x' to='alice@a.example/home' type='chat'><body>" body "</body></message>"
+
+static bool got_message(struct client *c, const char *body)
+{
+	struct sent *s = fake_next(&f, c);
+	while (s && !strstr(s->xml, "<message"))
+		s = fake_next(&f, c);
+	return s && strstr(s->xml, body);
+}
+
+static struct client *again(void)
+{
+	struct client *c = fake_login(&f, "alice@a.example", "home");
+	fake_from(c, "<presence xmlns='jabber:client' from='alice@a.example/home'/>");
+	return c;
+}
+
+/* What was sent to the session before may come back only when its gateway answers: until then nothing overtakes it. */
+static void what_the_old_one_had_comes_first(void)
+{
+	fake_open(&f);
+	struct client *bob = fake_online(&f, "bob@a.example", "x", 0), *old = fake_online(&f, "alice@a.example", "home", 0);
+	fake_from(bob, TO_HOME("one"));
+	CHECK(got_message(old, "<body>one"));
+	struct client *fresh = again();
+	CHECK_STR(old->closed, "conflict");
+	CHECK_EQ(fake_rows(&f, "offline"), 1); /* should we die now, or she go to another instance */
+	fake_from(bob, TO_HOME("two"));
+	fake_wait(&f, 2000);
+	CHECK(!got_message(fresh, ""));
+	fake_logout(old);
+	CHECK(got_message(fresh, "<body>one") && got_message(fresh, "<body>two"));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
+/* It had come before the end: nothing comes twice. */
+static void what_the_old_one_has_does_not_come_again(void)
+{
+	fake_open(&f);
+	struct client *bob = fake_online(&f, "bob@a.example", "x", 0), *old = fake_online(&f, "alice@a.example", "home", 0);
+	fake_from(bob, TO_HOME("one"));
+	struct sent *one = fake_next(&f, old);
+	struct client *fresh = again();
+	fake_from(bob, TO_HOME("two"));
+	fake_delivered(&f, one);
+	CHECK(got_message(fresh, "<body>two"));
+	fake_logout(old);
+	fake_deliver_all(&f);
+	CHECK(!got_message(fresh, ""));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
 static void refused(void)
 {
 	fake_open(&f);
@@ -99,6 +155,8 @@ int main(void)
 	RUN(the_wanted_resource);
 	RUN(a_chosen_resource_is_not_guessable);
 	RUN(the_newest_wins);
+	RUN(what_the_old_one_had_comes_first);
+	RUN(what_the_old_one_has_does_not_come_again);
 	RUN(refused);
 	RUN(too_many);
 	RUN(answers_after_the_end);

@@ -11,6 +11,27 @@
 static char dir[64], path[512], why[256];
 static const char *conninfo;
 
+struct rows {
+	int64_t v[4];
+	size_t nr;
+	bool ours;
+};
+
+static void note(void *arg, int64_t row, bool ours)
+{
+	struct rows *r = arg;
+	ASSERT(r->nr < ARRAY_LEN(r->v));
+	r->v[r->nr++] = row;
+	r->ours = ours;
+}
+
+static int64_t rows_from(struct store *s, const char *sender, const char *recipient, int64_t before, int64_t since)
+{
+	struct rows r = {0};
+	store_passing_from(s, slice_str(sender), slice_str(recipient), before, since, note, &r);
+	return r.v[0];
+}
+
 static void begin_postgres(void)
 {
 	static unsigned nr;
@@ -148,13 +169,20 @@ static void queues(void)
 	CHECK_EQ(bytes, 9);
 	store_offline_del(s, two);
 	CHECK(store_offline_add(s, 7, 1, SLICE("<d/>")) > two); /* numbers are not used again: they tell the order */
-	CHECK_EQ(store_passing_last(s), 0);
-	int64_t p = store_passing_add(s, 5, SLICE("<p/>")), at;
-	CHECK_EQ(store_passing_last(s), p);
-	CHECK_EQ(store_passing_next(s, 0, &xml, &at), p);
+	int64_t p = store_passing_add(s, 5, SLICE("a@x"), SLICE("b@x"), SLICE("<p/>")), at;
+	CHECK(store_passing_get(s, p, &xml, &at) && slice_is(buf_slice(&xml), "<p/>"));
 	CHECK_EQ(at, 5);
+	struct rows r = {0};
+	store_passing_all(s, note, &r);
+	CHECK(r.nr == 1 && r.v[0] == p && r.ours);
+	CHECK_EQ(rows_from(s, "a@x", "b@x", p + 1, 5), p);
+	CHECK_EQ(rows_from(s, "a@x", "", p + 1, 5), p);
+	CHECK_EQ(rows_from(s, "a@x", "b@x", p, 5), 0);
+	CHECK_EQ(rows_from(s, "a@x", "b@x", p + 1, 6), 0);
+	CHECK_EQ(rows_from(s, "a@x", "c@x", p + 1, 5), 0);
+	CHECK_EQ(rows_from(s, "b@x", "", p + 1, 5), 0);
 	store_passing_del(s, p);
-	CHECK_EQ(store_passing_next(s, 0, &xml, &at), 0);
+	CHECK(!store_passing_get(s, p, &xml, &at));
 	CHECK_EQ(store_commit(s), 0);
 	buf_clear(&xml);
 	end(s);
@@ -191,6 +219,31 @@ static void not_a_database(void)
 	end(NULL);
 }
 
+/* What one stored for a user of another's, that one hears of when it is committed; and not of what it said itself. */
+static void told(void)
+{
+	begin();
+	struct store *a = again(NULL), *b = store_open(path, why, sizeof why);
+	struct buf bare;
+	int64_t row = 0;
+
+	ASSERT(b);
+	buf_init(&bare, 100);
+	store_tell(a, SLICE("u@x"), 7);
+	CHECK(!store_told(b, &bare, &row));
+	CHECK_EQ(store_commit(a), 0);
+	bool heard = false;
+	for (int i = 0; i < 1000 && !(heard = store_told(b, &bare, &row)); i++)
+		usleep(10000);
+	CHECK(heard && slice_is(buf_slice(&bare), "u@x"));
+	CHECK_EQ(row, 7);
+	CHECK(!store_told(b, &bare, &row));
+	CHECK(!store_told(a, &bare, &row));
+	buf_clear(&bare);
+	store_close(a);
+	end(b);
+}
+
 /* Two instances on one database: each has its own passing stanzas, and the one that lives takes over what the other left. */
 static void instances(void)
 {
@@ -203,28 +256,36 @@ static void instances(void)
 	int64_t u = store_user_add(a, SLICE("u@x"), 1);
 	CHECK_EQ(store_commit(a), 0);
 	CHECK_EQ(store_user_add(b, SLICE("u@x"), 2), u);
-	store_passing_add(a, 5, SLICE("<a1/>"));
-	store_passing_add(a, 1, SLICE("<a2/>"));
+	int64_t one = store_passing_add(a, 5, SLICE("u@x"), SLICE("v@x"), SLICE("<a1/>")), at,
+		two = store_passing_add(a, 1, SLICE("u@x"), SLICE("v@x"), SLICE("<a2/>"));
 	CHECK_EQ(store_commit(a), 0);
-	int64_t own = store_passing_add(b, 1, SLICE("<b/>"));
+	int64_t own = store_passing_add(b, 1, SLICE("u@x"), SLICE("v@x"), SLICE("<b/>"));
 	CHECK_EQ(store_commit(b), 0);
-	CHECK(!store_passing_adopt(b)); /* a is alive */
-	CHECK_EQ(store_passing_last(b), own);
+	CHECK(one < two && two < own);
+	struct rows r = {0};
+	store_passing_from(b, SLICE("u@x"), SLICE("v@x"), own, 0, note, &r);
+	CHECK(r.nr == 2 && !r.ours);
+	r = (struct rows){0};
+	store_passing_adopt(b, note, &r); /* a is alive */
+	CHECK_EQ(r.nr, 0);
 	store_close(a);
-	bool taken = false;
-	for (int i = 0; i < 1000 && !(taken = store_passing_adopt(b)); i++) /* the server sees a's end in its own time */
+	for (int i = 0; i < 1000 && r.nr == 0; i++) { /* the server sees a's end in its own time */
+		store_passing_adopt(b, note, &r);
 		usleep(10000);
-	CHECK(taken);
-	CHECK(!store_passing_adopt(b));
-	int64_t at, one = store_passing_next(b, own, &xml, &at);
+	}
+	CHECK(r.nr == 2 && r.v[0] + r.v[1] == one + two);
+	store_passing_adopt(b, note, &r);
+	CHECK_EQ(r.nr, 2);
+	CHECK(store_passing_get(b, one, &xml, &at) && slice_is(buf_slice(&xml), "<a1/>"));
 	CHECK_EQ(at, 5);
-	CHECK(one > own && slice_is(buf_slice(&xml), "<a1/>"));
-	int64_t two = store_passing_next(b, one, &xml, &at);
-	CHECK(two > one && slice_is(buf_slice(&xml), "<a2/>"));
-	CHECK_EQ(store_passing_last(b), two);
+	r = (struct rows){0};
+	store_passing_all(b, note, &r);
+	CHECK(r.nr == 3 && r.v[0] == one && r.v[1] == two && r.v[2] == own);
 	a = store_open(path, why, sizeof why); /* another life: nothing of the first is its own */
 	ASSERT(a);
-	CHECK_EQ(store_passing_last(a), 0);
+	r = (struct rows){0};
+	store_passing_all(a, note, &r);
+	CHECK_EQ(r.nr, 0);
 	buf_clear(&xml);
 	store_close(a);
 	end(b);
@@ -245,6 +306,7 @@ int main(void)
 	RUN(no_server);
 	if (conninfo) {
 		RUN(instances);
+		RUN(told);
 		return check_done("im.store (PostgreSQL)");
 	}
 	RUN(whose_file);
