@@ -241,7 +241,8 @@ int client_pair_send(struct svcproto *sp, const char *from, const char *to, cons
 void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq);
 void client_pair_accepted(struct svcproto *sp, struct svc_stream *s);
 void client_pair_writable(struct svcproto *sp, struct svc_stream *s);
-void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition);
+/* link_lost: not by the gateway, which says the same of a remote server that went. */
+void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition, bool link_lost);
 void client_pairs_linked(struct svcproto *sp);  /* a gateway came up */
 void client_pairs_draining(struct svcproto *sp, const struct client_link *cl); /* it does, or no more */
 void client_pairs_run(struct svcproto *sp);

@@ -21,7 +21,7 @@ static void on_attached(void *arg, struct svc_stream *s, const struct svc_resume
 static void on_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
 {
 	if (svc_stream_is_ours(s))
-		client_pair_closed(arg, s, condition);
+		client_pair_closed(arg, s, condition, true);
 	else
 		client_inbound_closed(arg, s, condition, text);
 }

@@ -158,7 +158,7 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 	struct client_link *cl = arg;
 
 	if (is_ours(s))
-		client_pair_closed(cl->sp, s, condition);
+		client_pair_closed(cl->sp, s, condition, !svc_link_is_up(cl->engine));
 	else
 		client_inbound_closed(cl->sp, s, condition, text);
 }

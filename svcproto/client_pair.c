@@ -256,7 +256,7 @@ static bool has_other(struct svcproto *sp, const struct client_link *but)
 	return false;
 }
 
-void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition)
+void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *condition, bool link_lost)
 {
 	struct pair *p = svc_stream_data(s);
 	bool ours = p != NULL && p->closing;
@@ -281,7 +281,7 @@ void client_pair_closed(struct svcproto *sp, struct svc_stream *s, const char *c
 	client_log(sp, SVCPROTO_LOG_INFO, "stream %s to %s ended with %zu stanzas on the way (%s): opening it anew",
 		   p->from, p->to, nr_repeated(p), condition != NULL ? condition : "no reason");
 	/* Over another gateway, or to another instance, at once; where the other server itself closes, ever more slowly. */
-	if ((condition != NULL && strcmp(condition, SVC_LINK_LOST) == 0) || (is_leaving(condition) && has_other(sp, NULL)))
+	if (link_lost || (is_leaving(condition) && has_other(sp, NULL)))
 		return;
 	if (condition != NULL && to_user(p) && strcmp(condition, "remote-connection-failed") == 0)
 		return;

@@ -265,9 +265,17 @@ static void sv_writable(void *arg, struct svc_stream *s)
 
 static void sv_closed(void *arg, struct svc_stream *s, const char *condition, const char *text)
 {
+	struct gateway *q = arg;
+
+	(void)text;
+	client_pair_closed(&sp, s, condition, !svc_link_is_up(q->cl->engine));
+}
+
+static void sv_lapsed(void *arg, struct svc_stream *s, const char *condition, const char *text)
+{
 	(void)arg;
 	(void)text;
-	client_pair_closed(&sp, s, condition);
+	client_pair_closed(&sp, s, condition, true);
 }
 
 static void sv_attached(void *arg, struct svc_stream *s, const struct svc_resume *r)
@@ -279,7 +287,7 @@ static void sv_attached(void *arg, struct svc_stream *s, const struct svc_resume
 
 static const struct svc_link_ops sv_ops = { .send = sv_send, .up = sv_up, .down = sv_down, .open = sv_open, .accepted = sv_accepted,
 					    .refused = sv_refused, .acked = sv_acked, .writable = sv_writable, .closed = sv_closed };
-static const struct svc_hub_ops sv_hub_ops = { .closed = sv_closed, .attached = sv_attached };
+static const struct svc_hub_ops sv_hub_ops = { .closed = sv_lapsed, .attached = sv_attached };
 
 /* ---- gateways come and go ---- */
 

@@ -270,18 +270,28 @@ static void test_moves_to_the_other_gateway(void)
 }
 
 /* A remote server that closes its stream: opened anew, nothing is lost. */
-static void test_reopened(void)
+static void reopens_after(const char *condition)
 {
+	uint64_t closed_at;
+
 	start(1);
 	g[0].ack = false;
 	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
 	CHECK(wait_for(&g[0].stanzas, 1));
 	CHECK(g[0].out != NULL);
-	CHECK_EQ(svc_stream_close(g[0].out, "reset", NULL), 0);
+	closed_at = test_now_ms();
+	CHECK_EQ(svc_stream_close(g[0].out, condition, NULL), 0);
 	g[0].ack = true;
 	CHECK(wait_for(&s.nr_delivered, 1));
 	CHECK_EQ(g[0].outs, 2);
+	CHECK(test_now_ms() >= closed_at + 500); /* not as after a lost link, which has the same condition */
 	stop();
+}
+
+static void test_reopened(void)
+{
+	reopens_after("reset");
+	reopens_after("remote-connection-failed");
 }
 
 /* One that takes nothing, as the gateway says after its time: what waits for it comes back, and is not tried again. */
