@@ -155,6 +155,25 @@ async def one_link(c):
     await logins(c, f"{what}, healed", ("alice", A, "g2"))
 
 
+async def one_gateway(c):
+    """A gateway reaches nobody but its clients. Its leases end, and it lives: whoever is logged in there notices nothing when it is back within T2."""
+    alice, _ = await enter(c, f"alice@{A}", "g1")
+    bob, _ = await enter(c, f"bob@{B}", "g2")
+    marks, what = Marks(c), "g1 cut off from all members"
+    cut(("g1",), (*REGISTRIES, *SERVICES))
+    c.test.check(f"{what}: registries lose it, and can't tell that it died", await until(
+        lambda: all(marks.says(r, "member-gone", "died=0") and marks.says(r, "expired kind=gateway", address("g1")) for r in REGISTRIES)))
+    c.test.check(f"{what}: its links end", await until(lambda: all(marks.says(name, "link to gateway", address("g1"), "ended") for name in SERVICES)))
+    heal()
+    c.test.check(f"{what}, healed: every service is linked to both gateways again", await until(lambda: all(marks.says(name, "gateways=2") for name in SERVICES)))
+    bob.send_message(f"alice@{A}", what)
+    c.test.check(f"{what}, healed: a message reaches her over the stream that she had", await arrives(alice, (f"bob@{B}", what)))
+    c.test.check(f"{what}, healed: her session is the same", not marks.says("sa", "session-end"))
+    for client in (alice, bob):
+        client.disconnect()
+    c.test.check(f"{what}, healed: all views are the same", await c.same_views(REGISTRIES, GATEWAYS))
+
+
 async def story(c):
     c.authorise()
     for name in REGISTRIES:
@@ -169,6 +188,7 @@ async def story(c):
     await members_alone(c)
     await two_halves(c)
     await one_link(c)
+    await one_gateway(c)
     await asyncio.sleep(0)
 
 
