@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the edge takes, by anybody's tools: TLS versions, ciphers and groups by openssl s_client; how many connections an address may hold; how long a client may take for
+"""What the edge takes, by anybody's tools: TLS versions, ciphers, groups and certificates by openssl s_client; how many connections an address may hold; how long a client may take for
 each phase before it is bound."""
 import asyncio
 import os
@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from stack import BUILD, Test, accounts, authority, certificate, ready, run  # noqa: E402
 from by_hand import ByHand  # noqa: E402
 
-DOMAIN = "edge.example"
+DOMAIN, OTHER = "edge.example", "other.example"
 NEGOTIATING_MAX = 128   # of one address, at one worker
 AUTH_TIMEOUT = 2
 AEAD = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305")
@@ -50,6 +50,23 @@ def handshakes(test, ports):
         test.check(f"TLS 1.2 with {cipher} alone is refused", taken(s_client(test, ports["c2s-direct"], *direct, "-cipher", f"{cipher}:@SECLEVEL=0")) is None)
     test.check("a client that offers other protocols by ALPN alone is refused",
                taken(s_client(test, ports["c2s-direct"], "-alpn", "http/1.1", "-servername", DOMAIN)) is None)
+
+
+def subject(text):
+    found = re.search(r"^subject=.*CN = (\S+)$", text, re.M)
+    return found and found.group(1)
+
+
+def certificates(test, ports):
+    """By SNI where it names a certificate that there is, else by the stream's `to`; the public host's for whom nothing fits."""
+    for how, port, more, whose in (("STARTTLS, to", "c2s", ("-starttls", "xmpp", "-xmpphost", OTHER, "-noservername"), OTHER),
+                                   ("STARTTLS, to and the SNI of another host", "c2s", ("-starttls", "xmpp", "-xmpphost", OTHER, "-servername", "host.example"), OTHER),
+                                   ("STARTTLS, SNI before to", "c2s", ("-starttls", "xmpp", "-xmpphost", OTHER, "-servername", DOMAIN), DOMAIN),
+                                   ("a server's STARTTLS, to", "s2s", ("-starttls", "xmpp-server", "-xmpphost", OTHER, "-noservername"), OTHER),
+                                   ("direct TLS, SNI", "c2s-direct", ("-servername", OTHER), OTHER),
+                                   ("direct TLS, the SNI of nobody", "c2s-direct", ("-servername", "host.example"), DOMAIN),
+                                   ("direct TLS, no SNI", "c2s-direct", ("-noservername",), DOMAIN)):
+        test.check(f"{how}: the certificate of {whose}", subject(s_client(test, ports[port], *more)) == whose)
 
 
 async def connect(port, address):
@@ -139,7 +156,7 @@ def gateway(test, env, *more):
 
 
 def service(test):
-    ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--domain", DOMAIN, "--state-dir", f"{test.folder}/state"]))
+    ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--domain", DOMAIN, "--domain", OTHER, "--state-dir", f"{test.folder}/state"]))
 
 
 def stop(test, how):
@@ -151,10 +168,12 @@ def main():
     test = Test("live.edge")
     env, passwords = accounts(test, DOMAIN, ("alice",))
     authority(test.folder, "ca")
-    certificate(test.folder, "ca", DOMAIN, f"{test.folder}/certs")
+    for domain in (DOMAIN, OTHER):
+        certificate(test.folder, "ca", domain, f"{test.folder}/certs")
     ports = gateway(test, env)
     service(test)
     handshakes(test, ports)
+    certificates(test, ports)
     run(test, crowd(test, ports, passwords["alice"]))
     stop(test, "no timeout")
     ports = gateway(test, env, "--auth-timeout", str(AUTH_TIMEOUT))

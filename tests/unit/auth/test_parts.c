@@ -2,12 +2,47 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "auth/auth_pool.h"
 #include "auth/failures.h"
 #include "auth/keycache.h"
 #include "auth/lanes.h"
 #include "auth/scram_key.h"
 #include "check.h"
 #include "common/err.h"
+
+/* --- failures' names --- */
+
+/* RFC 6120 section 6.5, whole, and what Cyrus SASL's codes become of it. */
+static void test_conditions(void)
+{
+	static const struct {
+		int code;
+		const char *condition;
+	} of[] = {
+		{SASL_BADAUTH, "not-authorized"},
+		{SASL_NOUSER, "not-authorized"},
+		{SASL_BADBINDING, "not-authorized"},
+		{SASL_TRANS, "not-authorized"},
+		{SASL_NOAUTHZ, "invalid-authzid"},
+		{SASL_BADPROT, "malformed-request"},
+		{SASL_NOMECH, "invalid-mechanism"},
+		{SASL_TOOWEAK, "mechanism-too-weak"},
+		{SASL_ENCRYPT, "encryption-required"},
+		{SASL_EXPIRED, "credentials-expired"},
+		{SASL_DISABLED, "account-disabled"},
+		{SASL_PWLOCK, "account-disabled"},
+		{SASL_UNAVAIL, "temporary-auth-failure"},
+		{SASL_FAIL, "temporary-auth-failure"},
+		{SASL_NOMEM, "temporary-auth-failure"},
+		{SASL_TRYAGAIN, "temporary-auth-failure"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(of); i++)
+		CHECK_STR(auth_failure_name(exchange_failure(of[i].code)), of[i].condition);
+	/* these two no back end says: one is the client's own, one is of the XML */
+	CHECK_STR(auth_failure_name(AUTH_ABORTED), "aborted");
+	CHECK_STR(auth_failure_name(AUTH_INCORRECT_ENCODING), "incorrect-encoding");
+}
 
 /* --- stored keys --- */
 
@@ -265,6 +300,7 @@ static void test_lane_without_threads(void)
 
 int main(void)
 {
+	RUN(test_conditions);
 	RUN(test_derive);
 	RUN(test_salts);
 	RUN(test_cache_life);
