@@ -15,17 +15,7 @@ static void on_open(void *arg, struct svcproto_session *s, const struct svcproto
 	(void)svcproto_accept(s, jid); /* fails only if the session ends, and that we need not know */
 }
 
-/* Its answers wait for its client, and the client may wait for us before it reads: so this is acknowledged at once. */
-static void no_room(struct svcproto *sp, struct svcproto_session *s, const struct svcproto_stanza *st)
-{
-	int rc = svcproto_send_error(sp, s, st, "wait", "resource-constraint", 0);
-
-	if (rc == SVCPROTO_E_FULL && s != NULL)
-		(void)svcproto_close(s, "resource-constraint", "nothing is read of what comes back");
-	else
-		(void)svcproto_ack(sp, st->ticket);
-}
-
+/* Who reads too little for his answers may be waiting for us before he reads: what has no room is refused, and acknowledged at once. */
 static void on_stanza(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st)
 {
 	struct svcproto *sp = *(struct svcproto **)arg;
@@ -35,10 +25,10 @@ static void on_stanza(void *arg, struct svcproto_session *s, const struct svcpro
 		rc = svcproto_send_back(sp, s, st, st->ticket);
 	else if (svcproto_stanza_is(st, "iq"))
 		rc = svcproto_send_error(sp, s, st, "cancel", "service-unavailable", st->ticket);
-	if (rc == SVCPROTO_E_FULL)
-		no_room(sp, s, st);
+	if (rc == SVCPROTO_E_FULL && svcproto_send_error(sp, s, st, "wait", "resource-constraint", 0) == SVCPROTO_E_FULL && s != NULL)
+		(void)svcproto_close(s, "resource-constraint", "nothing is read of what comes back");
 	else if (rc != 0)
-		(void)svcproto_ack(sp, st->ticket); /* nothing to answer */
+		(void)svcproto_ack(sp, st->ticket); /* refused, or nothing to answer */
 }
 
 static void on_delivered(void *arg, uint64_t ticket)

@@ -85,7 +85,7 @@ def secrets(test, certs):
         status, lines = once(*command(state, certs))
         test.check(f"a master that is {how}: status 1 and one line", status == 1 and len(lines) == 1 and "/master" in lines[0])
         os.unlink(f"{state}/master")
-    for program in (GATEWAY, IM, ECHO):
+    for program in (GATEWAY, REGISTRY, IM, ECHO):
         shown = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=60).stdout
         flags = [word[2:].upper().replace("-", "_") for word in re.findall(r"^  (--\S+) [A-Z]", shown, re.M)]
         missing = [flag for flag in flags if f"AMBROSIA_{flag}]" not in shown]
