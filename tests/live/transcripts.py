@@ -72,11 +72,12 @@ class Player:
 
     def __init__(self, stage, address, byte_by_byte):
         self.stage, self.address, self.byte_by_byte, self.got, self.over = stage, address, byte_by_byte, b"", False
+        self.name = None
 
     def open(self, direct):
         self.wire = socket.create_connection(("127.0.0.1", self.stage.direct if direct else self.stage.starttls), SECONDS, (self.address, 0))
         self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self.wire.getsockname()[1]
+        self.name = self.wire.getsockname()
         if direct:
             self.tls()
 
@@ -153,10 +154,10 @@ class Stage:
         ready(test.start("echo", [f"{BUILD}/services/echo/ambrosia-echo", "--domain", DOMAINS[0], "--domain", DOMAINS[1], "--state-dir", state]))
 
     def reasons(self):
-        """{the peer's port: why its stream ended}, from the log."""
+        """{(the peer's address, port): why its stream ended}, from the log."""
         log = open(f"{self.test.folder}/gateway.log", errors="replace").read()
-        ports = dict(re.findall(r" (w\d+ c2s \S+) accept address=\S+ port=(\d+)", log))
-        return {int(ports[who]): why for who, why in re.findall(r" (w\d+ c2s \S+) close reason=(\S+)", log)}
+        peers = {who: (address, int(port)) for who, address, port in re.findall(r" (w\d+ c2s \S+) accept address=(\S+) port=(\d+)", log)}
+        return {peers[who]: why for who, why in re.findall(r" (w\d+ c2s \S+) close reason=(\S+)", log)}
 
 
 def play(stage, number, name, steps, byte_by_byte):
@@ -181,10 +182,10 @@ def main():
     test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
     reasons = stage.reasons()
     for name, player, reason, trouble in ends:
-        wanted = reason or "peer-closed"
-        test.check(f"{name}{', byte by byte' if player.byte_by_byte else ''}: {trouble or wanted}", not trouble and reasons.get(player.port) == wanted)
-        if not trouble and reasons.get(player.port) != wanted:
-            print(f"   its log says {reasons.get(player.port)}", flush=True)
+        wanted, given = reason or "peer-closed", reasons.get(player.name)
+        test.check(f"{name}{', byte by byte' if player.byte_by_byte else ''}: {trouble or wanted}", not trouble and given == wanted)
+        if not trouble and given != wanted:
+            print(f"   its log says {given}", flush=True)
     test.finish()
 
 
