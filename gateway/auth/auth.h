@@ -45,7 +45,7 @@ bool auth_pool_takes_external(const struct auth_pool *p);
 void auth_pool_set_salt_key(struct auth_pool *p, const unsigned char *salt_key);
 
 #define AUTH_CB_MAX 3
-struct auth_cb { const char *type; unsigned char data[128]; size_t n; };  /* type "tls-exporter", … */
+struct auth_cb { const char *type; unsigned char data[128]; size_t n; };  /* type "tls-exporter", …; n 0: there, but not derived yet */
 
 struct auth_params {
 	const char *domain;         /* prepared domainpart: the realm */
@@ -59,6 +59,9 @@ struct auth_params {
 /* Names to offer in <mechanisms/>, best first, for a stream like this: our allowed list ∩ the system's mech_list. -PLUS only with channel
  * bindings, EXTERNAL only with external, PLAIN only with tls. fn is called for each. Cheap: computed at start. */
 void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg);
+
+/* Does this mechanism need the bindings' data? Without it, their types are enough. */
+bool auth_binds(struct slice mech);
 
 struct auth_ops {
 	void (*challenge)(void *arg, struct slice data);              /* raw bytes, not base64 */

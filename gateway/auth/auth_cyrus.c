@@ -120,7 +120,7 @@ void exchange_free(struct exchange *x)
 static const struct auth_cb *binding_of(const struct exchange *x, struct slice type)
 {
 	for (size_t i = 0; i < x->nr_cb; i++)
-		if (slice_is(type, x->cb[i].type))
+		if (x->cb[i].n > 0 && slice_is(type, x->cb[i].type))
 			return &x->cb[i];
 	return NULL;
 }

@@ -276,6 +276,14 @@ bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const str
 	return false;
 }
 
+bool auth_binds(struct slice mech)
+{
+	for (size_t i = 0; i < MECH_COUNT; i++)
+		if (slice_is(mech, auth_mechs[i].name))
+			return auth_mechs[i].plus;
+	return false;
+}
+
 void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg)
 {
 	for (size_t i = 0; i < MECH_COUNT; i++)

@@ -43,6 +43,8 @@ SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, co
 /* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be
  * had. */
 size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_t size);
+/* Is it to be had? Without deriving it, since most logins are not bound. */
+bool tls_has_channel_binding(SSL *ssl, const char *type);
 
 /* The peer's certificate: did its chain verify against the system's trust (serverAuth or clientAuth purposes both count)? why: a line when
  * not. */

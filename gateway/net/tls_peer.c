@@ -7,23 +7,40 @@
 
 enum { DEPTH_MAX = 10 };
 
-/* RFC 5929 section 4.1: the hash of the certificate's signature, SHA-256 in place of MD5 and SHA-1. A signature without a hash of its own
- * (Ed25519) has no binding. */
-static size_t bind_end_point(SSL *ssl, unsigned char *out, size_t size)
+static X509 *server_certificate(SSL *ssl)
 {
-	X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
+	return SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
+}
+
+/* RFC 5929 section 4.1: the hash of the certificate's signature, SHA-256 in place of MD5 and SHA-1. NULL: a signature without a hash of its
+ * own (Ed25519) has no binding. */
+static const EVP_MD *end_point_hash(X509 *cert)
+{
 	int hash = NID_undef;
-	unsigned n = 0;
 
 	if (cert == NULL || X509_get_signature_info(cert, &hash, NULL, NULL, NULL) != 1 || hash == NID_undef)
-		return 0;
-	const EVP_MD *md = hash == NID_md5 || hash == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(hash);
+		return NULL;
+	return hash == NID_md5 || hash == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(hash);
+}
+
+static size_t bind_end_point(SSL *ssl, unsigned char *out, size_t size)
+{
+	X509 *cert = server_certificate(ssl);
+	const EVP_MD *md = end_point_hash(cert);
+	unsigned n = 0;
+
 	if (md == NULL || (size_t)EVP_MD_get_size(md) > size || X509_digest(cert, md, out, &n) != 1)
 		return 0;
 	return n;
 }
 
-/* RFC 9266. Under TLS 1.2 only with an extended master secret, without which two connections can be made to share it. */
+/* Two connections can be made to share what TLS 1.2 has without an extended master secret. */
+static bool is_one_of_its_kind(SSL *ssl)
+{
+	return SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) == 1;
+}
+
+/* RFC 9266 */
 static size_t bind_exporter(SSL *ssl, unsigned char *out, size_t size)
 {
 	static const char label[] = "EXPORTER-Channel-Binding";
@@ -50,7 +67,7 @@ size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_
 		return 0;
 	if (strcmp(type, "tls-server-end-point") == 0)
 		n = bind_end_point(ssl, out, size);
-	else if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
+	else if (!is_one_of_its_kind(ssl))
 		n = 0;
 	else if (strcmp(type, "tls-exporter") == 0)
 		n = bind_exporter(ssl, out, size);
@@ -58,6 +75,15 @@ size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_
 		n = bind_unique(ssl, out, size);
 	ERR_clear_error();
 	return n;
+}
+
+bool tls_has_channel_binding(SSL *ssl, const char *type)
+{
+	if (!SSL_is_init_finished(ssl))
+		return false;
+	if (strcmp(type, "tls-server-end-point") == 0)
+		return end_point_hash(server_certificate(ssl)) != NULL;
+	return is_one_of_its_kind(ssl) && (strcmp(type, "tls-exporter") == 0 || strcmp(type, "tls-unique") == 0);
 }
 
 static int verify(SSL *ssl, X509 *cert, int purpose)

@@ -536,6 +536,8 @@ static void same(const char *type, size_t want)
 
 	CHECK_EQ(nc, want);
 	CHECK_EQ(ns, want);
+	CHECK_EQ(tls_has_channel_binding(client, type), want > 0);
+	CHECK_EQ(tls_has_channel_binding(server, type), want > 0);
 	CHECK(memcmp(c, s, want) == 0);
 	if (want > 1)
 		CHECK_EQ(tls_channel_binding(server, type, s, want - 1), 0);
@@ -569,6 +571,7 @@ static void test_bindings(void)
 	SSL_set_connect_state(client);
 	server = tls_store_ssl(t, TLS_C2S, NULL, NULL, NULL);
 	CHECK_EQ(tls_channel_binding(server, "tls-exporter", got, sizeof got), 0); /* before the handshake */
+	CHECK(!tls_has_channel_binding(server, "tls-exporter"));
 	CHECK(shake());
 	same("tls-exporter", 0);
 	same("tls-unique", 0);
