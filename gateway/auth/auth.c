@@ -1,6 +1,7 @@
 /*
- * One exchange on its loop: steps go to the lanes, answers come back here. A failure, whatever its reason, leaves at a multiple of one
- * fixed time after the beginning, so that neither text nor time tells an unknown user from a wrong password. A step that takes too long is
+ * One exchange on its loop: a step that needs no more than a SCRAM key that is at hand is taken here, since it costs less than to wake two
+ * threads; the others go to the lanes, and their answers come back here. A failure, whatever its reason, leaves at a multiple of one fixed
+ * time after the beginning, so that neither text nor time tells an unknown user from a wrong password. A step that takes too long is
  * answered and forgotten: its exchange ends behind, owned by nobody.
  */
 #include "auth/auth.h"
@@ -18,7 +19,7 @@ enum waiting {
 	WAITING_STEP,           /* for a job thread, at most job_ms */
 	WAITING_CHALLENGE,      /* a challenge is at hand, and its time has not come */
 	WAITING_FAILURE,
-	WAITING_SUCCESS,        /* of EXTERNAL, which asks nobody */
+	WAITING_TURN,           /* for the end of the loop's turn: the answer is in the exchange */
 };
 
 struct auth {
@@ -32,6 +33,7 @@ struct auth {
 	char **external;
 	uint64_t started_ms, asked_ms;
 	struct loop_timer timer;
+	struct loop_task at_hand;
 	enum waiting waiting;
 	enum auth_failure failure;
 	const char *text;
@@ -124,9 +126,7 @@ static void on_timer(void *arg)
 	case WAITING_FAILURE:
 		deliver_failure(a);
 		break;
-	case WAITING_SUCCESS:
-		deliver_success(a);
-		break;
+	case WAITING_TURN:
 	case WAITING_CLIENT:
 		break;
 	}
@@ -168,11 +168,26 @@ static void step_failed(struct auth *a)
 	free(name);
 }
 
+static void step_answered(struct auth *a)
+{
+	const struct exchange *x = a->x;
+	uint64_t held = loop_now_ms(a->loop) - a->asked_ms;
+
+	a->waiting = WAITING_CLIENT;
+	if (x->answer == EXCHANGE_FAILURE)
+		step_failed(a);
+	else if (x->answer == EXCHANGE_SUCCESS)
+		deliver_success(a);
+	else if (x->mech->kind == MECH_SCRAM && held < a->pool->o.challenge_ms)
+		wait_for(a, WAITING_CHALLENGE, a->pool->o.challenge_ms - held);
+	else
+		deliver_challenge(a);
+}
+
 static void step_done(struct lane_work *w)
 {
 	struct exchange *x = container_of(w, struct exchange, work);
 	struct auth *a = x->owner;
-	uint64_t held;
 
 	if (!a) {
 		exchange_free(x);
@@ -180,18 +195,23 @@ static void step_done(struct lane_work *w)
 	}
 	OBJ_CHECK(a, MAGIC);
 	loop_timer_cancel(&a->timer);
-	a->waiting = WAITING_CLIENT;
-	if (x->answer == EXCHANGE_FAILURE) {
-		step_failed(a);
-		return;
-	}
-	held = loop_now_ms(a->loop) - a->asked_ms;
-	if (x->answer == EXCHANGE_SUCCESS)
-		deliver_success(a);
-	else if (x->mech->kind == MECH_SCRAM && held < a->pool->o.challenge_ms)
-		wait_for(a, WAITING_CHALLENGE, a->pool->o.challenge_ms - held);
-	else
-		deliver_challenge(a);
+	step_answered(a);
+}
+
+static void on_turn(void *arg)
+{
+	struct auth *a = arg;
+
+	OBJ_CHECK(a, MAGIC);
+	if (a->waiting == WAITING_TURN)
+		step_answered(a);
+}
+
+/* Who asked is not answered from inside. */
+static void answer_at_turn(struct auth *a)
+{
+	a->waiting = WAITING_TURN;
+	loop_task_queue(a->loop, &a->at_hand);
 }
 
 /* The loop has stopped; its auths are gone or will never be looked at again. */
@@ -206,11 +226,15 @@ static int submit(struct auth *a, struct slice in)
 	int err;
 
 	exchange_input(x, in);
+	a->asked_ms = loop_now_ms(a->loop);
+	if (exchange_run_at_once(x)) {
+		answer_at_turn(a);
+		return 0;
+	}
 	x->owner = a;
 	x->work.run = step_run;
 	x->work.done = step_done;
 	x->work.drop = step_drop;
-	a->asked_ms = loop_now_ms(a->loop);
 	err = lanes_submit(a->pool->lanes, x->domain, a->loop, &x->work);
 	if (err == 0)
 		wait_for(a, WAITING_STEP, a->pool->o.job_ms);
@@ -274,7 +298,8 @@ static void external_step(struct auth *a, struct slice authzid)
 	}
 	*strrchr(name, '@') = '\0';
 	a->x->user = name;
-	wait_for(a, WAITING_SUCCESS, 0);
+	a->x->answer = EXCHANGE_SUCCESS;
+	answer_at_turn(a);
 }
 
 /* Every mechanism of ours lets the client speak first: without an initial response it is asked for one. */
@@ -343,6 +368,7 @@ struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_p
 	a->external = copy_jids(params->external);
 	a->x = exchange_new(p, params, m);
 	loop_timer_init(l, &a->timer, on_timer, a);
+	loop_task_init(&a->at_hand, on_turn, a);
 	if (begin(a, initial) < 0) {
 		auth_free(a);
 		*failure = AUTH_TEMPORARY_FAILURE;
@@ -381,6 +407,7 @@ void auth_free(struct auth *a)
 		return;
 	OBJ_CHECK(a, MAGIC);
 	loop_timer_cancel(&a->timer);
+	loop_task_cancel(a->loop, &a->at_hand);
 	let_go(a);
 	for (char **jid = a->external; *jid; jid++)
 		free(*jid);

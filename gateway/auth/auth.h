@@ -2,9 +2,9 @@
 #define GATEWAY_AUTH_AUTH_H
 
 /*
- * SASL for clients: Cyrus SASL (application "xmpp", realm = the stream's `to`) on job threads, never on a loop. One `struct auth` is one
- * exchange; answers come back on the loop that began it. Every failure is delivered at one fixed deadline, the same for an unknown user and
- * a wrong password.
+ * SASL for clients: Cyrus SASL (application "xmpp", realm = the stream's `to`); what may wait runs on job threads, never on a loop. One
+ * `struct auth` is one exchange; answers come back on the loop that began it. Every failure is delivered at one fixed deadline, the same
+ * for an unknown user and a wrong password.
  */
 
 #include "common/jobs.h"

@@ -1,7 +1,7 @@
 /*
- * One exchange on the job threads: a sasl_conn_t made for the first message and disposed of with the last, one thread at a time. Before the
- * library sees a SCRAM message, its channel binding is read and held against what the stream has; after it is content, the name that it
- * authenticated is held against the stream's domain.
+ * One exchange, on the loop where a SCRAM key is at hand and on the job threads otherwise: a sasl_conn_t made for the first message and
+ * disposed of with the last, one thread at a time. Before the library sees a SCRAM message, its channel binding is read and held against
+ * what the stream has; after it is content, the name that it authenticated is held against the stream's domain.
  */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
@@ -241,7 +241,8 @@ static bool check(struct exchange *x)
 	return true;
 }
 
-void exchange_run(struct exchange *x)
+/* False: a look-up was put off. */
+static bool run(struct exchange *x)
 {
 	const char *out = NULL;
 	unsigned out_n = 0;
@@ -250,10 +251,45 @@ void exchange_run(struct exchange *x)
 	if (check(x)) {
 		int code = x->conn ? sasl_server_step(x->conn, x->in, (unsigned)x->in_n, &out, &out_n) : first_step(x, &out, &out_n);
 
+		if (auxprop_take_put_off())
+			return false;
 		x->unknown = auxprop_take_missed() || code == SASL_NOUSER || x->unknown;
 		answer(x, code, out, out_n);
 	}
 	wipe_input(x);
 	if (x->answer != EXCHANGE_CHALLENGE)
 		sasl_dispose(&x->conn);
+	return true;
+}
+
+void exchange_run(struct exchange *x)
+{
+	bool done = run(x);
+
+	ASSERT(done);
+}
+
+/* Only the first message looks anything up. */
+static void begin_again(struct exchange *x)
+{
+	sasl_dispose(&x->conn);
+	x->bound = NULL;
+	free(x->header);
+	x->header = NULL;
+	free(x->name);
+	x->name = NULL;
+}
+
+bool exchange_run_at_once(struct exchange *x)
+{
+	bool done;
+
+	if (x->mech->kind != MECH_SCRAM)
+		return false;
+	auxprop_cache_only(true);
+	done = run(x);
+	auxprop_cache_only(false);
+	if (!done)
+		begin_again(x);
+	return done;
 }

@@ -102,7 +102,8 @@ static int on_log(void *ctx, int level, const char *message)
 	uint64_t seen = atomic_load(&last);
 
 	(void)ctx;
-	if (level > SASL_LOG_ERR || level == SASL_LOG_NONE || !message)
+	/* a step that will be run again on a job thread is no error */
+	if (level > SASL_LOG_ERR || level == SASL_LOG_NONE || !message || auxprop_is_put_off())
 		return SASL_OK;
 	if (!atomic_load(&started_))
 		log_debug("auth", 0, "sasl", "message=%s", log_escape(slice_str(message)));

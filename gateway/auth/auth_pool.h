@@ -1,7 +1,7 @@
 #ifndef GATEWAY_AUTH_AUTH_POOL_H
 #define GATEWAY_AUTH_AUTH_POOL_H
 
-/* What the files of this folder share: the pool, the mechanisms, and one exchange as the job threads see it. */
+/* What the files of this folder share: the pool, the mechanisms, and one exchange as whoever runs its steps sees it. */
 
 #include <sasl/sasl.h>
 #include <stdatomic.h>
@@ -52,6 +52,11 @@ void auxprop_forget(const char *mech, struct slice name);
 const char *auxprop_option(void);
 /* Did a look-up on this thread since the last call find that the user does not exist? */
 bool auxprop_take_missed(void);
+/* On this thread, until it is false again: what is not in the key cache is not asked for, and the look-up fails. */
+void auxprop_cache_only(bool only);
+/* Did a look-up on this thread fail for that since the last call? */
+bool auxprop_take_put_off(void);
+bool auxprop_is_put_off(void);
 
 struct exchange {
 	struct lane_work work;
@@ -67,7 +72,7 @@ struct exchange {
 	char *in;               /* of this step, owned, NUL after it */
 	size_t in_n;
 
-	/* Of the job thread while a step runs. */
+	/* Of the thread that runs a step. */
 	sasl_conn_t *conn;
 	sasl_callback_t callbacks[4];
 	const struct auth_cb *bound;
@@ -90,6 +95,8 @@ struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *par
 void exchange_free(struct exchange *x);
 void exchange_input(struct exchange *x, struct slice in);
 void exchange_run(struct exchange *x);   /* on a job thread */
+/* On the loop. False: the step would have to ask a database or derive a key; nothing has happened, and a job thread must run it. */
+MUST_CHECK bool exchange_run_at_once(struct exchange *x);
 enum auth_failure exchange_failure(int sasl_code);
 
 #endif

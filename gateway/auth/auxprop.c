@@ -2,7 +2,7 @@
  * Our auxprop plugin. getopt answers its name for "auxprop_plugin", so that Cyrus SASL asks it alone; it asks the configured ones in turn,
  * in the same way and order as the library would have. What it adds is for SCRAM: a plaintext password becomes a stored key, which is kept
  * a while, and a user who does not exist gets one that nobody can match, after the same work. A lookup for PLAIN passes through untouched.
- * Everything here but adding and removing is on job threads.
+ * What asks or derives runs on job threads only; a key that is kept is found on a loop, too.
  */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
@@ -36,7 +36,7 @@ static struct {
 } aux_;
 
 /* A look-up and the step that it belongs to run on one thread. */
-static _Thread_local bool missed_;
+static _Thread_local bool missed_, cache_only_, put_off_;
 
 bool auxprop_take_missed(void)
 {
@@ -44,6 +44,24 @@ bool auxprop_take_missed(void)
 
 	missed_ = false;
 	return missed;
+}
+
+void auxprop_cache_only(bool only)
+{
+	cache_only_ = only;
+}
+
+bool auxprop_is_put_off(void)
+{
+	return put_off_;
+}
+
+bool auxprop_take_put_off(void)
+{
+	bool put_off = put_off_;
+
+	put_off_ = false;
+	return put_off;
 }
 
 const char *auxprop_option(void)
@@ -92,6 +110,10 @@ static int ask_configured(sasl_server_params_t *sparams, unsigned flags, struct 
 {
 	int result = SASL_NOMECH;
 
+	if (cache_only_) {
+		put_off_ = true;
+		return SASL_TRYAGAIN;
+	}
 	for (size_t i = 0; i < aux_.nr; i++) {
 		sasl_auxprop_plug_t *plug = &aux_.plugin[i];
 

@@ -17,6 +17,7 @@
 
 #define FAILURE_MS 500
 #define JOB_MS 123456   /* and no other timer's time */
+#define JOBS 4
 #define LIFE_MS 60000
 #define LOOPS_MAX 400
 
@@ -734,6 +735,36 @@ static void test_challenge_is_never_early(void)
 	CHECK(quick >= 10);     /* though the key is at hand */
 }
 
+static int gate_[2];
+
+static void wait_at_gate(struct job *j)
+{
+	char byte;
+
+	(void)j;
+	CHECK_EQ(read(gate_[0], &byte, 1), 0);
+}
+
+static void forget_job(struct job *j)
+{
+	(void)j;
+}
+
+/* With every job thread busy, whose key is at hand logs in all the same. */
+static void test_kept_key_needs_no_thread(void)
+{
+	static struct job busy[JOBS];
+
+	check_ok(try(LOGIN(.user = "bob", .password = "bobs", .mech = "SCRAM-SHA-512")), "bob");
+	CHECK_EQ(pipe(gate_), 0);
+	for (size_t i = 0; i < JOBS; i++) {
+		busy[i] = (struct job){.run = wait_at_gate, .done = forget_job, .drop = forget_job};
+		CHECK_EQ(jobs_submit(jobs_, loop_, &busy[i]), 0);
+	}
+	check_ok(try(LOGIN(.user = "bob", .password = "bobs", .mech = "SCRAM-SHA-512")), "bob");
+	close(gate_[1]);
+}
+
 /* --- the frame --- */
 
 static char *prep_local(struct slice text)
@@ -789,7 +820,7 @@ static void set_up(void)
 	set_password("alice", "a.example", "sesame");
 	set_password("bob", "a.example", "bobs");
 	set_password("alice", "b.example", "other");
-	jobs_ = jobs_new(4, 100);
+	jobs_ = jobs_new(JOBS, 100);
 	pool_ = auth_pool_new(jobs_, &o, why, sizeof why);
 	if (!pool_)
 		fprintf(stderr, "%s\n", why);
@@ -838,6 +869,7 @@ int main(void)
 	RUN(test_password_change);
 	RUN(test_failed_key_is_not_kept);
 	RUN(test_challenge_is_never_early);
+	RUN(test_kept_key_needs_no_thread);
 	RUN(test_free_while_a_job_runs);
 	tear_down();
 	return check_done("unit.auth.sasl");
