@@ -37,8 +37,8 @@ static short wanted_interest(const struct conn *c)
 	switch ((enum conn_state)c->state) {
 	case CONN_CONNECTING:
 		return EV_WRITE;
-	case CONN_LAST_PLAIN:
-		return WATCH_RESET;
+	case CONN_LAST_PLAIN: /* as a rule it is over at this turn's end: not worth four system calls */
+		return c->write_blocked ? WATCH_RESET : c->interest;
 	case CONN_HANDSHAKE:
 		return c->handshake_writes ? EV_WRITE : EV_READ;
 	case CONN_OPEN:
@@ -267,7 +267,7 @@ static void handshake_step(struct conn *c)
 		loop_task_queue(c->loop, &c->turn);
 		c->ops->tls_done(c->arg);
 		if (reads(c) && c->ch.ops->more(&c->ch))
-			loop_task_queue_next(c->loop, &c->again);
+			loop_task_queue(c->loop, &c->again); /* a client's first words come with the end of its handshake */
 	} else if (res != TRANSPORT_WANT_READ && res != TRANSPORT_WANT_WRITE) {
 		conn_end_by(c, res);
 	}

@@ -3,6 +3,8 @@
  * that a reset caused by input that nobody read does not destroy what was sent last. Whatever the way, closed() comes once, at the end
  * of the turn, and the reaper frees.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -190,6 +192,14 @@ void conn_drop_input(struct conn *c)
 	conn_update_interest(c);
 }
 
+/* The last words go out in one segment: the FIN pushes what is held back. */
+static void hold_segments(struct conn *c)
+{
+	int on = 1;
+
+	(void)setsockopt(c->ch.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
+
 void conn_close(struct conn *c, unsigned linger_ms)
 {
 	if (c->state >= CONN_FLUSHING)
@@ -205,6 +215,7 @@ void conn_close(struct conn *c, unsigned linger_ms)
 	conn_count_out(c);
 	c->linger_ms = linger_ms;
 	c->state = CONN_FLUSHING;
+	hold_segments(c);
 	c->read_blocked = false;
 	loop_task_cancel(c->loop, &c->again);
 	set_timer(c, FLUSH_MS);
