@@ -1,9 +1,11 @@
 """What is measured of one stack at a time. Each scenario takes (context, kind of stack) and returns {name: figure}; any loss, disorder or refusal raises."""
+import json
 import resource
+import subprocess
 import time
 
-from measure import Load, cpu, less, pss
-from stacks import DOMAIN, LARGE
+from measure import Failed, Load, cpu, less, pss
+from stacks import DOMAIN, LARGE, Ours
 
 PAIRS, BODY, WINDOW = 50, 200, 8
 SPARE_FILES = 400   # what the load, or any of the servers, opens beside a descriptor for each client
@@ -72,9 +74,18 @@ def one_login_round(load, stack, sizes, mechanism, figures, name):
     figures[f"{name}.lost"] = answer["errors"]
 
 
+def floor(context):
+    """The least that TCP, TLS and SCRAM cost for a login here and now."""
+    certificate = f"{context.place.folder}/certs/{DOMAIN}"
+    done = subprocess.run([f"{context.build}/tests/bench/bench_floor", f"{certificate}.crt", f"{certificate}.key", str(context.sizes.logins)], stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise Failed(f"bench_floor ended with status {done.returncode}")
+    return {f"floor.{name}.cpu_ms": us / 1000 for name, us in json.loads(done.stdout).items()}
+
+
 def login(context, kind):
-    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again when there have been `wear` logins."""
-    sizes, figures = context.sizes, {}
+    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again when there have been `wear` logins. Beside ours, the floor."""
+    sizes, figures = context.sizes, floor(context) if kind is Ours else {}
     forgive = kind.name == "jabberd2"
 
     def rounds(load, stack, mechanisms):
