@@ -90,7 +90,7 @@ class Linked:
         if not socket.poll(seconds * 1000):
             return None
         kind, _, _, _, body = next(wire.frames(socket.recv()))
-        return wire.Properties(body).get("refused", b"").decode() if kind == wire.WELCOME else None
+        return wire.parse(body).get("refused", b"").decode() if kind == wire.WELCOME else None
 
     def close(self):
         self.context.destroy(0)

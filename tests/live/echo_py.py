@@ -246,6 +246,12 @@ async def stories(test, passwords, state, ports):
         test.check(f"{name}: has withdrawn its domain", await word_in(f"{test.folder}/gateway.log", "withdrawn kind=registration", start=at))
 
 
+def small(test):
+    """It shows how small a service may be."""
+    lines = open(SERVICES["echo.py"][1]).read().splitlines()
+    test.check(f"echo.py: {len(lines)} lines, of which none has more than 140 columns", len(lines) <= 200 and max(map(len, lines)) <= 140)
+
+
 def open_key(test, state):
     """A key that others may read is none."""
     path = f"{test.folder}/open.key"
@@ -265,6 +271,7 @@ def main():
                                          "--certs", f"{test.folder}/none", "--workers", str(WORKERS), "--log-level", "debug"], env))
     run(test, stories(test, passwords, state, ports), 240)
     open_key(test, state)
+    small(test)
     test.check("the gateway ends with status 0 at SIGTERM", test.stop("gateway") == 0)
     test.finish()
 
