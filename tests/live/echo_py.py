@@ -88,6 +88,8 @@ class Relay:
         self.linked.set()
         await asyncio.gather(self.pump(reader, there[1]), self.pump(there[0], writer))
         self.writers.difference_update(pair)
+        if not self.writers:    # a service may hang up by itself, to dial anew
+            self.linked.clear()
 
     async def pump(self, reader, writer):
         try:
@@ -141,7 +143,7 @@ class Story:
             await clients[0].until(lambda: len(clients[0].inbox) > came[0])
             for relay in self.relays:
                 await asyncio.wait_for(relay.linked.wait(), 30)
-            ended += sum(relay.cut() for relay in self.relays)
+                ended += relay.cut()
             for client in clients:
                 client.say(1000)
             for client in clients:
