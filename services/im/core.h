@@ -245,6 +245,8 @@ void sid_init(struct im *im);
 void sid_clear(struct im *im);
 /* Gives a message to a user of ours its id (XEP-0359): st->xml is the stamped one, until the next. False: it cannot be. */
 MUST_CHECK bool sid_stamp(struct stanza *st);
+/* For whoever looks for the way that a message took: by its id, at the log level debug. row: 0 where it is not stored. */
+void sid_log(const char *way, struct slice xml, struct slice whom, int64_t row);
 /* The stanza with one more child behind the others. 0 or a negative error. */
 MUST_CHECK int stanza_add_child(struct buf *out, struct slice xml, struct slice child);
 

@@ -124,6 +124,7 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	if (write_stored(&out, xml, jid, at_s) == 0)
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
 	buf_clear(&out);
+	sid_log("offline", xml, jid->bare, row);
 	tell(im, jid, row);
 	return row;
 }

@@ -31,6 +31,7 @@ static void add_element(void *arg, const struct xml_element *e)
 	if (jid_parse(&to, xml_attr_get(&e->head, "to")) < 0)
 		jid_init(&to);
 	a->row = store_passing_add(a->im->store, a->at_s, from.bare, to.bare, a->xml);
+	sid_log("passing", a->xml, to.bare, a->row);
 	jid_clear(&from);
 	jid_clear(&to);
 }

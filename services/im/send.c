@@ -76,6 +76,8 @@ int send_session(struct im_session *s, struct slice xml, struct im_work *w)
 		send_end(im, snd);
 		if (w)
 			w->nr_open--; /* never the last: the handler holds it */
+	} else {
+		sid_log("client", xml, s->jid.full, w ? w->row : 0);
 	}
 	return err == SVCPROTO_E_NOMEM ? SVCPROTO_E_FULL : err;
 }
@@ -103,6 +105,8 @@ int send_remote(struct im *im, const struct jid *from, const struct jid *to, str
 		send_end(im, snd);
 		if (w)
 			w->nr_open--;
+	} else {
+		sid_log("remote", xml, to->full, w ? w->row : 0);
 	}
 	return err == SVCPROTO_E_NOMEM ? SVCPROTO_E_FULL : err;
 }
@@ -207,6 +211,7 @@ void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const ch
 	struct im_work *w = snd->work;
 	struct im_session *s = snd->session;
 	bool peer = snd->peer != NULL;
+	sid_log("back", (struct slice){xml, n}, s ? s->jid.full : SLICE_NONE, w ? w->row : 0);
 	send_end(im, snd);
 	if (peer) {
 		/* The other instance has gone, or the policy gives the user to us by now. */

@@ -5,7 +5,10 @@
  */
 #include "services/im/core.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+
+#include "common/log.h"
 
 enum { KEPT_BYTES = 65536 }; /* of the buffer, between messages */
 
@@ -89,6 +92,29 @@ void sid_clear(struct im *im)
 	buf_clear(&im->sid.clean);
 	buf_clear(&im->sid.id);
 	buf_clear(&im->sid.stamped);
+}
+
+/* The last that a stanza has: ours stands behind others. Empty: none. */
+static struct slice id_of(struct slice xml)
+{
+	const char *end = xml.p + xml.n, *p = xml.p, *id = NULL;
+
+	while ((p = memmem(p, (size_t)(end - p), "<stanza-id", 10))) {
+		p += 10;
+		id = memmem(p, (size_t)(end - p), " id=", 4);
+	}
+	return id && end - id > 41 ? (struct slice){id + 5, 36} : SLICE_NONE;
+}
+
+void sid_log(const char *way, struct slice xml, struct slice whom, int64_t row)
+{
+	struct slice id;
+
+	if (!log_on(LOG_DEBUG))
+		return;
+	id = id_of(xml);
+	if (id.n)
+		log_debug("im", 0, "message", "sid=%s way=%s whom=%s row=%" PRId64, log_escape(id), way, log_escape(whom), row);
 }
 
 bool sid_stamp(struct stanza *st)

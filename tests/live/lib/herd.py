@@ -121,20 +121,24 @@ class Child:
         nr, wrong = self.repetitions()
         return {"sent": grown["sent"], "acked": grown["acked"], "resumed": grown["resumed"], "sessions": grown["sessions"], "again": grown["again"],
                 "arrived": sum(len({m.number for m in c.inbox[self.marks[c]["inbox"]:]}) for c in self.clients),
-                "repeated": nr, "wrong": wrong, "lost": self.pairs.lost(), "disordered": self.disorder(),
+                "repeated": nr, "wrong": wrong, "lost": self.pairs.lost(), "disordered": [what for what, _, _ in self.disorder()],
+                "ways": [(users, sids) for _, users, sids in self.disorder()],
                 "nameless": sum(m.sid is None for c in self.clients for m in c.inbox),
                 "aways": [t for c in self.clients for t in c.aways[self.marks[c]["aways"]:]],
                 "strange": [s for c in self.clients for s in c.strange],
                 "stuck": [f"{c.jid}: sent {c.sent}, acknowledged {len(c.acked)}, live {c.live}" for c in self.clients if len(c.acked) != c.sent or not c.live]}
 
     def disorder(self):
-        """Who got a first arrival that another one had overtaken, and which."""
+        """Who got a first arrival that another one had overtaken, and which; the two users; the stanza ids of both."""
         found = []
         for c in self.clients:
-            highest = 0
-            for number in dict.fromkeys(m.number for m in c.inbox):
+            highest, firsts = 0, {}
+            for m in c.inbox:
+                firsts.setdefault(m.number, m)
+            for number, m in firsts.items():
                 if number < highest:
-                    found.append(f"{c.jid}: {number} after {highest}")
+                    other = firsts[highest]
+                    found.append((f"{c.jid}: {number} after {highest}, {m.at - other.at:.2f} s later, in sessions {m.session} and {other.session}", (c.bare, c.peer), (m.sid, other.sid)))
                 highest = max(highest, number)
         return found
 
