@@ -44,7 +44,7 @@ class Story:
         self.herd.tell(do="where", to=[self.c.c2s(name) for name in sorted(self.alive)])
 
     def start_instance(self, name):
-        return self.c.start(name, IM, "--registry", self.c.known(), "--key", f"{self.c.folder}/{name}.key", "--domain", DOMAIN, "--policy", "hash",
+        return self.c.start(name, IM, "--registry", self.c.known(), "--key", f"{self.c.folder}/{name}.key", "--domain", DOMAIN, "--policy", "hash", "--log-level", "debug",
                             "--database", f"host={self.database.folder} user=gateway dbname=postgres")
 
     async def start(self):
@@ -141,8 +141,17 @@ class Story:
         for name in ("stuck", "lost", "disordered", "wrong", "strange"):
             for line in total[name][:5]:
                 print(f"   {name}: {line}", flush=True)
+        self.tell_ways(total["ways"])
         self.judge(what, kinds, total, all(a["settled"] for a in answers))
         return total
+
+    def tell_ways(self, ways):
+        """Of messages that were overtaken: where each of the two was stored and sent, and when its sender and recipient came and went."""
+        for users, sids in ways[:3]:
+            told = [(line, name) for name in INSTANCES for line in self.c.log(name).splitlines()
+                    if any(sid and f"sid={sid}" in line for sid in sids) or any(f"jid={user}/" in line for user in users)]
+            for line, name in sorted(told):
+                print(f"   {name}: {line}", flush=True)
 
     def judge(self, what, kinds, total, settled):
         self.test.check(f"{what}: when they stop, everybody is in and all is acknowledged", settled)
@@ -185,8 +194,7 @@ def main():
     namespace.enter()
     flags = argparse.ArgumentParser()
     flags.add_argument("--seconds", type=int, default=30, help="of each kind of trouble")
-    # In CI another script and the sanitizers share two processors with this one: what two hundred clients cost when half of them log in at once is too much for that.
-    flags.add_argument("--clients", type=int, default=100, help="200 and --seconds 120 where nothing else runs")
+    flags.add_argument("--clients", type=int, default=200)
     flags.add_argument("--processes", type=int, default=2, help="that the clients are shared over")
     flags.add_argument("--rate", type=int, default=50, help="messages a second, of all clients")
     flags.add_argument("--only", choices=PHASES, help="one kind of trouble")
