@@ -146,7 +146,7 @@ class Story:
         return total
 
     def tell_ways(self, ways):
-        """Of messages that were overtaken: where each of the two was stored and sent, and when its sender and recipient came and went."""
+        """Of messages that were overtaken or came twice: where each was stored and sent, and when its sender and recipient came and went."""
         for users, sids in ways[:3]:
             told = [(line, name) for name in INSTANCES for line in self.c.log(name).splitlines()
                     if any(sid and f"sid={sid}" in line for sid in sids) or any(f"jid={user}/" in line for user in users)]

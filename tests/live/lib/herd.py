@@ -94,9 +94,9 @@ class Child:
         return max([t for t in self.troubles if t < death - 0.01] + [0]) - SLACK
 
     def repetitions(self):
-        """(how many, those that should not be). One is allowed that has the id which the service gave the first, if the recipient had not acknowledged the first when it came,
+        """(how many, those that should not be, and of these the two users and the stanza ids). One is allowed that has the id which the service gave the first, if the recipient had not acknowledged the first when it came,
         or when an instance died between the two."""
-        nr, wrong = 0, []
+        nr, wrong, ways = 0, [], []
         for c in self.clients:
             seen = {}
             for m in c.inbox:
@@ -105,24 +105,27 @@ class Child:
                     continue
                 nr += 1
                 deaths = [t for t in self.deaths if first.at - 5 * SLACK < t < m.at and (first.acked_at is None or first.acked_at > self.known_until(t))]
+                told = len(wrong)
                 unconfirmed = self.deaths and (first.acked_at is None or first.acked_at >= m.at)
                 if first.sid is None or first.sid != m.sid:
                     wrong.append(f"{c.jid} {m.number}: stanza ids {first.sid} and {m.sid}")
                 elif not deaths and not unconfirmed:
                     wrong.append(f"{c.jid} {m.number}: again after {m.at - first.at:.1f} s, acknowledged after {first.acked_at and round(first.acked_at - first.at, 1)} s; "
                                  f"deaths {[round(t - first.at, 1) for t in self.deaths]}, troubles {[round(t - first.at, 1) for t in self.troubles]}")
-        return nr, wrong
+                if len(wrong) > told:
+                    ways.append(((c.bare, c.peer), (first.sid, m.sid)))
+        return nr, wrong, ways
 
     def report(self):
         grown = {}
         for c in self.clients:
             for name, n in self.mark(c).items():
                 grown[name] = grown.get(name, 0) + n - self.marks[c][name]
-        nr, wrong = self.repetitions()
+        nr, wrong, ways = self.repetitions()
         return {"sent": grown["sent"], "acked": grown["acked"], "resumed": grown["resumed"], "sessions": grown["sessions"], "again": grown["again"],
                 "arrived": sum(len({m.number for m in c.inbox[self.marks[c]["inbox"]:]}) for c in self.clients),
                 "repeated": nr, "wrong": wrong, "lost": self.pairs.lost(), "disordered": [what for what, _, _ in self.disorder()],
-                "ways": [(users, sids) for _, users, sids in self.disorder()],
+                "ways": ways + [(users, sids) for _, users, sids in self.disorder()],
                 "nameless": sum(m.sid is None for c in self.clients for m in c.inbox),
                 "aways": [t for c in self.clients for t in c.aways[self.marks[c]["aways"]:]],
                 "strange": [s for c in self.clients for s in c.strange],
