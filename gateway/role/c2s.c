@@ -152,7 +152,7 @@ static void op_stanza(void *arg, const struct xml_element *el)
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct c2s *c = c2s_of_end(end);
-	struct buf out;
+	struct slice out;
 
 	(void)flags; /* nothing in XMPP tells the client */
 	/* Behind our closing tag nothing is said: it stays with the service. */
@@ -160,23 +160,20 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 		svc_stream_pause(end->stream, true);
 		return;
 	}
-	buf_init(&out, xml.n + 4096);
 	if (policy_to_client(xml, &c->e.env->limits.from_service, &out) != 0) {
 		log_warn("c2s", c->e.id, "stanza", "why=\"the service sent no well-formed stanza\" bytes=%zu", xml.n);
-		buf_clear(&out);
 		edge_close(&c->e, CLOSE_INTERNAL);
 		return;
 	}
 	stat_add(STAT_stanzas_out, 1);
-	conn_send(c->e.conn, buf_slice(&out));
+	conn_send(c->e.conn, out);
 	if (!c->managed) {
 		acks_push(&c->acks, conn_position(c->e.conn), seq);
 		conn_watch_acks(c->e.conn);
 	}
-	stream_sent(c->e.stream, buf_len(&out), loop_now_ms(c->e.env->loop));
+	stream_sent(c->e.stream, out.n, loop_now_ms(c->e.env->loop));
 	if (c->managed)
 		edge_kick(&c->e); /* an <r/> may be due later */
-	buf_clear(&out);
 	if (conn_full(c->e.conn))
 		svc_stream_pause(end->stream, true);
 }

@@ -1,6 +1,7 @@
 /*
- * Who may say what in whose name. Nothing passes from one side of the gateway to the other but through here, and what passes was written
- * anew by stanza_write(), with prepared addresses.
+ * Who may say what in whose name. Nothing passes from one side of the gateway to the other but through here. What comes in from the
+ * network, and what goes to servers, was written anew by stanza_write(), with prepared addresses; what a service has for a client goes as
+ * the bytes that were checked.
  *
  * Which fault is whose (RFC 6120): a false `from` is a stream error (4.9.3.9), and so are missing or malformed addresses between servers
  * (4.9.3.7) and a first-level element that is no stanza (4.9.3.24). A client's malformed `to` (8.3.3.8) and an iq or presence that breaks
@@ -123,27 +124,27 @@ struct policy_result policy_from_server(const struct xml_element *e, struct buf 
 
 /* ---- from services ---- */
 
+/* It stands on its own, for it was parsed behind nothing: what it needs to be understood is in its bytes. */
+static void pass_to_client(void *arg, const struct xml_element *e)
+{
+	if (stanza_kind(e, NS_CLIENT) != STANZA_NONE)
+		*(struct slice *)arg = e->raw;
+}
+
+int policy_to_client(struct slice xml, const struct xml_limits *limits, struct slice *out)
+{
+	*out = SLICE_NONE;
+	int err = stanza_parse(xml, limits, pass_to_client, out);
+	if (err)
+		*out = SLICE_NONE;
+	return err ? err : out->p == NULL ? -ERR_INVALID : 0;
+}
+
 struct outward {
 	struct buf *out;
 	struct slice from_domain, to_domain;
 	int err;
 };
-
-static void write_to_client(void *arg, const struct xml_element *e)
-{
-	struct outward *o = arg;
-	if (stanza_kind(e, NS_CLIENT) == STANZA_NONE)
-		o->err = -ERR_INVALID;
-	else
-		o->err = stanza_write(o->out, e, NS_CLIENT, NS_CLIENT, SLICE_NONE, SLICE_NONE);
-}
-
-int policy_to_client(struct slice xml, const struct xml_limits *limits, struct buf *out)
-{
-	struct outward o = {.out = out};
-	int err = stanza_parse(xml, limits, write_to_client, &o);
-	return err ? err : o.err;
-}
 
 static void write_to_server(void *arg, const struct xml_element *e)
 {
