@@ -74,10 +74,8 @@ void buf_commit(struct buf *b, size_t n)
 	b->len_ += n;
 }
 
-int buf_add(struct buf *b, const void *p, size_t n)
+int buf_grow_add_(struct buf *b, const void *p, size_t n)
 {
-	if (n == 0)
-		return 0;
 	char *to = buf_reserve(b, n);
 
 	if (to == NULL)
@@ -85,16 +83,6 @@ int buf_add(struct buf *b, const void *p, size_t n)
 	memcpy(to, p, n);
 	buf_commit(b, n);
 	return 0;
-}
-
-int buf_add_slice(struct buf *b, struct slice s)
-{
-	return buf_add(b, s.p, s.n);
-}
-
-int buf_add_str(struct buf *b, const char *s)
-{
-	return buf_add(b, s, strlen(s));
 }
 
 int buf_printf(struct buf *b, const char *fmt, ...)

@@ -16,9 +16,7 @@ void buf_wipe(struct buf *b);                             /* overwrites, then cl
 size_t buf_len(const struct buf *b);
 size_t buf_room(const struct buf *b);                     /* bytes until the maximum */
 struct slice buf_slice(const struct buf *b);              /* borrowed until the next change */
-MUST_CHECK int buf_add(struct buf *b, const void *p, size_t n); /* all or nothing: 0 or -ERR_LIMIT */
-MUST_CHECK int buf_add_slice(struct buf *b, struct slice s);
-MUST_CHECK int buf_add_str(struct buf *b, const char *s);
+MUST_CHECK int buf_grow_add_(struct buf *b, const void *p, size_t n);
 MUST_CHECK int buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 char *buf_reserve(struct buf *b, size_t n);               /* n writable bytes at the end, or NULL past the maximum */
 void buf_commit(struct buf *b, size_t n);                 /* n of the reserved bytes were written */
@@ -26,5 +24,27 @@ void buf_drain(struct buf *b, size_t n);                  /* drop n bytes from t
 void buf_truncate(struct buf *b, size_t len);             /* keep the first len bytes */
 void buf_reset(struct buf *b);                            /* length 0, memory kept */
 void buf_release_if_empty(struct buf *b);
+
+/* All or nothing: 0 or -ERR_LIMIT. What there is room for already, as for most of the pieces that a stanza is made of, takes no call. */
+MUST_CHECK static inline int buf_add(struct buf *b, const void *p, size_t n)
+{
+	if (n == 0)
+		return 0;
+	if (n > b->cap_ - b->off_ - b->len_)
+		return buf_grow_add_(b, p, n);
+	memcpy(b->p_ + b->off_ + b->len_, p, n);
+	b->len_ += n;
+	return 0;
+}
+
+MUST_CHECK static inline int buf_add_slice(struct buf *b, struct slice s)
+{
+	return buf_add(b, s.p, s.n);
+}
+
+MUST_CHECK static inline int buf_add_str(struct buf *b, const char *s)
+{
+	return buf_add(b, s, strlen(s));
+}
 
 #endif
