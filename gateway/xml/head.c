@@ -13,6 +13,8 @@
 #include "xml/restrict.h"
 #include "xml/writer.h"
 
+enum { WRITTEN_MORE = 256 }; /* than the raw bytes: usual stamps and declarations */
+
 static const char *const kind_names[] = {[STANZA_MESSAGE] = "message", [STANZA_PRESENCE] = "presence", [STANZA_IQ] = "iq"};
 
 static enum stanza_kind kind_by_name(struct slice name)
@@ -83,7 +85,7 @@ static void add_decls(struct tag *t, const struct xml_element *e, const char *fr
 	size_t nr_header = e->nr_decls - e->nr_own;
 	for (size_t i = 0; i < e->nr_decls; i++) {
 		struct slice prefix = e->decls[i].prefix, uri = e->decls[i].uri;
-		if (i < nr_header && prefix.n > 0 && !prefix_occurs(e->raw, prefix))
+		if (i < nr_header && prefix.n > 0 && (e->unprefixed || !prefix_occurs(e->raw, prefix)))
 			continue;
 		if (prefix.n == 0 && uri.n == 0)
 			continue; /* undoes a default that isn't there any more */
@@ -128,6 +130,7 @@ int stanza_write(struct buf *out, const struct xml_element *e, const char *from_
 {
 	struct tag t = {.out = out};
 	size_t len = buf_len(out);
+	(void)buf_reserve(out, e->raw.n + WRITTEN_MORE); /* at once, where there is so much room */
 	add(&t, SLICE("<"));
 	add_qname(&t, e->head.prefix, e->head.name);
 	add_decls(&t, e, from_ns, to_ns);

@@ -2,6 +2,8 @@
  * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished
  * input too; nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
  *
+ * Most elements never come to expat: plain.c tells them at a fraction of the cost.
+ *
  * Positions (int64_t) count the bytes that the present expat was fed. Between elements expat can be
  * thrown away and begun again behind a replayed header tag: so idle streams need none, and one that has grown (restrict.c) is retired.
  */
@@ -11,6 +13,7 @@
 
 #include "common/err.h"
 #include "xml/parser_int.h"
+#include "xml/plain.h"
 
 /* ---- expat's life ---- */
 
@@ -208,12 +211,42 @@ static int feed_expat(struct xml_parser *p, size_t *used)
 	return feed_done(p, err ? err : run(p), used);
 }
 
-/* A keepalive wakes nothing up, and a header may be preceded by what ended the stream before it. Nothing counts behind the footer. */
-static size_t skippable(const struct xml_parser *p, struct slice in)
+/* Elements and white space, as long as expat need not look. */
+static int feed_plain(struct xml_parser *p, size_t *done)
 {
+	struct xml_plain e;
+	size_t n = 1;
+	int err = xml_handlers_blanks(p, (size_t)(p->fed - p->boundary)); /* a '\r' that expat holds back: see between_elements() */
+	if (p->fed > p->boundary)
+		memory_free(p);
+	p->plain = true;
+	p->window.origin = p->fed;
+	for (*done = 0; n > 0 && err == 0 && p->halt == HALT_NONE; *done += n) {
+		struct slice rest = {p->window.in.p + *done, p->window.in.n - *done};
+		n = xml_space_prefix(rest);
+		if (n > 0) {
+			err = xml_handlers_blanks(p, n);
+		} else if ((n = xml_plain_read(&e, rest, &p->limits)) > 0) {
+			xml_plain_complete(&e, p->header, &p->tag);
+			p->ops->element(p->arg, &e.element);
+			xml_starttag_forget(&p->tag);
+		}
+	}
+	p->plain = false;
+	return err;
+}
+
+/* What is not expat's. A keepalive wakes nothing up, and a header may be preceded by what ended the stream before it. Nothing counts behind
+ * the footer. */
+static int feed_without(struct xml_parser *p, size_t *done)
+{
+	if (p->stage == INSIDE && p->depth <= 1 && !p->suspended && buf_len(&p->window.pending) == 0)
+		return feed_plain(p, done);
 	if (p->stage == ENDED)
-		return in.n;
-	return p->expat.parser == NULL ? xml_space_prefix(in) : 0;
+		*done = p->window.in.n;
+	else
+		*done = p->expat.parser == NULL ? xml_space_prefix(p->window.in) : 0;
+	return p->stage == ENDED ? 0 : xml_handlers_blanks(p, *done);
 }
 
 int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
@@ -229,14 +262,17 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 		xml_handlers_footer(p);
 		err = feed_done(p, 0, used);
 	} else {
-		size_t skip = skippable(p, in);
+		size_t skip;
+		err = feed_without(p, &skip);
 		p->window.in = (struct slice){in.p + skip, in.n - skip};
-		if (p->stage != ENDED)
-			err = xml_handlers_blanks(p, skip);
-		if (err)
+		if (p->halt == HALT_STOP) {
+			p->halt = HALT_NONE;
+			err = -ERR_AGAIN;
+		} else if (err || p->halt == HALT_RESET) {
 			err = feed_done(p, err, used);
-		else if (skip < in.n)
+		} else if (skip < in.n) {
 			err = feed_expat(p, used);
+		}
 		*used += skip;
 	}
 	p->feeding = false;
@@ -248,7 +284,8 @@ void xml_parser_stop(struct xml_parser *p)
 	if (!p->feeding || p->halt != HALT_NONE)
 		return;
 	p->halt = HALT_STOP;
-	xml_expat_suspend(&p->expat);
+	if (!p->plain)
+		xml_expat_suspend(&p->expat);
 }
 
 void xml_parser_reset(struct xml_parser *p)

@@ -49,6 +49,7 @@ struct xml_element {
 	/* the stream header's xml:lang, which is the element's if it has none itself; empty: none, or a too long one */
 	struct slice lang;
 	unsigned nr_children;        /* elements directly below it */
+	bool unprefixed;             /* surely no name in it has a prefix but xml; false: unknown */
 	bool mixed_text;             /* its character data is not only white space, directly below it */
 };
 

@@ -30,6 +30,7 @@ struct xml_parser {
 	enum halt halt;
 	int err;
 	bool feeding, replaying, suspended;
+	bool plain;                  /* expat has no part in what is being told */
 	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
 	unsigned depth;              /* open elements, the stream header included */
 	size_t nr_blanks, blanks_max; /* bytes of white space at the first level, since the last reset */

@@ -62,25 +62,20 @@ static bool overridden(const struct xml_nsdecl *own, size_t nr_own, struct slice
 	return false;
 }
 
-/* Of the outer ones what is not overridden, then the tag's own. */
-static void decls_list(struct xml_starttag *t, const struct xml_nsdecl *outer, size_t nr_outer)
+/* Room for the tag's own declarations behind the outer ones, so that these can be compared with them. */
+static struct xml_nsdecl *decls_reserve(struct xml_starttag *t, size_t nr_outer)
 {
-	t->decls = outer;
-	t->nr_decls = nr_outer;
-	if (t->nr_own == 0)
-		return;
 	if (t->decls_cap_ < nr_outer + t->nr_own) {
 		t->decls_cap_ = nr_outer + t->nr_own;
 		t->decls_ = mem_resize(t->decls_, t->decls_cap_ * sizeof *t->decls_);
 	}
-	/* Own ones go to the end of the room first, so that the outer ones can be compared with them. */
-	struct xml_nsdecl *own = t->decls_ + nr_outer;
-	const char *s = t->strings_;
-	for (size_t i = 0; i < t->nr_own; i++) {
-		own[i].prefix = slice_str(s);
-		own[i].uri = slice_str(s + own[i].prefix.n + 1);
-		s = own[i].uri.p + own[i].uri.n + 1;
-	}
+	return t->decls_ + nr_outer;
+}
+
+/* Of the outer ones what is not overridden, then the tag's own. */
+static void decls_join(struct xml_starttag *t, const struct xml_nsdecl *outer, size_t nr_outer)
+{
+	const struct xml_nsdecl *own = t->decls_ + nr_outer;
 	size_t n = 0;
 	for (size_t i = 0; i < nr_outer; i++)
 		if (!overridden(own, t->nr_own, outer[i].prefix))
@@ -88,6 +83,33 @@ static void decls_list(struct xml_starttag *t, const struct xml_nsdecl *outer, s
 	memmove(t->decls_ + n, own, t->nr_own * sizeof *own);
 	t->decls = t->decls_;
 	t->nr_decls = n + t->nr_own;
+}
+
+static void decls_list(struct xml_starttag *t, const struct xml_nsdecl *outer, size_t nr_outer)
+{
+	t->decls = outer;
+	t->nr_decls = nr_outer;
+	if (t->nr_own == 0)
+		return;
+	struct xml_nsdecl *own = decls_reserve(t, nr_outer);
+	const char *s = t->strings_;
+	for (size_t i = 0; i < t->nr_own; i++) {
+		own[i].prefix = slice_str(s);
+		own[i].uri = slice_str(s + own[i].prefix.n + 1);
+		s = own[i].uri.p + own[i].uri.n + 1;
+	}
+	decls_join(t, outer, nr_outer);
+}
+
+void xml_starttag_inherit(struct xml_starttag *t, struct slice own_default, const struct xml_nsdecl *outer, size_t nr_outer)
+{
+	t->decls = outer;
+	t->nr_decls = nr_outer;
+	t->nr_own = own_default.p != NULL;
+	if (t->nr_own == 0)
+		return;
+	*decls_reserve(t, nr_outer) = (struct xml_nsdecl){.uri = own_default};
+	decls_join(t, outer, nr_outer);
 }
 
 void xml_starttag_set(struct xml_starttag *t, const char *name, const char **atts, size_t nr_attrs, const struct xml_nsdecl *outer,

@@ -23,6 +23,8 @@ void xml_starttag_declare(struct xml_starttag *t, const char *prefix, const char
 /* The tag itself; outer: what is in force around it. */
 void xml_starttag_set(struct xml_starttag *t, const char *name, const char **atts, size_t nr_attrs, const struct xml_nsdecl *outer,
 		      size_t nr_outer);
+/* Only the declarations of a tag that makes none but that of a default namespace (p NULL: nor that), which is borrowed. */
+void xml_starttag_inherit(struct xml_starttag *t, struct slice own_default, const struct xml_nsdecl *outer, size_t nr_outer);
 void xml_starttag_forget(struct xml_starttag *t);  /* keeps its memory for the next */
 void xml_starttag_clear(struct xml_starttag *t);
 

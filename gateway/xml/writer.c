@@ -5,6 +5,7 @@
 #include "xml/writer.h"
 
 #include "common/err.h"
+#include "xml/eight.h"
 #include "xml/utf8.h"
 
 static const char replacement[] = "\xef\xbf\xbd";
@@ -47,12 +48,22 @@ static bool plain_anywhere(unsigned char c)
 	return (odd[c >> 6] >> (c & 63) & 1) == 0;
 }
 
+static bool eight_plain(const char *p)
+{
+	uint64_t w = eight_load(p);
+	return (eight_odd(w) | eight_is(w, '<') | eight_is(w, '>') | eight_is(w, '&') | eight_is(w, '\'') | eight_is(w, '"')) == 0;
+}
+
 /* Bytes at the front that may pass as they are. */
 static size_t plain_prefix(struct slice text, enum where where)
 {
 	size_t n = 0;
 	while (n < text.n) {
 		unsigned char c = (unsigned char)text.p[n];
+		if (text.n - n >= 8 && eight_plain(text.p + n)) {
+			n += 8;
+			continue;
+		}
 		if (plain_anywhere(c)) {
 			n++;
 			continue;

@@ -1,0 +1,270 @@
+/*
+ * One pass over one element: ASCII names without prefixes (but for xml:lang), values and text in UTF-8 with no other references than the
+ * five that XML predefines. No comments, sections, instructions or declarations, no white space inside an end tag or around '='. Values of
+ * the first tag hold no references, so that they are what their bytes say. It keeps nothing and calls nobody.
+ */
+#include "xml/plain.h"
+
+#include "xml/eight.h"
+#include "xml/ns.h"
+#include "xml/restrict.h"
+#include "xml/utf8.h"
+
+enum { DEPTH_MAX = 32 };
+
+struct reader {
+	const char *p, *end;
+	const struct xml_limits *limits;
+	struct xml_plain *out;
+	struct slice open[DEPTH_MAX];
+	unsigned depth;
+};
+
+static bool is_letter(char c)
+{
+	char lower = (char)(c | 0x20);
+	return (lower >= 'a' && lower <= 'z') || c == '_';
+}
+
+static bool is_name_byte(char c)
+{
+	return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Bytes of a reference to a predefined entity; 0: another one. */
+static size_t reference(const char *p, const char *end)
+{
+	static const struct slice known[] = {{"&lt;", 4}, {"&gt;", 4}, {"&amp;", 5}, {"&quot;", 6}, {"&apos;", 6}};
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if ((size_t)(end - p) >= known[i].n && memcmp(p, known[i].p, known[i].n) == 0)
+			return known[i].n;
+	return 0;
+}
+
+/* Bytes of a character that is not ASCII; 0: not one of XML's. */
+static size_t character(const char *p, const char *end)
+{
+	uint32_t code;
+	size_t n = utf8_decode((struct slice){p, (size_t)(end - p)}, &code);
+	return code == 0xfffe || code == 0xffff ? 0 : n;
+}
+
+/* Eight bytes that need no look at each: printable ASCII without '<', '&' and that one. */
+static bool is_quiet(const char *p, const char *end, char that)
+{
+	if (end - p < 8)
+		return false;
+	uint64_t w = eight_load(p);
+	return (eight_odd(w) | eight_is(w, '<') | eight_is(w, '&') | eight_is(w, that)) == 0;
+}
+
+/* Up to the next tag. */
+static bool read_text(struct reader *r)
+{
+	const char *p = r->p, *end = r->end;
+	while (p < end) {
+		while (is_quiet(p, end, ']'))
+			p += 8;
+		if (p == end)
+			return false;
+		unsigned char c = (unsigned char)*p;
+		size_t n = 1;
+		if (c == '<') {
+			r->p = p;
+			return true;
+		} else if (c == '&') {
+			n = reference(p, end);
+		} else if (c >= 0x80) {
+			n = character(p, end);
+		} else if ((c < 0x20 && !is_space((char)c)) || (c == ']' && end - p >= 3 && p[1] == ']' && p[2] == '>')) {
+			n = 0;
+		}
+		if (n == 0)
+			return false;
+		p += n;
+	}
+	return false;
+}
+
+static struct slice read_name(struct reader *r)
+{
+	const char *p = r->p;
+	if (p < r->end && is_letter(*p))
+		while (p < r->end && is_name_byte(*p))
+			p++;
+	struct slice name = {r->p, (size_t)(p - r->p)};
+	r->p = p;
+	return name;
+}
+
+/* In quotes. White space other than ' ' would be changed by the reader of an attribute. */
+static bool read_value(struct reader *r, bool references, struct slice *value)
+{
+	const char *p = r->p, *end = r->end;
+	if (p == end || (*p != '\'' && *p != '"'))
+		return false;
+	char quote = *p++;
+	value->p = p;
+	while (is_quiet(p, end, quote))
+		p += 8;
+	while (p < end && *p != quote) {
+		unsigned char c = (unsigned char)*p;
+		size_t n = c < 0x20 || c == '<' ? 0 : 1;
+		if (c >= 0x80)
+			n = character(p, end);
+		else if (c == '&')
+			n = references ? reference(p, end) : 0;
+		if (n == 0)
+			return false;
+		p += n;
+	}
+	value->n = (size_t)(p - value->p);
+	r->p = p + 1;
+	return p < end;
+}
+
+/* No undoing ('') and none of the reserved names. */
+static bool namespace_ok(struct slice uri)
+{
+	const struct slice reserved = SLICE("http://www.w3.org/");
+	return uri.n > 0 && memchr(uri.p, '&', uri.n) == NULL && (uri.n < reserved.n || memcmp(uri.p, reserved.p, reserved.n) != 0);
+}
+
+/* A tag's attributes; of the first tag they are what is reported. */
+struct attrs {
+	struct xml_attr *list;
+	size_t nr;
+	struct slice ns;
+};
+
+static bool add_attr(struct attrs *a, struct xml_attr attr)
+{
+	if (a->nr == XML_PLAIN_ATTRS)
+		return false;
+	for (size_t i = 0; i < a->nr; i++)
+		if (slice_eq(a->list[i].name, attr.name) && a->list[i].prefix.n == attr.prefix.n)
+			return false;
+	a->list[a->nr++] = attr;
+	return true;
+}
+
+static bool read_attr(struct reader *r, struct attrs *a)
+{
+	const struct slice lang = SLICE("xml:lang");
+	struct xml_attr attr = {.ns = SLICE_NONE};
+	if ((size_t)(r->end - r->p) > lang.n && memcmp(r->p, lang.p, lang.n) == 0 && r->p[lang.n] == '=') {
+		attr.ns = SLICE(NS_XML);
+		attr.prefix = SLICE("xml");
+		attr.name = SLICE("lang");
+		r->p += lang.n;
+	} else {
+		attr.name = read_name(r);
+	}
+	if (attr.name.n == 0 || r->p == r->end || *r->p++ != '=' || !read_value(r, r->depth > 0, &attr.value))
+		return false;
+	if (!slice_is(attr.name, "xmlns"))
+		return add_attr(a, attr);
+	if (a->ns.p != NULL || !namespace_ok(attr.value))
+		return false;
+	a->ns = attr.value;
+	return true;
+}
+
+/* From behind a tag's name to behind its '>'. */
+static bool read_attrs(struct reader *r, struct attrs *a, bool *empty)
+{
+	while (r->p < r->end) {
+		bool space = is_space(*r->p);
+		while (r->p < r->end && is_space(*r->p))
+			r->p++;
+		*empty = r->end - r->p >= 2 && r->p[0] == '/' && r->p[1] == '>';
+		if (*empty || (r->p < r->end && *r->p == '>')) {
+			r->p += *empty ? 2 : 1;
+			return true;
+		}
+		if (!space || !read_attr(r, a))
+			return false;
+	}
+	return false;
+}
+
+static bool read_start(struct reader *r)
+{
+	struct xml_attr inner[XML_PLAIN_ATTRS];
+	struct xml_element *e = &r->out->element;
+	struct attrs a = {.list = r->depth == 0 ? r->out->attrs : inner};
+	const char *at = r->p++;
+	bool empty;
+	struct slice name = read_name(r);
+	if (name.n == 0 || !read_attrs(r, &a, &empty))
+		return false;
+	if ((size_t)(r->p - at) > r->limits->tag_bytes || r->depth >= r->limits->depth_max || r->depth == DEPTH_MAX ||
+	    a.nr + (a.ns.p != NULL) > r->limits->attrs_max)
+		return false;
+	if (r->depth == 0) {
+		e->head = (struct xml_head){.name = name, .attrs = a.list, .nr_attrs = a.nr};
+		e->inner.p = r->p;
+		r->out->ns = a.ns;
+	}
+	e->nr_children += r->depth == 1;
+	if (!empty)
+		r->open[r->depth++] = name;
+	return true;
+}
+
+static bool read_end(struct reader *r)
+{
+	struct slice name = r->open[--r->depth];
+	if (r->depth == 0)
+		r->out->element.inner.n = (size_t)(r->p - r->out->element.inner.p);
+	r->p += 2;
+	if ((size_t)(r->end - r->p) <= name.n || memcmp(r->p, name.p, name.n) != 0 || r->p[name.n] != '>')
+		return false;
+	r->p += name.n + 1;
+	return true;
+}
+
+size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_limits *limits)
+{
+	struct reader r;
+	r.p = in.p;
+	r.end = in.p + (in.n < limits->element_bytes ? in.n : limits->element_bytes);
+	r.limits = limits;
+	r.out = out;
+	r.depth = 0;   /* and nothing of `open` is set: it is large */
+	out->element = (struct xml_element){.nr_children = 0};
+	if (r.p == r.end || *r.p != '<' || !read_start(&r))
+		return 0;
+	while (r.depth > 0) {
+		const char *text = r.p;
+		if (!read_text(&r))
+			return 0;
+		if (r.depth == 1 && !out->element.mixed_text)
+			out->element.mixed_text = !xml_is_space((struct slice){text, (size_t)(r.p - text)});
+		if (!(r.end - r.p >= 2 && r.p[1] == '/' ? read_end(&r) : read_start(&r)))
+			return 0;
+	}
+	if (out->element.inner.n == 0)
+		out->element.inner = SLICE_NONE;
+	out->element.raw = (struct slice){in.p, (size_t)(r.p - in.p)};
+	out->element.unprefixed = true;
+	return out->element.raw.n;
+}
+
+void xml_plain_complete(struct xml_plain *out, const struct xml_header *header, struct xml_starttag *tag)
+{
+	struct xml_element *e = &out->element;
+	xml_starttag_inherit(tag, out->ns, header->decls, header->nr_decls);
+	e->decls = tag->decls;
+	e->nr_decls = tag->nr_decls;
+	e->nr_own = tag->nr_own;
+	e->lang = header->lang;
+	for (size_t i = 0; i < e->nr_decls; i++)
+		if (e->decls[i].prefix.n == 0 && e->decls[i].uri.n > 0)
+			e->head.ns = e->decls[i].uri;
+}

@@ -1,0 +1,227 @@
+/* Elements that are told without expat: which they are, and that expat would have told the same. */
+
+#include <check.h>
+
+#include "events.h"
+#include "xml/parser_int.h"
+
+static const struct xml_limits narrow = {.element_bytes = 200, .tag_bytes = 60, .depth_max = 3, .attrs_max = 3};
+
+#define DEEP_32 "<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a>"
+
+/* Told without expat. */
+static const char *const plain[] = {
+	"<a/>",
+	"<a />",
+	"<a></a>",
+	"<a\n\tb='c'\r\n d=\"e\" ></a>",
+	"<message to='bob@b.example/x' id='1' type='chat' xmlns='jabber:client'><body>Hello, how are you? 12345678</body></message>",
+	"<presence xml:lang='de'><show>away</show><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' ver='a+/='/></presence>",
+	"<iq type='get' id='x'><query xmlns='jabber:iq:roster'/></iq>",
+	"<a b='\"' c=\"'\" d='>'>&lt;&gt;&amp;&quot;&apos;</a>",
+	"<a><b c='&amp;&lt;x'/></a>",
+	"<a>\n <b/>\t</a>",
+	"<a> x<b>y</b>z </a>",
+	"<a>]] > ]>]]]x</a>",
+	"<a>gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80 \xef\xbf\xbd\x7f</a>",
+	"<a b='\xc3\xbc\xf0\x9f\x98\x80'/>",
+	"<_a-b.c9 _='' A.-1='x'/>",
+	"<a xmlns='urn:x'><a xmlns='jabber:client'/></a>",
+	"<a xmlnsx='1' lang='b' xml='c'/>",
+	"<a>\r\n\r</a>",
+};
+
+/* For expat to look at, and well-formed or not by its word. */
+static const char *const others[] = {
+	"<stream:a/>",
+	"<a stream:b='c'/>",
+	"<a><x:b xmlns:x='urn:x'/></a>",
+	"<a xmlns:x='urn:x'/>",
+	"<a xmlns=''/>",
+	"<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+	"<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+	"<a xmlns='urn:&amp;'/>",
+	"<a xml:space='preserve'/>",
+	"<a xml:language='x'/>",
+	"<a xml:lang='x' xml:lang='y'/>",
+	"<a b='1' b='2'/>",
+	"<a xmlns='urn:x' xmlns='urn:x'/>",
+	"<a b='&amp;'/>",
+	"<a b='x\ty'/>",
+	"<a b='x\ny'/>",
+	"<a b='<'/>",
+	"<a b=c/>",
+	"<a b/>",
+	"<a b = 'c'/>",
+	"<a b='c'd='e'/>",
+	"<a/ >",
+	"<a></a >",
+	"<a></b>",
+	"<a></ab>",
+	"<ab></a>",
+	"<a><b></a></b>",
+	"<a>&nbsp;</a>",
+	"<a>&#65;</a>",
+	"<a>&amp</a>",
+	"<a>&</a>",
+	"<a>]]></a>",
+	"<a>12345]]></a>",
+	"<a><![CDATA[x]]></a>",
+	"<a><!-- x --></a>",
+	"<a><?x y?></a>",
+	"<a>\x01</a>",
+	"<a>1234567\x1f</a>",
+	"<a b='\x02'/>",
+	"<a>\xc3</a>",
+	"<a>\xc0\xaf</a>",
+	"<a>\xed\xa0\x80</a>",
+	"<a>\xef\xbf\xbe</a>",
+	"<a>\xef\xbf\xbf</a>",
+	"<a>\xf4\x90\x80\x80</a>",
+	"<a>\xff</a>",
+	"<a b='\xef\xbf\xbf'/>",
+	"<\xc3\xbc/>",
+	"<1/>",
+	"<-/>",
+	"<:/>",
+	"< a/>",
+	"</a>",
+	"<!a>",
+	"x",
+	"<a b='1' c='2' d='3' e='4' f='5' g='6' h='7' i='8' j='9' k='10' l='11' m='12' n='13' o='14' p='15' q='16' r='17'/>",
+	"<a>" DEEP_32 "<a/>",
+};
+
+/* Where the limits are the reason. */
+static const char *const too_much[] = {
+	"<a><b><c><d/></c></b></a>",
+	"<a b='1' c='2' d='3' e='4'/>",
+	"<a xmlns='u' b='1' c='2' d='3'/>",
+	"<a b='0123456789012345678901234567890123456789012345678901234567890'/>",
+	"<a>0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+	"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789</a>",
+};
+
+/* Behind a header, with no expat yet: was one needed? */
+static bool needs_expat(const char *text, const struct xml_limits *limits, struct events *v)
+{
+	struct xml_limits wider = *limits;
+	wider.tag_bytes = wide.tag_bytes;   /* for the header */
+	wider.attrs_max = wide.attrs_max;
+	events_begin(v, &wider);
+	CHECK_EQ(events_feed_str(v, C2S), 0);
+	xml_parser_set_limits(v->parser, limits);
+	xml_parser_release(v->parser);
+	CHECK(v->parser->expat.parser == NULL);
+	int err = events_feed_str(v, text);
+	return err != 0 || v->parser->expat.parser != NULL;
+}
+
+static void feed_bytes(struct events *v, const char *text)
+{
+	events_begin(v, &wide);
+	CHECK_EQ(events_feed_str(v, C2S), 0);
+	for (; *text; text++)
+		CHECK_EQ(events_feed(v, text, 1), 0);
+}
+
+static void test_plain(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+		struct events whole, bytes;
+		if (needs_expat(plain[i], &wide, &whole))
+			CHECK_STR("expat was needed", plain[i]);
+		feed_bytes(&bytes, plain[i]);
+		CHECK(bytes.parser->expat.parser != NULL);
+		CHECK_EQ(whole.nr_elements, 1);
+		if (!slice_eq(buf_slice(&whole.log), buf_slice(&bytes.log))) {
+			check_bad_ = 1;
+			fprintf(stderr, "--- plain\n" SLICE_FMT "\n--- expat\n" SLICE_FMT "\n", SLICE_ARG(buf_slice(&whole.log)),
+				SLICE_ARG(buf_slice(&bytes.log)));
+		}
+		events_end(&whole);
+		events_end(&bytes);
+	}
+}
+
+static void test_others(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		struct events v;
+		if (!needs_expat(others[i], &wide, &v))
+			CHECK_STR("expat was not asked", others[i]);
+		events_end(&v);
+	}
+}
+
+static void test_limits(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(too_much); i++) {
+		struct events v;
+		CHECK(!needs_expat(too_much[i], &wide, &v));
+		events_end(&v);
+		CHECK(needs_expat(too_much[i], &narrow, &v));
+		CHECK_EQ(v.nr_elements, 0);
+		events_end(&v);
+	}
+}
+
+/* However an element is cut short, nothing is told of it. */
+static void test_unfinished(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+		for (size_t n = 0; n < strlen(plain[i]); n++) {
+			struct events v;
+			events_begin(&v, &wide);
+			CHECK_EQ(events_feed_str(&v, C2S), 0);
+			CHECK_EQ(events_feed(&v, plain[i], n), 0);
+			CHECK_EQ(v.nr_elements, 0);
+			CHECK_EQ(events_feed_str(&v, plain[i] + n), 0);
+			CHECK_EQ(v.nr_elements, 1);
+			events_end(&v);
+		}
+	}
+}
+
+/* One that is expat's between others, stopped at each. */
+static void test_mixed(void)
+{
+	static const char text[] = "<a/> <b>&#65;</b>\r<c>x</c>\n<stream:d/><e/>";
+	struct events v;
+	for (int stop = 0; stop < 2; stop++) {
+		events_begin(&v, &wide);
+		CHECK_EQ(events_feed_str(&v, C2S), 0);
+		v.stop_each = stop;
+		CHECK_EQ(events_feed_str(&v, text), 0);
+		CHECK_EQ(v.nr_elements, 5);
+		CHECK_EQ(events_feed_str(&v, text), 0);
+		CHECK_EQ(v.nr_elements, 10);
+		CHECK_EQ(events_feed_str(&v, "</stream:stream>"), 0);
+		CHECK_EQ(v.nr_footers, 1);
+		events_end(&v);
+	}
+}
+
+static void test_reset_inside(void)
+{
+	struct events v;
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, C2S), 0);
+	v.reset_at_element = true;
+	CHECK_EQ(events_feed_str(&v, "<a/><b/>"), 0);
+	CHECK_EQ(v.nr_elements, 1);
+	CHECK_EQ(events_feed_str(&v, C2S), 0);
+	CHECK_EQ(v.nr_headers, 2);
+	events_end(&v);
+}
+
+int main(void)
+{
+	RUN(test_plain);
+	RUN(test_others);
+	RUN(test_limits);
+	RUN(test_unfinished);
+	RUN(test_mixed);
+	RUN(test_reset_inside);
+	return check_done("unit.xml.plain");
+}
