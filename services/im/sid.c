@@ -15,6 +15,7 @@ enum { KEPT_BYTES = 65536 }; /* of the buffer, between messages */
 /* A random UUID (RFC 4122 section 4.4); the system is asked for many at a time. */
 static void id_make(struct im_sid *sid, char out[37])
 {
+	static const char hex[] = "0123456789abcdef";
 	unsigned char *b;
 
 	if (sid->random_n < 16) {
@@ -25,8 +26,13 @@ static void id_make(struct im_sid *sid, char out[37])
 	b = sid->random + sid->random_n;
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6],
-		 b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	for (size_t i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*out++ = '-';
+		*out++ = hex[b[i] >> 4];
+		*out++ = hex[b[i] & 15];
+	}
+	*out = '\0';
 }
 
 static bool is_ours(const struct xml_node *n, struct slice bare)
