@@ -264,15 +264,26 @@ static void begin(struct in_check *c)
 		decide(c, TLS_DANE_NONE);
 }
 
-/* The one that has waited for longest. */
-static void begin_next(struct s2s_in *in)
+static struct in_check *waits_longest(const struct s2s_in *in)
 {
 	struct in_check *c = in->checks;
 
 	while (c != NULL && c->begun)
 		c = c->next;
-	if (c != NULL && in->nr_checks < CHECKS_MAX)
+	return c;
+}
+
+/* As many as may. One that is decided at once comes back here from inside, and leaves the next one to the loop. */
+static void begin_next(struct s2s_in *in)
+{
+	struct in_check *c;
+
+	if (in->beginning)
+		return;
+	in->beginning = true;
+	while (in->nr_checks < CHECKS_MAX && (c = waits_longest(in)) != NULL)
 		begin(c);
+	in->beginning = false;
 }
 
 void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct slice key)
