@@ -8,8 +8,7 @@ import zmq.asyncio
 ENABLE, ENABLED, DETACH, REATTACH, RESUME, ATTACHED = range(0x20, 0x26)
 (ENTRY, NOTED, RENEW, RENEWED, SNAPSHOT, SNAPSHOT_END, KEYS), (FIRST, LAST, REJECT, ANSWER, GONE) = range(0x40, 0x47), (1, 2, 4, 1, 1)
 BATCH, FRAME, U64 = struct.Struct(">BBHIQ"), struct.Struct(">BBHIII"), ("incarnation", "version", "sent", "received")
-BATCH_MAX, STANZA_MAX, WINDOW, CHUNK = 65536, 2**18, 32768, 2048  # bytes; CHUNK: half of the least window
-ECHOES_MAX, UNACKED_MAX, RESUME_MAX, STREAMS = 256, 4096, 600, 1000
+BATCH_MAX, STANZA_MAX, WINDOW, CHUNK, ECHOES_MAX, UNACKED_MAX, RESUME_MAX, STREAMS = 65536, 2**18, 32768, 2048, 256, 4096, 600, 1000
 FULL, IQ = {"type": b"wait", "condition": b"resource-constraint"}, {"type": b"cancel", "condition": b"service-unavailable"}
 ATTRIBUTE = r"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')"""
 streams, links, now, number = {}, {}, time.monotonic, int.from_bytes  # by stream-id; the gateways' tasks, by (endpoint, key)
@@ -74,7 +73,7 @@ class Stream:  # `unacked`: answers after `acked`: (xml, number of the stanza, u
     def settle(self):  # what is due: DATA for which there is credit; ENABLED, when the stanza that ENABLE named is here [10]; ACK
         while self.sent - self.acked < len(self.unacked):
             xml = self.unacked[self.sent - self.acked][0]
-            body, end = xml[self.at:self.at + CHUNK], self.at + CHUNK >= len(xml)
+            body, end = xml[self.at:self.at + CHUNK], self.at + CHUNK >= len(xml)  # a CHUNK is half of the least window
             if len(body) > self.credit: break
             self.tell(DATA, sequence=self.sent + 1, flags=FIRST * (self.at == 0) + LAST * end, body=body)
             self.credit, self.sent, self.at = self.credit - len(body), self.sent + end, 0 if end else self.at + CHUNK
@@ -150,11 +149,12 @@ class Link:  # to a gateway worker: epoch after epoch, for as long as the regist
             s.acknowledged(has)
             s.generation, s.handled = s.generation + 1, s.received
             s.attach(ATTACHED, self, handle, s.acked, self.window, full_jid=s.jid, last_acked=s.acked)
+        elif kind == RESUME and s:
+            h = {"h": max(0, s.handled - s.bases["base_to_service"]), "sent_h": max(0, s.sent - s.bases["base_to_gateway"])}
+            self.out.append(frame(REFUSE, handle, condition="undefined-condition", text="handled-count-too-high", stream_error=b"\1", **h))
         else:
-            why = {OPEN: "resource-constraint", REATTACH: "conflict" if s else "remote-connection-failed",
-                   RESUME: "undefined-condition" if s else "item-not-found"}[kind]
-            self.out.append(frame(REFUSE, handle, condition=why, type="cancel", text="handled-count-too-high" if has else "",
-                                  stream_error=bytes([bool(kind == REATTACH or has)])))
+            why = {OPEN: "resource-constraint", REATTACH: "conflict" if s else "remote-connection-failed", RESUME: "item-not-found"}[kind]
+            self.out.append(frame(REFUSE, handle, condition=why, type="cancel", stream_error=bytes([kind == REATTACH])))
 
 def dial(endpoint, key):
     socket = me.context.socket(zmq.DEALER)

@@ -189,7 +189,9 @@ class Story:
     async def acknowledgement(self, user):
         """A message whose echo the client has, and has not acknowledged, is not acknowledged either before a second is over. A machine that is slow has more tries."""
         client, count = await ByHand(DOMAIN, self.direct, self.trust).open(), 0
-        self.check("a client by hand is in", await client.login(user, self.passwords[user]) and await client.bind("hand") and await client.enable())
+        entered = await client.login(user, self.passwords[user]) and await client.bind("hand")
+        previd = entered and await client.enable()
+        self.check("a client by hand is in", previd)
         for _ in range(20):
             began = asyncio.get_event_loop().time()
             client.say(f"<message to='anybody@{DOMAIN}' type='chat'><body>{count}</body></message>")
@@ -204,6 +206,11 @@ class Story:
         self.check("a message is not acknowledged before its echo is", back and h and int(h.group(1)) == count)
         client.acknowledge(count + 1)
         self.check("and then is", await client.acknowledged(count + 1))
+        client.close()
+        client = await ByHand(DOMAIN, self.direct, self.trust).open()
+        await client.login(user, self.passwords[user])
+        client.resume(previd, count + 2)
+        self.check("who claims to have more than was sent does not resume", await client.hear("<handled-count-too-high "))
         client.close()
 
     async def play(self):

@@ -127,6 +127,7 @@ class Story:
         self.test.check("where the other one can tell, too", await marks.back(2, 3, 4, 5, seconds=40))
         marks.send(6)
         self.test.check("and what is said then is sent back", await marks.back(6))
+        await self.heard("marks.example", "<body>6</body>")     # a thread reads what the instance prints
         seen = [line.split("<body>")[0].split()[1] + line.split("<body>")[1][0] for line in self.told["marks.example"] if line.startswith("stanza")]
         self.test.check(f"what had left is marked, and that alone: {seen}", seen == ["repeated2", "repeated3", "repeated4", "new5", "new6"])
         self.test.check("who can resume is told to come back", await resumable.hear(DIES, 40))
