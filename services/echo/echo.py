@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The echo service for clients in Python, without the library: how small a service may be [22]. Written from PROTOCOL.md alone, whose
-sections stand in [brackets]. It stores nothing: a client's stream outlives links, gateways and connections, but not this process."""
+"""The echo service for clients in Python, from PROTOCOL.md alone, whose sections stand in [brackets]: how small a service may be [22].
+It stores nothing: a client's stream outlives links, gateways and connections, but not this process."""
 import argparse, asyncio, os, re, secrets, signal, struct, sys, time
 import zmq.asyncio
 
@@ -191,8 +191,8 @@ async def register(where):  # every second: the same entry, which renews its lea
 if __name__ == "__main__":
     flags = argparse.ArgumentParser(description=__doc__)
     for name, default in (("domain", None), ("state-dir", "/var/lib/ambrosia"), ("registry", None), ("key", None), ("failover", "close")):
-        flags.add_argument(f"--{name}", default=default)
-    me = flags.parse_args()
+        flags.add_argument(f"--{name}", default=default, required=name == "domain")
+    me, sys.excepthook = flags.parse_args(), lambda kind, e, _: print(f"echo.py: {kind.__name__}: {e}", file=sys.stderr)
     me.id, me.incarnation, me.context = secrets.token_bytes(16), int(time.time() * 1000), zmq.asyncio.Context()
     path = me.key or f"{me.state_dir}/service.key"
     if os.stat(path).st_mode & 0o077: sys.exit(f"echo.py: others may read {path}: chmod 600 it")
