@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <dirent.h>
 #include <grp.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -198,6 +199,18 @@ static char *join(const char *dir, const char *rest)
 	memcpy(path, dir, n);
 	memcpy(path + n, rest, m);
 	return path;
+}
+
+char *daemon_host_name(void)
+{
+	struct addrinfo hints = {.ai_flags = AI_CANONNAME}, *found = NULL;
+	char name[256] = "localhost", *copy;
+
+	gethostname(name, sizeof name - 1);
+	copy = mem_strdup(getaddrinfo(name, NULL, &hints, &found) == 0 && found->ai_canonname != NULL ? found->ai_canonname : name);
+	if (found != NULL)
+		freeaddrinfo(found);
+	return copy;
 }
 
 char *daemon_state_dir(void)

@@ -28,6 +28,8 @@ MUST_CHECK int daemon_hand_over(const char *dir, const char *user);
 /* Both, for a program: what root made in the folder belongs to the user from here on, and so does the process. Ends with daemon_die() where
  * that cannot be; --user is the flag it names. */
 void daemon_leave_root(const char *dir, const char *user);
+/* The fully qualified host name, as far as the system knows it. Blocks for the resolver. Owned by the caller. */
+char *daemon_host_name(void);
 /* The default state folder: /var/lib/ambrosia as root, else $XDG_STATE_HOME/ambrosia or ~/.local/state/ambrosia. Owned by the caller. */
 char *daemon_state_dir(void);
 /* mkdir -p with 0700. -ERR_SYSTEM: errno says why. */

@@ -6,9 +6,13 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/err.h"
+
+#define NICER 5
 
 struct jobs {
 	pthread_mutex_t lock;
@@ -50,6 +54,8 @@ static void *thread_main(void *arg)
 {
 	struct jobs *js = arg;
 
+	/* on Linux of this thread alone; what computes a key may wait a little for what passes a stanza on */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICER);
 	pthread_mutex_lock(&js->lock);
 	while (!js->stopping) {
 		struct job *j = take(js);

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -23,6 +22,8 @@
 #define DRAIN_MS 5000      /* in which clients are sent to other gateways */
 #define PATIENCE_MS 9000   /* then what is left is cut */
 #define JOBS_STOP_MS 1000
+#define HANDSHAKE_BURST_US 2000      /* a few handshakes in a row: nobody else is kept waiting for longer */
+#define HANDSHAKES_WAITING_MAX 10000 /* of a worker */
 #define JOB_THREADS 16   /* they wait for databases, they do not compute */
 
 struct options {
@@ -30,6 +31,7 @@ struct options {
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
 	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout, stall_timeout, held_max;
+	uint64_t handshake_share, handshake_wait;
 	enum log_level log_level;
 };
 
@@ -75,6 +77,10 @@ static const struct option_def defs[] = {
 	{"--held-max", "BYTES", OPTION_NUMBER, AT(held_max), "268435456", NULL,
 	 "held in all for services that acknowledge nothing, and as much for clients and servers that read nothing", 1048576,
 	 UINT64_C(1) << 50},
+	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "40", NULL,
+	 "of a worker's time that may go to those who log in; more of them wait; 0: no limit", 0, 100},
+	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "10", NULL,
+	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
@@ -123,6 +129,12 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 	/* Well above what the edges let in: a stanza grows when it is stamped, and must not end its recipient's stream for that. */
 	l->from_service = (struct xml_limits){.element_bytes = 16u << 20, .tag_bytes = 131072, .depth_max = 256, .attrs_max = 256};
 	l->conn = (struct conn_limits){.out_high = 65536, .out_low = 16384, .out_max = 40u << 20, .stall_ms = stall_ms};
+	l->handshakes = (struct admission_options){
+		.share_percent = (unsigned)o->handshake_share,
+		.burst_us = HANDSHAKE_BURST_US,
+		.patience_ms = (unsigned)o->handshake_wait * 1000,
+		.waiting_max = HANDSHAKES_WAITING_MAX,
+	};
 	l->stall_ms = stall_ms;
 	l->held_bytes_max = l->conn.all_max = o->held_max / o->workers;
 	l->s2s_connect_ms = (unsigned)o->s2s_timeout * 1000;
@@ -186,27 +198,15 @@ static int load_tls(struct gateway *g, char *why, size_t why_size)
 	return 0;
 }
 
-static char *host_name(void)
-{
-	struct addrinfo hints = {.ai_flags = AI_CANONNAME}, *found = NULL;
-	char name[256] = "localhost", *copy;
-
-	gethostname(name, sizeof name - 1);
-	copy = mem_strdup(getaddrinfo(name, NULL, &hints, &found) == 0 && found->ai_canonname != NULL ? found->ai_canonname : name);
-	if (found != NULL)
-		freeaddrinfo(found);
-	return copy;
-}
-
 /* What of a cluster's other machines must reach is bound and named so. */
 static void fill_names(struct options *o)
 {
 	if (o->svc == NULL)
 		o->svc = mem_strdup(o->registry != NULL ? "tcp://*:5320" : "tcp://127.0.0.1:5320");
 	if (o->svc_advertise == NULL && cluster_is_wildcard(o->svc))
-		o->svc_advertise = host_name();
+		o->svc_advertise = daemon_host_name();
 	if (o->public_host == NULL)
-		o->public_host = host_name();
+		o->public_host = daemon_host_name();
 }
 
 static void join_cluster(struct gateway *g)

@@ -85,6 +85,10 @@ static void put_connections(struct metrics *m)
 	metrics_family(m, "ambrosia_connections_refused_total", "counter", "connections refused at once");
 	sample(m, "ambrosia_connections_refused_total", STAT_connections_refused, "reason=\"limit\"");
 	sample(m, "ambrosia_connections_refused_total", STAT_connections_blocked, "reason=\"blocked\"");
+	sample(m, "ambrosia_connections_refused_total", STAT_handshakes_shed, "reason=\"crowded\"");
+	metrics_family(m, "ambrosia_handshakes_waiting", "gauge", stat_help(STAT_handshakes_waiting));
+	metrics_sample(m, "ambrosia_handshakes_waiting", NULL, (double)stat_sum(STAT_handshakes_waiting));
+	metrics_counter(m, "ambrosia_handshakes_delayed_total", STAT_handshakes_delayed);
 }
 
 static void put_logins(struct metrics *m)

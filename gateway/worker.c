@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "common/log.h"
 #include "member.h"
+#include "net/handshakes.h"
 #include "net/listener.h"
 #include "net/proxy.h"
 #include "role/blocks.h"
@@ -50,49 +51,45 @@ struct worker {
 
 static void on_c2s(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
 {
-	struct worker *w = arg;
-
-	c2s_accept(&w->env, fd, peer, len, false);
+	c2s_accept(&((struct worker *)arg)->env, fd, peer, len, false);
 }
 
 static void on_c2s_direct(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
 {
-	struct worker *w = arg;
+	c2s_accept(&((struct worker *)arg)->env, fd, peer, len, true);
+}
 
-	c2s_accept(&w->env, fd, peer, len, true);
+static void accept_s2s(struct worker *w, int fd, const struct sockaddr *peer, socklen_t len, bool direct_tls)
+{
+	if (w->env.draining)
+		close(fd); /* the remote server tries the next of our hosts */
+	else
+		s2s_in_accept(&w->env, fd, peer, len, direct_tls);
 }
 
 static void on_s2s(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
 {
-	struct worker *w = arg;
-
-	if (w->env.draining)
-		close(fd); /* the remote server tries the next of our hosts */
-	else
-		s2s_in_accept(&w->env, fd, peer, len, false);
+	accept_s2s(arg, fd, peer, len, false);
 }
 
 static void on_s2s_direct(void *arg, int fd, const struct sockaddr *peer, socklen_t len)
 {
-	struct worker *w = arg;
-
-	if (w->env.draining)
-		close(fd);
-	else
-		s2s_in_accept(&w->env, fd, peer, len, true);
+	accept_s2s(arg, fd, peer, len, true);
 }
 
 static struct listener *listen_on(struct worker *w, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len))
 {
-	struct proxy_door *door;
+	struct proxy_door *door = NULL;
+	struct listener *ln;
 
 	if (fd < 0)
 		return NULL;
-	if (w->o.nr_proxy_from == 0)
-		return listener_new(w->env.loop, fd, accepted, w);
 	ASSERT(w->nr_doors < DOORS_MAX);
-	door = w->doors[w->nr_doors++] = proxy_door_new(w->env.loop, w->o.proxy_from, w->o.nr_proxy_from, accepted, w);
-	return listener_new(w->env.loop, fd, proxy_door_accept, door);
+	if (w->o.nr_proxy_from > 0)
+		door = w->doors[w->nr_doors++] = proxy_door_new(w->env.loop, w->o.proxy_from, w->o.nr_proxy_from, accepted, w);
+	ln = door != NULL ? listener_new(w->env.loop, fd, proxy_door_accept, door) : listener_new(w->env.loop, fd, accepted, w);
+	listener_pace(ln, w->env.limits.conn.handshakes);
+	return ln;
 }
 
 /* --- services ------------------------------------------------------------ */
@@ -294,6 +291,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.tls = tls_store_ref(o->tls);
 	w->env.auth = o->auth;
 	w->env.limits = o->limits;
+	w->env.limits.conn.handshakes = handshakes_new(w->env.loop, &o->limits.handshakes);
 	w->env.addresses = hash_new();
 	w->env.backoff = backoff_new(draw_random, NULL);
 	w->env.heard_from = o->heard_from;
@@ -481,6 +479,7 @@ void worker_free(struct worker *w)
 	relays_free(&w->env);
 	commands_free(w->commands);
 	resolver_free(w->env.resolver);
+	handshakes_free(w->env.limits.conn.handshakes);
 	member_free(w->member);
 	tls_store_unref(w->env.tls);
 	hash_free(w->env.addresses);

@@ -68,6 +68,8 @@ struct exchange *exchange_new(struct auth_pool *p, const struct auth_params *par
 	x->domain = mem_strdup(params->domain);
 	x->mech = m;
 	x->tls = params->tls;
+	x->spent = params->spent;
+	x->spent_arg = params->spent_arg;
 	x->nr_cb = params->nr_cb < AUTH_CB_MAX ? params->nr_cb : AUTH_CB_MAX;
 	memcpy(x->cb, params->cb, x->nr_cb * sizeof x->cb[0]);
 	for (size_t i = 0; i < MECH_COUNT; i++)

@@ -13,6 +13,7 @@
 
 #include "common/stat.h"
 #include "net/conn_int.h"
+#include "net/handshakes.h"
 
 static struct conn *conn_of(void *arg)
 {
@@ -29,6 +30,8 @@ static void on_event(evutil_socket_t fd, short what, void *arg);
 /* Without a read interest the peer's reset would go unseen, or, level-triggered, be seen without end: EPOLLERR wakes an edge-triggered
  * write interest once. */
 #define WATCH_RESET (EV_WRITE | EV_ET)
+/* What the peer says stays unread; more of it is worth a look, and so is that it has gone. */
+#define WATCH_WAITING (EV_READ | EV_CLOSED | EV_ET)
 
 static short wanted_interest(const struct conn *c)
 {
@@ -39,6 +42,8 @@ static short wanted_interest(const struct conn *c)
 		return EV_WRITE;
 	case CONN_LAST_PLAIN: /* as a rule it is over at this turn's end: not worth four system calls */
 		return c->write_blocked ? WATCH_RESET : c->interest;
+	case CONN_AT_THE_DOOR:
+		return c->wait != NULL ? WATCH_WAITING : EV_READ;
 	case CONN_HANDSHAKE:
 		return c->handshake_writes ? EV_WRITE : EV_READ;
 	case CONN_OPEN:
@@ -257,7 +262,7 @@ static void connect_step(struct conn *c)
 	c->ops->connected(c->arg);
 }
 
-static void handshake_step(struct conn *c)
+void conn_handshake_step(struct conn *c)
 {
 	int res = c->ch.ops->handshake(&c->ch);
 
@@ -277,7 +282,7 @@ static void handshake_step(struct conn *c)
 /* The client speaks first; a server that tried at once would only learn that nothing has come. */
 void conn_to_handshake(struct conn *c)
 {
-	c->state = CONN_HANDSHAKE;
+	c->state = SSL_is_server(c->ch.ssl) && c->limits->handshakes != NULL ? CONN_AT_THE_DOOR : CONN_HANDSHAKE;
 	c->parked = false;
 	c->handshake_writes = !SSL_is_server(c->ch.ssl);
 	c->ch.ops = &transport_tls;
@@ -302,7 +307,7 @@ static void on_turn(void *arg)
 
 	if (c->state == CONN_ENDED)
 		conn_report_end(c);
-	else if (c->state != CONN_CONNECTING && c->state != CONN_HANDSHAKE)
+	else if (c->state != CONN_CONNECTING && c->state != CONN_AT_THE_DOOR && c->state != CONN_HANDSHAKE)
 		conn_flush(c);
 }
 
@@ -336,18 +341,24 @@ static void writable(struct conn *c)
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = conn_of(arg);
+	/* conn_admitted() is charged by itself */
+	uint64_t begun = c->newcomer && c->state != CONN_AT_THE_DOOR ? handshakes_begin(c->limits->handshakes) : 0;
+	enum handshakes_stage stage = c->ch.ssl == NULL ? HANDSHAKES_ACCEPT : HANDSHAKES_LOGIN;
 
 	(void)fd;
 	if (c->state == CONN_CONNECTING) {
 		connect_step(c);
+	} else if (c->state == CONN_AT_THE_DOOR) {
+		conn_knock(c, what);
 	} else if (c->state == CONN_HANDSHAKE) {
-		handshake_step(c);
+		conn_handshake_step(c);
 	} else {
 		if (what & EV_WRITE)
 			writable(c);
 		if ((what & EV_READ) && c->state != CONN_ENDED)
 			readable(c);
 	}
+	handshakes_end(c->limits->handshakes, stage, begun);
 }
 
 /* --- birth --------------------------------------------------------------- */
@@ -403,8 +414,11 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 struct conn *conn_accept(struct loop *l, int fd, const struct sockaddr *peer, socklen_t peer_len, const struct conn_limits *limits,
 			 const struct conn_ops *ops, void *arg)
 {
+	struct conn *c = make(l, fd, CONN_OPEN, peer, limits, ops, arg);
+
 	(void)peer_len;
-	return make(l, fd, CONN_OPEN, peer, limits, ops, arg);
+	c->newcomer = true;
+	return c;
 }
 
 struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t to_len, const struct conn_limits *limits,

@@ -13,6 +13,7 @@
 #include "common/loop.h"
 
 struct conn;
+struct handshakes;
 
 enum conn_end {
 	CONN_END_CLOSED_BY_US,
@@ -21,12 +22,15 @@ enum conn_end {
 	CONN_END_TLS_FAILED,
 	CONN_END_CONNECT_FAILED,
 	CONN_END_OVERFLOW,        /* output passed its maximum, or that of all */
+	CONN_END_CROWDED,         /* too many came at the same time to be let in */
 };
 
 struct conn_ops {
 	void (*connected)(void *arg);                     /* conn_connect only */
 	void (*data)(void *arg, struct slice bytes);      /* plaintext; at most 16 KiB a turn. Not called while paused */
 	void (*tls_done)(void *arg);                      /* the handshake succeeded */
+	/* The handshake waits for its turn (limits.handshakes), then not any more: tls_done() or closed() is to follow. May be NULL. */
+	void (*waits)(void *arg, bool waits);
 	/* Output waits and the peer has taken nothing for limits.stall_ms, or its TCP has acknowledged nothing of what is watched.
 	 * Once: close it. NULL: never asked for. */
 	void (*stalled)(void *arg);
@@ -42,6 +46,7 @@ struct conn_limits {
 	size_t out_max;             /* hard: CONN_END_OVERFLOW */
 	unsigned stall_ms;          /* 0: no limit */
 	uint64_t all_max;           /* of all on this loop: beyond it, who is to hold more and takes nothing ends likewise; 0: no limit */
+	struct handshakes *handshakes; /* at whose pace others' TLS handshakes with us begin; NULL: at once */
 };
 
 /* Takes fd (non-blocking, accepted). limits: borrowed for the connection's life. */
@@ -54,6 +59,8 @@ struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t t
  * SSL_set_accept_state/SSL_set_connect_state). Input that arrived before and was not taken is dropped (RFC 6120 5.4.3.3); output queued
  * before goes out in plain first. tls_done() or closed(). May be called in data(). */
 void conn_start_tls(struct conn *c, SSL *ssl);
+/* An accepted connection is a newcomer's until then, and what it costs is charged to newcomers. */
+void conn_settled(struct conn *c);
 SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS */
 
 /* Queues bytes; they leave in one flush at the turn's end. After closing: ignored. */

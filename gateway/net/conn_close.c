@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "net/conn_int.h"
+#include "net/handshakes.h"
 
 enum {
 	FLUSH_MS = 5000,       /* the peer's time to take the rest */
@@ -42,6 +43,7 @@ static void leave_open(struct conn *c)
 	if (c->timer)
 		loop_timer_cancel(c->timer);
 	acks_drop(c);
+	handshakes_leave(c->limits->handshakes, c);
 }
 
 /* What the peer would not read must not stay in the kernel for minutes. */
@@ -85,7 +87,7 @@ static bool drop(struct conn *c)
 
 void conn_end_by(struct conn *c, int res)
 {
-	bool handshake = c->state == CONN_HANDSHAKE;
+	bool handshake = c->state == CONN_AT_THE_DOOR || c->state == CONN_HANDSHAKE;
 
 	if (c->state == CONN_ENDED)
 		return;
@@ -210,9 +212,10 @@ void conn_close(struct conn *c, unsigned linger_ms)
 	}
 	if (c->state == CONN_LAST_PLAIN)
 		buf_truncate(&c->out, c->plain_left);
-	else if (c->state == CONN_HANDSHAKE)
+	else if (c->state == CONN_AT_THE_DOOR || c->state == CONN_HANDSHAKE)
 		buf_clear(&c->out); /* it was to go encrypted */
 	conn_count_out(c);
+	handshakes_leave(c->limits->handshakes, c);
 	c->linger_ms = linger_ms;
 	c->state = CONN_FLUSHING;
 	hold_segments(c);

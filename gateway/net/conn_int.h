@@ -17,6 +17,7 @@
 enum conn_state {
 	CONN_CONNECTING,
 	CONN_LAST_PLAIN,    /* what was queued before conn_start_tls() goes out */
+	CONN_AT_THE_DOOR,   /* the peer is to begin the handshake, or has, and it has not been admitted */
 	CONN_HANDSHAKE,
 	CONN_OPEN,
 	CONN_FLUSHING,      /* conn_close(): the rest of the output */
@@ -26,6 +27,7 @@ enum conn_state {
 };
 
 struct ack_watch;
+struct conn_wait;
 struct net_shared;
 
 struct conn {
@@ -38,6 +40,7 @@ struct conn {
 	bool write_blocked : 1;         /* the socket takes no more: its event will tell */
 	bool read_blocked : 1;          /* TLS must write before it reads on */
 	bool handshake_writes : 1;
+	bool newcomer : 1;              /* accepted, and not settled yet */
 	bool peer_done : 1;             /* its FIN came while we were closing */
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
@@ -48,8 +51,8 @@ struct conn {
 	struct net_shared *shared;
 	struct channel ch;
 	struct buf out;
-	uint32_t counted;               /* of out, in the sum of all */
 	const struct conn_limits *limits;
+	uint32_t counted;               /* of out, in the sum of all */
 	uint32_t plain_left;            /* bytes of out that belong before the handshake */
 	uint32_t looked_at_ms;          /* acks.c, the clock's lower half */
 	uint32_t moved_at_ms;           /* likewise: when output moved last, since the timer runs */
@@ -57,6 +60,7 @@ struct conn {
 	struct loop_task turn;          /* this turn's end: flush, or report the end */
 	struct loop_task again;         /* the next turn's end: input that is inside TLS */
 	struct ack_watch *watch;
+	struct conn_wait *wait;         /* while the handshake waits for its turn */
 	struct loop_timer *timer;       /* while closing, and since output was blocked */
 	char *end_text;
 	struct event ev;
@@ -74,6 +78,12 @@ void conn_update_interest(struct conn *c);
 void conn_flush(struct conn *c);
 void conn_count_out(struct conn *c);              /* out has become longer or shorter */
 void conn_to_handshake(struct conn *c);
+
+void conn_handshake_step(struct conn *c);
+/* conn_door.c: its first words have come, or more of them while it waits; */
+void conn_knock(struct conn *c, short what);
+void conn_admitted(struct conn *c);               /* and what net/handshakes.h decided */
+void conn_turned_away(struct conn *c);
 
 /* The first end counts; while we are closing every end is CLOSED_BY_US. */
 void conn_end_now(struct conn *c, enum conn_end why, const char *text);

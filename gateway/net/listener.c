@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "net/handshakes.h"
 
 enum {
 	ACCEPTS_A_TURN = 16,
@@ -22,6 +23,7 @@ enum {
 
 struct listener {
 	struct loop *loop;
+	struct handshakes *pace;
 	struct event ev;
 	struct loop_timer back_off;
 	int fd;
@@ -132,34 +134,51 @@ static bool is_shortage(int err)
 	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
 }
 
+static void look_away(struct listener *ln, uint64_t ms)
+{
+	event_del(&ln->ev);
+	loop_timer_set(&ln->back_off, ms);
+}
+
 static void back_off(struct listener *ln, int err)
 {
 	if (log_once_a_second(&ln->warned))
 		log_warn("listener", 0, "shortage", "why=\"%s\"", strerror(err));
-	event_del(&ln->ev);
-	loop_timer_set(&ln->back_off, BACK_OFF_MS);
+	look_away(ln, BACK_OFF_MS);
+}
+
+/* One of those who knock, if there is one and there is time for it. False: no more now. */
+static bool accept_one(struct listener *ln)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof peer;
+	uint64_t wait_ms = handshakes_accept_in_ms(ln->pace), begun = handshakes_begin(ln->pace);
+	int fd, err;
+
+	if (wait_ms > 0) {
+		look_away(ln, wait_ms);
+		return false;
+	}
+	fd = accept4(ln->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	err = errno;
+	if (fd >= 0)
+		ln->accepted(ln->arg, fd, (const struct sockaddr *)&peer, len);
+	else if (is_shortage(err))
+		back_off(ln, err);
+	handshakes_end(ln->pace, HANDSHAKES_ACCEPT, begun);
+	/* else it died in the queue: the next one */
+	return fd >= 0 || (err != EAGAIN && !is_shortage(err));
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *ln = arg;
+	bool more = true;
 
+	(void)fd;
 	(void)what;
-	for (int i = 0; i < ACCEPTS_A_TURN && !ln->paused && !ln->ended; i++) {
-		struct sockaddr_storage peer;
-		socklen_t len = sizeof peer;
-		int got = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (got >= 0) {
-			ln->accepted(ln->arg, got, (const struct sockaddr *)&peer, len);
-		} else if (is_shortage(errno)) {
-			back_off(ln, errno);
-			return;
-		} else if (errno == EAGAIN) {
-			return;
-		}
-		/* else it died in the queue: the next one */
-	}
+	for (int i = 0; i < ACCEPTS_A_TURN && more && !ln->paused && !ln->ended; i++)
+		more = accept_one(ln);
 }
 
 struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len),
@@ -177,6 +196,11 @@ struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg
 	err = event_add(&ln->ev, NULL);
 	ASSERT(err == 0);
 	return ln;
+}
+
+void listener_pace(struct listener *ln, struct handshakes *h)
+{
+	ln->pace = h;
 }
 
 void listener_pause(struct listener *ln, bool paused)

@@ -8,6 +8,7 @@
 
 #include "common/loop.h"
 
+struct handshakes;
 struct listener;
 
 /* Binds and listens (backlog 4096, TCP_NODELAY inherited, SO_REUSEPORT, dual-stack for "::"; "::" falls back to 0.0.0.0 when the system has
@@ -21,6 +22,8 @@ int listener_probe(const char *host, uint16_t port, char *why, size_t why_size);
 /* Takes fd. accepted() takes the new descriptor (non-blocking, close-on-exec). Out of descriptors: backs off, warns once a second. */
 struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len),
 			      void *arg);
+/* Accepts no faster than this allows; who is not accepted waits in the kernel's queue. It must live as long. NULL: as fast as it can. */
+void listener_pace(struct listener *ln, struct handshakes *h);
 void listener_pause(struct listener *ln, bool paused);
 void listener_free(struct listener *ln);                 /* closes fd */
 

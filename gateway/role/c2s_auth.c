@@ -5,6 +5,7 @@
 #include "auth/extern.h"
 #include "common/log.h"
 #include "common/stat.h"
+#include "net/handshakes.h"
 #include "role/counts.h"
 #include "role/drain.h"
 
@@ -40,6 +41,8 @@ static void fill_params(struct c2s *c, struct auth_params *p, bool bound, char *
 		.domain = stream_local_domain(c->e.stream),
 		.address = conn_peer_text(c->e.conn),
 		.tls = ssl != NULL,
+		.spent = handshakes_charge,
+		.spent_arg = c->e.env->limits.conn.handshakes,
 	};
 	*jids = NULL;
 	if (ssl == NULL)

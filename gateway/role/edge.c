@@ -65,6 +65,8 @@ static void count_state(struct edge *e)
 	stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
 	stat_add(count_stream(e->kind, state), 1);
 	e->counted = state;
+	if (state >= STREAM_ESTABLISHED && e->conn != NULL)
+		conn_settled(e->conn);
 }
 
 /* The stream's next deadline; an armed earlier one is left to fire and be set anew, so that a busy stream re-arms nothing. */
@@ -73,7 +75,7 @@ static void arm(struct edge *e)
 	uint64_t now = loop_now_ms(e->env->loop);
 	uint64_t at;
 
-	if (e->ended)
+	if (e->ended || e->waits)
 		return;
 	at = stream_tick(e->stream, now);
 	if (e->slowed_until_ms > now && e->slowed_until_ms < at)
@@ -200,6 +202,22 @@ static void on_resume(void *arg)
 	arm(e);
 }
 
+/* The time for which we make it wait is not its own. */
+static void on_waits(void *arg, bool waits)
+{
+	struct edge *e = edge_of(arg);
+	uint32_t now = (uint32_t)loop_now_ms(e->env->loop);
+
+	if (e->ended || e->waits == waits)
+		return;
+	e->waits = waits;
+	if (waits)
+		e->waits_since_ms = now;
+	else
+		stream_put_off(e->stream, now - e->waits_since_ms);
+	arm(e);
+}
+
 static void on_tls_done(void *arg)
 {
 	struct edge *e = edge_of(arg);
@@ -253,6 +271,8 @@ static enum close_reason reason_of(enum conn_end why)
 		return CLOSE_CONNECT_FAILED;
 	case CONN_END_OVERFLOW:
 		return CLOSE_SLOW_READER;
+	case CONN_END_CROWDED:
+		return CLOSE_CROWDED;
 	case CONN_END_CLOSED_BY_US:
 		return CLOSE_DONE;
 	case CONN_END_RESET:
@@ -299,6 +319,7 @@ static const struct conn_ops conn_ops = {
 	.connected = on_connected,
 	.data = on_data,
 	.tls_done = on_tls_done,
+	.waits = on_waits,
 	.stalled = on_stalled,
 	.drained = on_drained,
 	.acked = on_acked,
@@ -324,32 +345,6 @@ void edge_init(struct edge *e, struct role_env *env, const char *role, const str
 		e->next->prev = &e->next;
 	env->edges = e;
 	env->nr_edges++;
-}
-
-void edge_walk_begin(struct role_env *env, struct edge_walk *w)
-{
-	*w = (struct edge_walk){.env = env, .at = env->edges, .next = env->walks, .prev = &env->walks};
-	if (w->next != NULL)
-		w->next->prev = &w->next;
-	env->walks = w;
-}
-
-struct edge *edge_walk_next(struct edge_walk *w)
-{
-	struct edge *e = w->at;
-
-	w->at = e != NULL ? e->next : NULL;
-	return e;
-}
-
-void edge_walk_end(struct edge_walk *w)
-{
-	if (w->prev == NULL)
-		return;
-	*w->prev = w->next;
-	if (w->next != NULL)
-		w->next->prev = w->prev;
-	w->prev = NULL;
 }
 
 static void unlink_edge(struct edge *e)

@@ -32,6 +32,8 @@ struct edge {
 	uint32_t magic;
 	bool ended, paused, tls_running, negotiating, held;
 	bool yielded;                     /* resume is queued for the next turn */
+	bool waits;                       /* for its TLS handshake's turn, since: */
+	uint32_t waits_since_ms;          /* the clock's lower half */
 	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
 	struct role_env *env;
 	struct conn *conn;

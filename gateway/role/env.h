@@ -10,6 +10,7 @@
 #include "common/hash.h"
 #include "common/loop.h"
 #include "link/links.h"
+#include "net/admission.h"
 #include "net/conn.h"
 #include "net/resolve.h"
 #include "net/tls_ctx.h"
@@ -29,6 +30,7 @@ struct role_limits {
 	struct stream_limits c2s, s2s_in, s2s_out;
 	struct xml_limits from_service;      /* what a service may send */
 	struct conn_limits conn;
+	struct admission_options handshakes;
 	unsigned s2s_connect_ms;             /* reach a remote server: DNS, connections, TLS, authentication */
 	unsigned s2s_idle_ms, stall_ms;
 	uint64_t held_bytes_max;             /* what a worker holds of stanzas for services, in all */

@@ -148,6 +148,8 @@ size_t stream_fed_blanks(const struct stream *s);   /* bytes of white space betw
 void stream_hold(struct stream *s, bool held);
 /* Deadlines and keepalives; returns the next time to call, UINT64_MAX for none. */
 uint64_t stream_tick(struct stream *s, uint64_t now_ms);
+/* The peer was made to wait for so long, without a tick: what it has its time for may end later by that. */
+void stream_put_off(struct stream *s, uint64_t ms);
 void stream_start(struct stream *s, uint64_t now_ms);               /* S2S_OUT: connected (and direct TLS done): send the header */
 void stream_tls_done(struct stream *s, uint64_t now_ms); /* after start_tls(); ignored else, so that direct TLS may call it too */
 /* The owner wrote a stanza of so many bytes to the connection: no keepalive is due for a while, but perhaps an <r/>, now or at a tick. */

@@ -140,6 +140,8 @@ static bool act(struct play *p, char **w, unsigned nr)
 		stream_start(p->s, p->now_ms);
 	else if (strcmp(w[0], "tick") == 0 && nr == 2)
 		p->now_ms += strtoull(w[1], NULL, 10);
+	else if (strcmp(w[0], "put-off") == 0 && nr == 2)
+		stream_put_off(p->s, strtoull(w[1], NULL, 10));
 	else if (strcmp(w[0], "hold") == 0 && nr == 2)
 		stream_hold(p->s, strcmp(w[1], "on") == 0);
 	else if (strcmp(w[0], "verify") == 0 && nr == 5)

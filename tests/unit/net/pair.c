@@ -47,6 +47,14 @@ static void on_tls_done(void *arg)
 	((struct end *)arg)->nr_tls++;
 }
 
+static void on_waits(void *arg, bool waits)
+{
+	struct end *e = arg;
+
+	e->nr_waits += waits;
+	e->nr_went += !waits;
+}
+
 static void on_drained(void *arg)
 {
 	((struct end *)arg)->nr_drained++;
@@ -83,6 +91,7 @@ const struct conn_ops pair_ops = {
 	.connected = on_connected,
 	.data = on_data,
 	.tls_done = on_tls_done,
+	.waits = on_waits,
 	.stalled = on_stalled,
 	.drained = on_drained,
 	.acked = on_acked,

@@ -11,7 +11,7 @@
 struct end {
 	struct conn *conn;
 	struct buf in;
-	unsigned nr_connected, nr_data, nr_tls, nr_drained, nr_acked, nr_closed, nr_stalled;
+	unsigned nr_connected, nr_data, nr_tls, nr_drained, nr_acked, nr_closed, nr_stalled, nr_waits, nr_went;
 	uint64_t acked;
 	enum conn_end why;
 	char text[200];

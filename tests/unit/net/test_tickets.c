@@ -5,6 +5,7 @@
 #include "../check.h"
 #include "ca.h"
 #include "common/obj.h"
+#include "net/hello.h"
 #include "net/tls_ctx.h"
 #include "net/tls_tickets.h"
 
@@ -30,7 +31,32 @@ static struct tls_ticket_key key(char c)
 	return k;
 }
 
-static void pump(SSL *client, SSL *server)
+/* What the client's first words tell before the server has read them; too little of them tells nothing, and more only the same. */
+static enum hello look(BIO *s)
+{
+	char *p;
+	int n = BIO_nread0(s, &p);
+	enum hello told = hello_look((struct slice){p, (size_t)n}), now = HELLO_PARTIAL;
+
+	for (int i = 0; i < n; i++) {
+		char *exact = malloc((size_t)i > 0 ? (size_t)i : 1); /* a sanitizer sees a step beyond */
+		enum hello before = now;
+
+		memcpy(exact, p, (size_t)i);
+		now = hello_look((struct slice){exact, (size_t)i});
+		for (int wrong = 0; wrong < i; wrong++) { /* a length that lies must not lead beyond the end */
+			exact[wrong] = '\xff';
+			(void)hello_look((struct slice){exact, (size_t)i});
+			exact[wrong] = p[wrong];
+		}
+		CHECK(now == HELLO_PARTIAL || now == told);
+		CHECK(before == HELLO_PARTIAL || now == before);
+		free(exact);
+	}
+	return told;
+}
+
+static void pump(SSL *client, SSL *server, enum hello *told)
 {
 	BIO *c, *s;
 	char x;
@@ -38,6 +64,8 @@ static void pump(SSL *client, SSL *server)
 	BIO_new_bio_pair(&c, 65536, &s, 65536);
 	SSL_set_bio(client, c, c);
 	SSL_set_bio(server, s, s);
+	(void)SSL_do_handshake(client);
+	*told = look(s);
 	for (int i = 0; i < 10; i++) {
 		(void)SSL_do_handshake(client);
 		(void)SSL_do_handshake(server);
@@ -61,7 +89,11 @@ static int shake(struct tls_store *t, const struct tls_tickets *tickets, enum tl
 	SSL_set_connect_state(client);
 	if (tickets != NULL)
 		tls_tickets_use(server, tickets);
-	pump(client, server);
+	bool shows = kept != NULL;
+	enum hello told;
+
+	pump(client, server, &told);
+	CHECK_EQ(told, shows ? HELLO_RETURNING : HELLO_NEW);
 	how = !SSL_is_init_finished(client) || !SSL_is_init_finished(server) ? -1 : SSL_session_reused(server);
 	CHECK_EQ(SSL_session_reused(client), how == 1);
 	SSL_SESSION_free(kept);

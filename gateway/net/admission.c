@@ -1,0 +1,205 @@
+#include "net/admission.h"
+
+/*
+ * The bucket fills by the share of the time that passes, and is charged with the time that newcomers really took. So it needs to know
+ * nothing of the machine: where a handshake is slow, or the processor is others', fewer are admitted. First come, first served within a
+ * class. The returning go first, but every eighth place is a new one's while any wait: what shows that somebody was here before is easily
+ * made up.
+ */
+
+#define ROW_MAX 7u                  /* of the returning, while new ones wait */
+#define DEBT_MAX_US 100000          /* a single long halt must not shut the door for long */
+#define COST_FIRST_US 400           /* until there is a measurement */
+#define COST_WEIGHT 16              /* of the mean so far, in sixteenths and one more */
+#define US_A_SECOND 1000000u
+
+void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us)
+{
+	*a = (struct admission){.o = *o, .level_us = o->burst_us, .filled_at_us = now_us, .cost_us = COST_FIRST_US};
+	for (int i = 0; i < ADMISSION_CLASSES; i++)
+		TAILQ_INIT(&a->queues[i]);
+}
+
+static void fill(struct admission *a, uint64_t now_us)
+{
+	uint64_t passed = now_us - a->filled_at_us, more = passed * a->o.share_percent / 100;
+
+	if (now_us <= a->filled_at_us || more == 0)
+		return;
+	a->filled_at_us = now_us;
+	a->level_us += (int64_t)more;
+	if (a->level_us > (int64_t)a->o.burst_us)
+		a->level_us = a->o.burst_us;
+}
+
+/* What was charged since the last one came in is what one costs: its own first step, and later steps of those before it. */
+static void admitted(struct admission *a)
+{
+	a->cost_us = (a->cost_us * COST_WEIGHT + a->unspent_us) / (COST_WEIGHT + 1);
+	a->unspent_us = 0;
+}
+
+static bool waits_before(const struct admission *a, enum admission_class class)
+{
+	for (int i = 0; i <= (int)class; i++) {
+		if (!TAILQ_EMPTY(&a->queues[i]))
+			return true;
+	}
+	return false;
+}
+
+static void take_out(struct admission *a, struct admission_wait *w)
+{
+	TAILQ_REMOVE(&a->queues[w->class_], w, link_);
+	w->waits_ = false;
+	a->nr_waiting--;
+}
+
+bool admission_crowded(struct admission *a, uint64_t now_us)
+{
+	if (a->o.share_percent == 0)
+		return false;
+	fill(a, now_us);
+	return a->level_us <= 0 || a->nr_waiting > 0;
+}
+
+static bool make_room(struct admission *a, enum admission_class class, struct admission_wait **instead)
+{
+	if (a->nr_waiting < a->o.waiting_max)
+		return true;
+	if (class != ADMISSION_RETURNING || TAILQ_EMPTY(&a->queues[ADMISSION_NEW]))
+		return false;
+	*instead = TAILQ_LAST(&a->queues[ADMISSION_NEW], admission_queue);
+	take_out(a, *instead);
+	return true;
+}
+
+enum admission_answer admission_ask(struct admission *a, struct admission_wait *w, enum admission_class class, uint64_t now_us,
+				    struct admission_wait **instead)
+{
+	*instead = NULL;
+	if (!admission_crowded(a, now_us) || (a->level_us > 0 && !waits_before(a, class))) {
+		admitted(a);
+		return ADMISSION_GO;
+	}
+	if (!make_room(a, class, instead))
+		return ADMISSION_FULL;
+	*w = (struct admission_wait){.since_us_ = now_us, .class_ = class, .waits_ = true};
+	TAILQ_INSERT_TAIL(&a->queues[class], w, link_);
+	a->nr_waiting++;
+	return ADMISSION_WAIT;
+}
+
+void admission_returns(struct admission *a, struct admission_wait *w)
+{
+	if (!w->waits_ || w->class_ == ADMISSION_RETURNING)
+		return;
+	TAILQ_REMOVE(&a->queues[w->class_], w, link_);
+	w->class_ = ADMISSION_RETURNING;
+	TAILQ_INSERT_TAIL(&a->queues[ADMISSION_RETURNING], w, link_);
+}
+
+void admission_leave(struct admission *a, struct admission_wait *w)
+{
+	if (w->waits_)
+		take_out(a, w);
+}
+
+void admission_charge(struct admission *a, uint64_t us, uint64_t now_us)
+{
+	if (a->o.share_percent == 0)
+		return;
+	fill(a, now_us);
+	us = us < DEBT_MAX_US ? us : DEBT_MAX_US;
+	a->unspent_us += us;
+	a->level_us -= (int64_t)us;
+	if (a->level_us < -DEBT_MAX_US)
+		a->level_us = -DEBT_MAX_US;
+}
+
+/* Whose turn it is, if there is time. */
+static struct admission_wait *first(struct admission *a)
+{
+	struct admission_wait *old = TAILQ_FIRST(&a->queues[ADMISSION_RETURNING]), *new = TAILQ_FIRST(&a->queues[ADMISSION_NEW]);
+
+	if (old == NULL || new == NULL) {
+		a->row = 0;
+		return old != NULL ? old : new;
+	}
+	if (a->row < ROW_MAX) {
+		a->row++;
+		return old;
+	}
+	a->row = 0;
+	return new;
+}
+
+struct admission_wait *admission_next(struct admission *a, uint64_t now_us)
+{
+	struct admission_wait *w;
+
+	fill(a, now_us);
+	if (a->nr_waiting == 0 || a->level_us <= 0)
+		return NULL;
+	w = first(a);
+	take_out(a, w);
+	admitted(a);
+	return w;
+}
+
+/* The one of both queues that came first, and when its patience ends. One that shows late that it returns is older than it stands. */
+static struct admission_wait *oldest(const struct admission *a, uint64_t *until_us)
+{
+	struct admission_wait *w = NULL;
+
+	for (int i = 0; i < ADMISSION_CLASSES; i++) {
+		struct admission_wait *head = TAILQ_FIRST(&a->queues[i]);
+
+		if (head != NULL && (w == NULL || head->since_us_ < w->since_us_))
+			w = head;
+	}
+	*until_us = w != NULL ? w->since_us_ + (uint64_t)a->o.patience_ms * 1000 : UINT64_MAX;
+	return w;
+}
+
+struct admission_wait *admission_expired(struct admission *a, uint64_t now_us)
+{
+	uint64_t until_us;
+	struct admission_wait *w = oldest(a, &until_us);
+
+	if (w == NULL || now_us < until_us)
+		return NULL;
+	take_out(a, w);
+	return w;
+}
+
+uint64_t admission_open_us(struct admission *a, uint64_t now_us)
+{
+	if (a->o.share_percent == 0)
+		return now_us;
+	fill(a, now_us);
+	return a->level_us > 0 ? now_us : a->filled_at_us + ((uint64_t)-a->level_us + 1) * 100 / a->o.share_percent + 1;
+}
+
+uint64_t admission_due_us(struct admission *a, uint64_t now_us)
+{
+	uint64_t until_us, open_us;
+
+	if (oldest(a, &until_us) == NULL)
+		return UINT64_MAX;
+	open_us = admission_open_us(a, now_us);
+	return open_us < until_us ? open_us : until_us;
+}
+
+uint32_t admission_room(const struct admission *a)
+{
+	uint64_t rate, cost = a->cost_us > 0 ? a->cost_us : 1;
+
+	if (a->o.share_percent == 0)
+		return ADMISSION_ANY;
+	rate = (uint64_t)US_A_SECOND * a->o.share_percent / 100 / cost;
+	if (rate <= a->nr_waiting)
+		return 0;
+	rate -= a->nr_waiting;
+	return rate < ADMISSION_ANY ? (uint32_t)rate : ADMISSION_ANY - 1;
+}

@@ -1,0 +1,73 @@
+#ifndef GATEWAY_NET_ADMISSION_H
+#define GATEWAY_NET_ADMISSION_H
+
+/*
+ * Who of those that come may begin a TLS handshake now, pure: a token bucket that holds time, and a queue of those who wait for it. Times
+ * are microseconds of one clock, given by the caller.
+ */
+
+#include <sys/queue.h>
+
+#include "common/obj.h"
+
+enum admission_class {
+	ADMISSION_RETURNING,         /* shows that it was here before: goes first */
+	ADMISSION_NEW,
+	ADMISSION_CLASSES,
+};
+
+struct admission_options {
+	unsigned share_percent;      /* of the time that newcomers may take; 0: no limit, nobody waits */
+	unsigned burst_us;           /* what may be taken at a time when none was for a while */
+	unsigned patience_ms;        /* who has waited for so long is turned away */
+	size_t waiting_max;          /* beyond it newcomers are turned away at once */
+};
+
+/* One that waits: to be embedded, or zeroed. */
+struct admission_wait {
+	TAILQ_ENTRY(admission_wait) link_;
+	uint64_t since_us_;
+	enum admission_class class_;
+	bool waits_;
+};
+
+TAILQ_HEAD(admission_queue, admission_wait);
+
+struct admission {
+	struct admission_options o;
+	struct admission_queue queues[ADMISSION_CLASSES];
+	size_t nr_waiting;
+	int64_t level_us;            /* may be below 0: what was taken in advance */
+	uint64_t filled_at_us;
+	unsigned row;                /* of the returning, admitted one after the other while new ones wait */
+	uint64_t cost_us;            /* of one that comes in, a moving mean */
+	uint64_t unspent_us;         /* charged since the last one was admitted */
+};
+
+enum admission_answer { ADMISSION_GO, ADMISSION_WAIT, ADMISSION_FULL };
+
+void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us);
+/* Would one that comes now have to wait? */
+bool admission_crowded(struct admission *a, uint64_t now_us);
+/* One has come. GO: it is admitted, w is not used. WAIT: w is queued. FULL: turn it away. When all places are taken, one that returns gets
+ * that of the new one who came last: *instead is that one, out of the queue, to be turned away; else NULL. */
+enum admission_answer admission_ask(struct admission *a, struct admission_wait *w, enum admission_class class, uint64_t now_us,
+				    struct admission_wait **instead);
+/* It waits, and shows now that it was here before: it goes behind the others that were. */
+void admission_returns(struct admission *a, struct admission_wait *w);
+void admission_leave(struct admission *a, struct admission_wait *w);    /* waits no more; idempotent */
+/* Newcomers took this much time. */
+void admission_charge(struct admission *a, uint64_t us, uint64_t now_us);
+/* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */
+struct admission_wait *admission_next(struct admission *a, uint64_t now_us);
+/* The next one whose patience is over, out of the queue; NULL: none. */
+struct admission_wait *admission_expired(struct admission *a, uint64_t now_us);
+/* When somebody could be admitted if nobody waited: now_us, or later. */
+uint64_t admission_open_us(struct admission *a, uint64_t now_us);
+/* When to ask next() and expired() again; UINT64_MAX: nobody waits. */
+uint64_t admission_due_us(struct admission *a, uint64_t now_us);
+/* How many newcomers could be admitted in the next second, beside those that wait; ADMISSION_ANY without a limit. */
+#define ADMISSION_ANY UINT32_MAX
+uint32_t admission_room(const struct admission *a);
+
+#endif

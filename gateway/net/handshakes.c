@@ -1,0 +1,199 @@
+#include "net/handshakes.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "common/stat.h"
+#include "net/conn_int.h"
+#include "net/hello.h"
+
+/*
+ * Connections wait with what they have said still in the kernel's buffer, so that one that waits costs no TLS memory, and nothing that an
+ * attacker can ask for but a look at it.
+ */
+
+struct conn_wait {
+	struct admission_wait w;     /* first */
+	struct conn *c;
+};
+
+struct handshakes {
+	struct loop *loop;
+	struct admission accept, login;
+	struct loop_timer timer;
+	uint64_t warned_ms, told_ms;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void tell(struct handshakes *h)
+{
+	if (h->login.nr_waiting > 0 && log_once_a_second(&h->told_ms))
+		log_info("handshakes", 0, "crowded", "waiting=%zu", h->login.nr_waiting);
+}
+
+static void arm(struct handshakes *h)
+{
+	uint64_t now = now_us(), due = admission_due_us(&h->login, now);
+
+	tell(h);
+	if (due == UINT64_MAX)
+		loop_timer_cancel(&h->timer);
+	else if (!loop_timer_pending(&h->timer))
+		loop_timer_set(&h->timer, due > now ? (due - now + 999) / 1000 : 0);
+}
+
+/* It is out of the queue. */
+static struct conn *forget(struct admission_wait *w)
+{
+	struct conn *c = ((struct conn_wait *)w)->c;
+
+	free(c->wait);
+	c->wait = NULL;
+	stat_add(STAT_handshakes_waiting, (uint64_t)-1);
+	return c;
+}
+
+static void turn_away(struct handshakes *h, struct conn *c)
+{
+	stat_add(STAT_handshakes_shed, 1);
+	if (log_once_a_second(&h->warned_ms))
+		log_warn("handshakes", 0, "shed", "waiting=%zu why=\"more clients and servers come than are admitted\"",
+			 h->login.nr_waiting);
+	conn_turned_away(c);
+}
+
+/* Each step that conn_admitted() takes is charged, and so ends the row when the time is used up. */
+static void on_timer(void *arg)
+{
+	struct handshakes *h = arg;
+	struct admission_wait *w;
+
+	while ((w = admission_expired(&h->login, now_us())) != NULL)
+		turn_away(h, forget(w));
+	while ((w = admission_next(&h->login, now_us())) != NULL)
+		conn_admitted(forget(w));
+	arm(h);
+}
+
+static bool returns(const struct conn *c)
+{
+	char *scratch = net_shared_scratch(c->shared);
+	ssize_t n = recv(c->ch.fd, scratch, CONN_READ_MAX, MSG_PEEK);
+
+	return n > 0 && hello_look((struct slice){scratch, (size_t)n}) == HELLO_RETURNING;
+}
+
+bool handshakes_enter(struct handshakes *h, struct conn *c)
+{
+	uint64_t now = now_us();
+	/* who does not have to wait is not looked at */
+	enum admission_class class = admission_crowded(&h->login, now) && returns(c) ? ADMISSION_RETURNING : ADMISSION_NEW;
+	struct conn_wait *wait = NEW(struct conn_wait);
+	struct admission_wait *instead;
+	enum admission_answer answer = admission_ask(&h->login, &wait->w, class, now, &instead);
+
+	if (instead != NULL)
+		turn_away(h, forget(instead));
+	if (answer == ADMISSION_WAIT) {
+		wait->c = c;
+		c->wait = wait;
+		stat_add(STAT_handshakes_waiting, 1);
+		stat_add(STAT_handshakes_delayed, 1);
+		arm(h);
+		return false;
+	}
+	free(wait);
+	if (answer == ADMISSION_FULL)
+		turn_away(h, c);
+	return answer == ADMISSION_GO;
+}
+
+void handshakes_more(struct handshakes *h, struct conn *c)
+{
+	if (returns(c))
+		admission_returns(&h->login, &c->wait->w);
+}
+
+void handshakes_leave(struct handshakes *h, struct conn *c)
+{
+	if (c->wait == NULL)
+		return;
+	admission_leave(&h->login, &c->wait->w);
+	(void)forget(&c->wait->w);
+}
+
+uint64_t handshakes_begin(const struct handshakes *h)
+{
+	return h != NULL ? now_us() : 0;
+}
+
+void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun)
+{
+	uint64_t now = h != NULL && begun != 0 ? now_us() : 0;
+
+	if (now > begun)
+		admission_charge(stage == HANDSHAKES_ACCEPT ? &h->accept : &h->login, now - begun, now);
+}
+
+uint64_t handshakes_accept_in_ms(struct handshakes *h)
+{
+	uint64_t now, open;
+
+	if (h == NULL)
+		return 0;
+	now = now_us();
+	open = admission_open_us(&h->accept, now);
+	return (open - now + 999) / 1000;
+}
+
+void handshakes_charge(void *arg, uint64_t us)
+{
+	struct handshakes *h = arg;
+
+	admission_charge(&h->login, us, now_us());
+}
+
+uint32_t handshakes_room(const struct handshakes *h)
+{
+	return admission_room(&h->login);
+}
+
+size_t handshakes_waiting(const struct handshakes *h)
+{
+	return h->login.nr_waiting;
+}
+
+struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o)
+{
+	struct handshakes *h = NEW(struct handshakes);
+
+	struct admission_options first = *o, second = *o;
+
+	/* nobody gets in by either alone: both have something, or both no limit */
+	if (o->share_percent > 1)
+		first.share_percent = o->share_percent < 8 ? 1 : o->share_percent / 4;
+	second.share_percent -= o->share_percent > 1 ? first.share_percent : 0;
+	h->loop = l;
+	admission_init(&h->accept, &first, now_us());
+	admission_init(&h->login, &second, now_us());
+	loop_timer_init(l, &h->timer, on_timer, h);
+	return h;
+}
+
+void handshakes_free(struct handshakes *h)
+{
+	if (h == NULL)
+		return;
+	ASSERT(h->login.nr_waiting == 0);
+	loop_timer_cancel(&h->timer);
+	free(h);
+}

@@ -1,0 +1,34 @@
+#ifndef GATEWAY_NET_HANDSHAKES_H
+#define GATEWAY_NET_HANDSHAKES_H
+
+/*
+ * The pace at which one loop takes newcomers (net/admission.h): who connects is accepted, which costs little, and then waits for its turn
+ * with the TLS handshake, which costs more, and with the login behind it. Of the time that is for newcomers a quarter goes to the first.
+ */
+
+#include "common/loop.h"
+#include "net/admission.h"
+
+struct conn;
+struct handshakes;
+
+struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o);
+void handshakes_free(struct handshakes *h);          /* after every connection that was given it; NULL is allowed */
+uint32_t handshakes_room(const struct handshakes *h);   /* admission_room() */
+size_t handshakes_waiting(const struct handshakes *h);
+
+/* 0: one more connection may be accepted; else ask again in so many ms. h may be NULL. */
+uint64_t handshakes_accept_in_ms(struct handshakes *h);
+enum handshakes_stage { HANDSHAKES_ACCEPT, HANDSHAKES_LOGIN };   /* up to the handshake, and from there on */
+/* Work for one that is not in yet, from begin to end, is charged. h may be NULL. */
+uint64_t handshakes_begin(const struct handshakes *h);
+void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun);
+void handshakes_charge(void *h, uint64_t us);           /* what other threads did for the login of one; on the loop */
+
+/* The rest is for conn.c. One whose handshake is about to begin, and has sent something: true when it may go on at once. Else it waits,
+ * and conn_admitted() or conn_turned_away() follows, the latter perhaps from inside, unless handshakes_leave() comes before. */
+MUST_CHECK bool handshakes_enter(struct handshakes *h, struct conn *c);
+void handshakes_more(struct handshakes *h, struct conn *c);    /* more of its first words has come while it waits */
+void handshakes_leave(struct handshakes *h, struct conn *c);   /* idempotent */
+
+#endif

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""A storm of newcomers at a gateway that has little time for them: who is admitted first, what the others feel, and who is turned away."""
+import os
+import re
+import socket
+import ssl
+import sys
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+import namespace  # noqa: E402
+from stack import Test, run, word_in  # noqa: E402
+from by_hand import ByHand  # noqa: E402
+from cluster import Cluster, until, wait_ready  # noqa: E402
+
+DOMAIN = "capulet.example"
+USERS = ("juliet", "nurse")
+NEW, RETURNING, ROW = 30, 12, 7
+LITTLE = ("--handshake-share", "1")
+
+
+class Newcomer:
+    """A TLS client that has said its ClientHello and waits, with or without a ticket of an earlier session."""
+
+    def __init__(self, address, trust, session=None):
+        context, kept = session or (ssl.create_default_context(cafile=trust), None)
+        raw = socket.create_connection(address)
+        self.port = raw.getsockname()[1]
+        self.tls = context.wrap_socket(raw, server_hostname=DOMAIN, do_handshake_on_connect=False, session=kept)
+        self.tls.setblocking(False)
+        self.step()
+
+    def step(self):
+        """True once the handshake is done; an error if it never will be."""
+        try:
+            self.tls.do_handshake()
+            return True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+
+    def turned_away(self):
+        try:
+            return self.step() and False
+        except OSError:
+            return True
+
+
+def ticket(address, trust):
+    """(context, session) of a connection that was let in."""
+    context = ssl.create_default_context(cafile=trust)
+    with context.wrap_socket(socket.create_connection(address), server_hostname=DOMAIN) as tls:
+        tls.sendall(f"<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>".encode())
+        tls.recv(4096)      # TLS 1.3's tickets come before it
+        return context, tls.session
+
+
+class Story:
+    def __init__(self, test):
+        self.test = test
+        self.c = Cluster(test, [DOMAIN], USERS, {"gateway": "gateway", "admin": "admin", "im": f"service {DOMAIN}:client,server"})
+        self.c.authorise()
+
+    async def start(self):
+        self.c.start_registry("r1")
+        for name, *flags in (("g1", *LITTLE, "--handshake-wait", "60"), ("g2", *LITTLE, "--handshake-wait", "1")):
+            self.c.start_gateway(name, "--http", "127.0.0.1:0", *flags)
+        await wait_ready(self.c.start_im("im", "im", "--domain", DOMAIN))
+        self.test.check("the service is linked to both gateways", await word_in(f"{self.c.folder}/im.log", "gateways=2"))
+        self.test.check("and both know its domain", await self.c.same_views(("r1",), ("g1", "g2")))
+
+    def direct(self, gateway):
+        return self.c.place(gateway)[1], int(self.c.ports[gateway]["c2s-direct"])
+
+    def metric(self, gateway, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.c.ports[gateway]['http']}/metrics", timeout=20) as answer:
+            return float(re.search(f"^{re.escape(name)} (.*)$", answer.read().decode(), re.M).group(1))
+
+    def waiting(self, gateway):
+        return self.metric(gateway, "ambrosia_handshakes_waiting")
+
+    async def enter(self, user, gateway):
+        client = await ByHand(DOMAIN, self.direct(gateway), self.c.trust).open()
+        if not await client.login(user, self.c.passwords[user]) or not await client.bind("phone"):
+            raise RuntimeError(f"{user} does not get in")
+        client.say("<presence/>")
+        await client.hear("<presence[^>]*>")
+        return client
+
+    def order(self, gateway, ports):
+        """The ports, in the order in which their handshakes were done."""
+        numbers, done = {}, []
+        for line in self.c.log(gateway).splitlines():
+            if found := re.search(r" c2s (\d+) accept .*port=(\d+)", line):
+                numbers[found.group(1)] = int(found.group(2))
+            elif (found := re.search(r" c2s (\d+) tls ", line)) and numbers.get(found.group(1)) in ports:
+                done.append(numbers[found.group(1)])
+        return done
+
+    async def chat(self, one, other, number):
+        for i in range(number):
+            one.say(f"<message to='nurse@{DOMAIN}/phone' type='chat'><body>{i}</body></message>")
+            if not await other.hear(f"<body>{i}</body>"):
+                return False
+        return True
+
+    async def admission(self):
+        check = self.test.check
+        session = ticket(self.direct("g1"), self.c.trust)
+        juliet, nurse = await self.enter("juliet", "g1"), await self.enter("nurse", "g1")
+        new = [Newcomer(self.direct("g1"), self.c.trust) for _ in range(NEW)]
+        returning = [Newcomer(self.direct("g1"), self.c.trust, session) for _ in range(RETURNING)]
+        ports = {one.port: "new" for one in new} | {one.port: "returning" for one in returning}
+        check("many wait", await until(lambda: self.waiting("g1") > RETURNING))
+        before = len(self.order("g1", ports))
+        check("meanwhile those who are in chat on", await self.chat(juliet, nurse, 20))
+        check("and nothing of that had to wait until the others were in", self.waiting("g1") > 0 and len(self.order("g1", ports)) - before < NEW)
+        check("all get in, one after the other", await until(lambda: all([one.step() for one in new + returning]), 60))
+        kinds = [ports[port] for port in self.order("g1", ports)]
+        first = kinds.index("returning")
+        row = kinds[first:]
+        print("   " + "".join(kind[0] for kind in kinds), flush=True)
+        last = len(row) - row[::-1].index("returning")
+        check("who was here before goes first", row[:last].count("new") <= (RETURNING // ROW) + 2 and row[last:].count("new") > 0)
+        check("/metrics: as many had to wait", self.metric("g1", "ambrosia_handshakes_delayed_total") >= RETURNING and self.waiting("g1") == 0)
+        check("the log told of it", " handshakes - crowded waiting=" in self.c.log("g1"))
+        for one in new + returning:
+            one.tls.close()
+        for client in (juliet, nurse):
+            client.close()
+
+    async def shedding(self):
+        check = self.test.check
+        juliet, nurse = await self.enter("juliet", "g2"), await self.enter("nurse", "g2")
+        crowd = [Newcomer(self.direct("g2"), self.c.trust) for _ in range(60)]
+        check("who has waited for a second is turned away", await until(lambda: any([one.turned_away() for one in crowd])))
+        check("those who are in notice nothing", await self.chat(juliet, nurse, 5))
+        check("the log says so once a second", await word_in(f"{self.c.folder}/g2.log", "shed"))
+        check("each of them has its line", await word_in(f"{self.c.folder}/g2.log", "reason=crowded"))
+        check("/metrics: refused, crowded", self.metric("g2", 'ambrosia_connections_refused_total{reason="crowded"}') > 0)
+        check("in the end nobody waits", await until(lambda: self.waiting("g2") == 0 and all([one.turned_away() or one.step() for one in crowd])))
+        for client in (juliet, nurse):
+            client.close()
+
+    async def play(self):
+        await self.start()
+        await self.admission()
+        await self.shedding()
+
+
+def main():
+    namespace.enter()
+    test = Test("live.storm")
+    run(test, Story(test).play(), 240)
+    test.finish()
+
+
+main()

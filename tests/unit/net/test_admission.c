@@ -1,0 +1,243 @@
+/* Who may begin a handshake, under a clock of the test's own. */
+#include "../check.h"
+#include "net/admission.h"
+
+#define MS 1000u
+
+static const struct admission_options quarter = {.share_percent = 25, .burst_us = 2 * MS, .patience_ms = 1000, .waiting_max = 100};
+static struct admission a;
+static uint64_t now;
+
+static void begin(const struct admission_options *o)
+{
+	now = 5000 * MS;
+	admission_init(&a, o, now);
+}
+
+static enum admission_answer ask(struct admission_wait *w, enum admission_class class)
+{
+	struct admission_wait *instead;
+	enum admission_answer answer = admission_ask(&a, w, class, now, &instead);
+
+	CHECK(instead == NULL);
+	return answer;
+}
+
+static void use_up(void)
+{
+	admission_charge(&a, 2 * MS, now);
+}
+
+static void test_burst_then_pace(void)
+{
+	struct admission_wait w[40];
+	unsigned at_once = 0, later = 0;
+
+	begin(&quarter);
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
+		if (ask(&w[i], ADMISSION_NEW) == ADMISSION_GO) {
+			at_once++;
+			admission_charge(&a, 500, now);
+		}
+	}
+	CHECK_EQ(at_once, 4); /* 2 ms of half a ms each */
+	CHECK_EQ(a.nr_waiting, 36);
+	for (unsigned ms = 0; ms < 20; ms++) {
+		now += MS;
+		while (admission_next(&a, now) != NULL) {
+			later++;
+			admission_charge(&a, 500, now);
+		}
+	}
+	CHECK_EQ(later, 10); /* a quarter of 20 ms */
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		admission_leave(&a, &w[i]);
+	CHECK_EQ(a.nr_waiting, 0);
+	CHECK(admission_due_us(&a, now) == UINT64_MAX);
+}
+
+/* The same bucket on a machine that is ten times slower: no more of the time is taken. */
+static void test_slow_machine(void)
+{
+	struct admission_wait w[40];
+	unsigned later = 0;
+
+	begin(&quarter);
+	use_up();
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
+	for (unsigned ms = 0; ms < 200; ms++) {
+		now += MS;
+		while (admission_next(&a, now) != NULL) {
+			later++;
+			admission_charge(&a, 5 * MS, now);
+		}
+	}
+	CHECK_EQ(later, 10);
+}
+
+static void test_order(void)
+{
+	struct admission_wait new[3], old[10];
+	struct admission_wait *got[13];
+	unsigned nr = 0, place = 0;
+
+	begin(&quarter);
+	use_up();
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(ask(&new[i], ADMISSION_NEW), ADMISSION_WAIT);
+	for (unsigned i = 0; i < 10; i++)
+		CHECK_EQ(ask(&old[i], ADMISSION_RETURNING), ADMISSION_WAIT);
+	while (nr < 13) {
+		now += MS;
+		struct admission_wait *w = admission_next(&a, now);
+		if (w != NULL)
+			got[nr++] = w;
+	}
+	for (unsigned i = 0; i < 7; i++)
+		CHECK(got[place++] == &old[i]);
+	CHECK(got[place++] == &new[0]); /* they are not shut out */
+	for (unsigned i = 7; i < 10; i++)
+		CHECK(got[place++] == &old[i]);
+	CHECK(got[place++] == &new[1]);
+	CHECK(got[place] == &new[2]);
+}
+
+static void test_shows_late_that_it_returns(void)
+{
+	struct admission_wait w[3];
+
+	begin(&quarter);
+	use_up();
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
+	admission_returns(&a, &w[2]);
+	admission_returns(&a, &w[2]);
+	now += 10 * MS;
+	CHECK(admission_next(&a, now) == &w[2]);
+	admission_returns(&a, &w[2]); /* too late: nothing */
+	CHECK(admission_next(&a, now) == &w[0]);
+	CHECK(admission_next(&a, now) == &w[1]);
+	CHECK(admission_next(&a, now) == NULL);
+}
+
+/* One that comes while others wait does not pass them, though there is time again. */
+static void test_no_overtaking(void)
+{
+	struct admission_wait w[3];
+
+	begin(&quarter);
+	use_up();
+	CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_WAIT);
+	now += 10 * MS;
+	CHECK(admission_crowded(&a, now));
+	CHECK_EQ(ask(&w[1], ADMISSION_NEW), ADMISSION_WAIT);
+	CHECK_EQ(ask(&w[2], ADMISSION_RETURNING), ADMISSION_GO);
+	CHECK_EQ(admission_due_us(&a, now), now);
+	CHECK(admission_next(&a, now) == &w[0]);
+	CHECK(admission_next(&a, now) == &w[1]);
+	CHECK(!admission_crowded(&a, now));
+}
+
+static void test_patience(void)
+{
+	struct admission_wait w[3];
+
+	begin(&quarter);
+	admission_charge(&a, 100 * MS, now);
+	CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_WAIT);
+	now += 300 * MS;
+	admission_charge(&a, 100 * MS, now);
+	CHECK_EQ(ask(&w[1], ADMISSION_RETURNING), ADMISSION_WAIT);
+	now += 699 * MS;
+	admission_charge(&a, 100 * MS, now);
+	admission_charge(&a, 100 * MS, now);
+	CHECK(admission_expired(&a, now) == NULL);
+	CHECK_EQ(admission_due_us(&a, now), now + MS); /* its patience ends before the bucket has anything */
+	now += MS;
+	CHECK(admission_expired(&a, now) == &w[0]);
+	CHECK(admission_expired(&a, now) == NULL);
+	now += 300 * MS;
+	CHECK(admission_expired(&a, now) == &w[1]);
+	CHECK_EQ(a.nr_waiting, 0);
+	admission_leave(&a, &w[1]);
+	CHECK_EQ(a.nr_waiting, 0);
+}
+
+static void test_full(void)
+{
+	struct admission_options o = quarter;
+	struct admission_wait w[3], *instead;
+
+	o.waiting_max = 2;
+	begin(&o);
+	use_up();
+	CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_WAIT);
+	CHECK_EQ(ask(&w[1], ADMISSION_NEW), ADMISSION_WAIT);
+	CHECK_EQ(ask(&w[2], ADMISSION_NEW), ADMISSION_FULL);
+	CHECK_EQ(admission_ask(&a, &w[2], ADMISSION_RETURNING, now, &instead), ADMISSION_WAIT);
+	CHECK(instead == &w[1]);
+	CHECK_EQ(a.nr_waiting, 2);
+	CHECK_EQ(admission_ask(&a, &w[1], ADMISSION_RETURNING, now, &instead), ADMISSION_WAIT);
+	CHECK(instead == &w[0]);
+	CHECK_EQ(ask(&w[0], ADMISSION_RETURNING), ADMISSION_FULL);
+}
+
+/* A halt of a second is not paid back for four. */
+static void test_debt_is_bounded(void)
+{
+	struct admission_wait w;
+
+	begin(&quarter);
+	for (int i = 0; i < 10; i++)
+		admission_charge(&a, 1000 * MS, now);
+	CHECK_EQ(ask(&w, ADMISSION_NEW), ADMISSION_WAIT);
+	now += 401 * MS;
+	CHECK(admission_next(&a, now) == &w);
+}
+
+static void test_without_limit(void)
+{
+	struct admission_options o = quarter;
+	struct admission_wait w;
+
+	o.share_percent = 0;
+	begin(&o);
+	admission_charge(&a, 1000 * MS, now);
+	CHECK(!admission_crowded(&a, now));
+	CHECK_EQ(ask(&w, ADMISSION_NEW), ADMISSION_GO);
+	CHECK_EQ(admission_room(&a), ADMISSION_ANY);
+}
+
+static void test_room(void)
+{
+	struct admission_wait w[100];
+
+	begin(&quarter);
+	for (int i = 0; i < 200; i++) {
+		now += 10 * MS;
+		CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_GO);
+		admission_charge(&a, 1000, now);
+	}
+	CHECK(admission_room(&a) >= 240 && admission_room(&a) <= 260); /* a quarter of a second, a ms each */
+	use_up();
+	use_up();
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
+	CHECK(admission_room(&a) >= 130 && admission_room(&a) <= 160);
+}
+
+int main(void)
+{
+	RUN(test_burst_then_pace);
+	RUN(test_slow_machine);
+	RUN(test_order);
+	RUN(test_shows_late_that_it_returns);
+	RUN(test_no_overtaking);
+	RUN(test_patience);
+	RUN(test_full);
+	RUN(test_debt_is_bounded);
+	RUN(test_without_limit);
+	RUN(test_room);
+	return check_done("net_admission");
+}
