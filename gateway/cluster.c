@@ -1,5 +1,7 @@
 #include "cluster.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <zmq.h>
 
 #include "common/daemon.h"
@@ -81,6 +83,17 @@ void cluster_reload(struct cluster *c)
 {
 	if (c->registry != NULL)
 		registry_server_reload(c->registry);
+}
+
+void cluster_endpoint(const char *svc, unsigned n, char *out, size_t size)
+{
+	const char *colon = strrchr(svc, ':');
+	unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
+
+	if (colon == NULL || port == 0)
+		snprintf(out, size, "%.*s:*", colon != NULL ? (int)(colon - svc) : (int)strlen(svc), svc);
+	else
+		snprintf(out, size, "%.*s:%lu", (int)(colon - svc), svc, port + n);
 }
 
 bool cluster_is_wildcard(const char *endpoint)

@@ -30,6 +30,8 @@ void cluster_start(struct cluster *c, const struct cluster_options *o);
 /* What the embedded registry would tell about the secrets at this time of the loops' clock; nothing if one was joined. */
 void cluster_secrets(const struct cluster *c, struct secrets *out, uint64_t now_ms);
 void cluster_reload(struct cluster *c);
+/* The endpoint of worker n, where that of the first is svc: the port counts up, but 0 stays 0. */
+void cluster_endpoint(const char *svc, unsigned n, char *out, size_t size);
 /* Does another than the system's loopback listen at this 0MQ endpoint, so that a host name must be announced for it? */
 bool cluster_is_wildcard(const char *endpoint);
 void cluster_stop(struct cluster *c);    /* after every socket of its context is closed */

@@ -28,6 +28,8 @@ static void tell_gateway(void *arg, const struct directory_gateway *g)
 	row_add(&r, "endpoint", g->endpoint);
 	row_add_number(&r, "client-port", g->client_port);
 	row_add_number(&r, "load", g->load);
+	if (g->has_room)
+		row_add_number(&r, "room", g->room);
 	row_add_bool(&r, "draining", g->draining);
 	row_add(&r, "key", g->key);
 	admin_row(t->q, r.v, r.nr);

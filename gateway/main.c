@@ -19,8 +19,7 @@
 /* Options, the order of the start (sockets and certificates as root, the rest as the user), the workers, and the wait for signals. */
 
 #define WORKERS_MAX 256
-#define DRAIN_MS 5000      /* in which clients are sent to other gateways */
-#define PATIENCE_MS 9000   /* then what is left is cut */
+#define PATIENCE_MS 4000   /* after the drain: then what is left is cut */
 #define JOBS_STOP_MS 1000
 #define HANDSHAKE_BURST_US 2000      /* a few handshakes in a row: nobody else is kept waiting for longer */
 #define HANDSHAKES_WAITING_MAX 10000 /* of a worker */
@@ -31,7 +30,7 @@ struct options {
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
 	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout, stall_timeout, held_max;
-	uint64_t handshake_share, handshake_wait;
+	uint64_t handshake_share, handshake_wait, drain_time;
 	enum log_level log_level;
 };
 
@@ -77,10 +76,12 @@ static const struct option_def defs[] = {
 	{"--held-max", "BYTES", OPTION_NUMBER, AT(held_max), "268435456", NULL,
 	 "held in all for services that acknowledge nothing, and as much for clients and servers that read nothing", 1048576,
 	 UINT64_C(1) << 50},
-	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "40", NULL,
+	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "20", NULL,
 	 "of a worker's time that may go to those who log in; more of them wait; 0: no limit", 0, 100},
 	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "10", NULL,
 	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
+	{"--drain-time", "SECONDS", OPTION_NUMBER, AT(drain_time), "5", NULL,
+	 "at SIGTERM, in which clients are sent to other gateways; four seconds later what is left is cut", 1, 3600},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };
@@ -249,18 +250,6 @@ static int on_worker_reload(void *arg, struct worker *w, uint64_t request)
 	return reload_ask(g->reload, w, request);
 }
 
-/* The endpoint of worker n: the port counts up, but 0 stays 0. */
-static void svc_endpoint(const struct gateway *g, unsigned n, char *out, size_t size)
-{
-	const char *colon = strrchr(g->o.svc, ':');
-	unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
-
-	if (colon == NULL || port == 0)
-		snprintf(out, size, "%.*s:*", colon != NULL ? (int)(colon - g->o.svc) : (int)strlen(g->o.svc), g->o.svc);
-	else
-		snprintf(out, size, "%.*s:%lu", (int)(colon - g->o.svc), g->o.svc, port + n);
-}
-
 /* Later starts exceed earlier ones as long as the clock does; the registry's answer mends it where it doesn't. */
 static uint64_t incarnation(void)
 {
@@ -299,7 +288,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.arg = g,
 	};
 
-	svc_endpoint(g, n, bind, sizeof bind);
+	cluster_endpoint(g->o.svc, n, bind, sizeof bind);
 	snprintf(keep, sizeof keep, "%s/directory", g->o.state_dir);
 	fill_limits(&g->o, &o.limits);
 	g->workers[n] = worker_new(&o, why, sizeof why);
@@ -356,9 +345,11 @@ static void on_terminate(void *arg)
 	if (g->draining)
 		return;
 	g->draining = true;
+	unsigned drain_ms = (unsigned)g->o.drain_time * 1000;
+
 	log_info("gateway", 0, "stop", "workers=%u", g->nr_workers);
 	for (unsigned i = 0; i < g->nr_workers; i++)
-		worker_leave(g->workers[i], DRAIN_MS, PATIENCE_MS);
+		worker_leave(g->workers[i], drain_ms, drain_ms + PATIENCE_MS);
 }
 
 static int again(void *arg, char *why, size_t why_size)

@@ -36,11 +36,23 @@ struct member {
 	size_t nr_zevs;
 	struct loop_timer timer;
 	bool announced, draining;
-	uint32_t load;              /* as announced */
+	uint32_t load, room;        /* as announced */
 	uint64_t announced_at_ms;
 };
 
 /* --- our entry ----------------------------------------------------------- */
+
+/* To a power of two, so that it seldom changes. */
+static uint32_t room_of(const struct member *m)
+{
+	uint32_t room = m->ops->room(m->arg), round = 1;
+
+	if (room == UINT32_MAX || room == 0)
+		return room;
+	while (round <= room / 2)
+		round *= 2;
+	return round;
+}
 
 static void announce(struct member *m)
 {
@@ -55,6 +67,8 @@ static void announce(struct member *m)
 	};
 
 	g.load = m->load = m->ops->load(m->arg);
+	g.room = m->room = room_of(m);
+	g.has_room = m->room != UINT32_MAX;
 	m->announced_at_ms = loop_now_ms(m->loop);
 	if (announcer_set_gateway(m->announcer, &g) != 0)
 		log_error("registry", 0, "announce", "endpoint=%s why=\"refused by the library, or out of memory\"",
@@ -67,6 +81,8 @@ static bool load_is_due(const struct member *m)
 	uint32_t load = m->ops->load(m->arg), change = load > m->load ? load - m->load : m->load - load;
 	uint64_t since_ms = loop_now_ms(m->loop) - m->announced_at_ms;
 
+	if (since_ms >= LOAD_SOON_MS && room_of(m) != m->room)
+		return true;
 	return change > 0 && since_ms >= (change > m->load / 8 ? LOAD_SOON_MS : LOAD_LATER_MS);
 }
 

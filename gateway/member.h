@@ -21,6 +21,7 @@ struct member_ops {
 	/* A service's instance, under the key that registered it: the cluster knows that it has ended. */
 	void (*gone)(void *arg, const char *key, const struct svc_id *instance);
 	uint32_t (*load)(void *arg);     /* sessions, asked once a second or so */
+	uint32_t (*room)(void *arg);     /* new clients that fit into the next second, likewise; UINT32_MAX: any number */
 	/* Once a second or so: when any registry was last heard, by the loop's clock; 0: none yet. */
 	void (*heard)(void *arg, uint64_t at_ms);
 };

@@ -148,6 +148,13 @@ static void on_keys(void *arg)
 		links_recheck(w->env.links);
 }
 
+static uint32_t room_of(void *arg)
+{
+	const struct worker *w = arg;
+
+	return handshakes_room(w->env.limits.conn.handshakes);
+}
+
 static uint32_t load_of(void *arg)
 {
 	const struct worker *w = arg;
@@ -196,7 +203,7 @@ static void on_synced(void *arg)
 
 static const struct member_ops member_ops = {
 	.keys = on_keys, .synced = on_synced, .secrets = on_secrets, .restricted = on_restricted, .gone = on_gone,
-	.load = load_of, .heard = on_heard};
+	.load = load_of, .room = room_of, .heard = on_heard};
 
 static struct member *make_member(struct worker *w)
 {

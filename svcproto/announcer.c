@@ -259,7 +259,7 @@ int announcer_set_gateway(struct announcer *a, const struct directory_gateway *g
 {
 	struct entry e = {
 		.kind = DIR_GATEWAY, .name = g->endpoint, .public_host = g->public_host, .client_port = g->client_port,
-		.load = g->load, .draining = g->draining};
+		.load = g->load, .has_room = g->has_room, .room = g->room, .draining = g->draining};
 
 	if (g->endpoint == NULL || strlen(g->endpoint) > ENTRY_TEXT_MAX ||
 	    (g->public_host != NULL && strlen(g->public_host) > ENTRY_TEXT_MAX))

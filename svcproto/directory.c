@@ -215,7 +215,7 @@ static bool same_content(const struct entry *a, const struct entry *b)
 	return a->incarnation == b->incarnation && a->types == b->types && a->policy == b->policy && a->weight == b->weight &&
 	       a->locate_open == b->locate_open && a->certificates_only == b->certificates_only && a->reopens == b->reopens &&
 	       a->client_port == b->client_port &&
-	       a->load == b->load && a->draining == b->draining && a->gone == b->gone &&
+	       a->load == b->load && a->has_room == b->has_room && a->room == b->room && a->draining == b->draining && a->gone == b->gone &&
 	       strcmp(a->public_host != NULL ? a->public_host : "", b->public_host != NULL ? b->public_host : "") == 0;
 }
 

@@ -18,6 +18,8 @@ struct directory_gateway {
 	const char *public_host;
 	uint16_t client_port;         /* where clients reach it by STARTTLS; 0: it takes none */
 	uint32_t load;
+	bool has_room;                /* it has said how many new clients it can take: */
+	uint32_t room;                /* in the next second */
 	bool draining;
 	bool dead; /* with gone: its process has ended, by its own word or by its kernel's; otherwise it may still be there */
 };

@@ -9,6 +9,7 @@ struct directory_gateway directory_as_gateway(const struct entry *e)
 {
 	return (struct directory_gateway){ .owner = e->owner, .incarnation = e->incarnation, .endpoint = e->name, .key = e->key,
 					   .public_host = e->public_host, .client_port = (uint16_t)e->client_port, .load = e->load,
+					   .has_room = e->has_room, .room = e->room,
 					   .draining = e->draining, .dead = e->gone || e->ended };
 }
 

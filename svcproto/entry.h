@@ -27,6 +27,8 @@ struct entry {
 	const char *public_host;         /* gateway; NULL: none */
 	uint32_t client_port;            /* gateway; 0: none */
 	uint32_t load;
+	bool has_room;                   /* gateway */
+	uint32_t room;
 	unsigned types;                  /* registration */
 	const char *policy;              /* static: entry_policy() */
 	uint32_t weight;

@@ -9,7 +9,7 @@
 #include "svcproto/otherhost.h"
 #include "svcproto/redirects.h"
 
-enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, HOST, PUBLIC_HOST, CLIENT_PORT, LOAD, TYPES, POLICY, WEIGHT, LOCATE_OPEN,
+enum { KIND, OWNER, INCARNATION, VERSION, KEY, NAME, LEASE, HOST, PUBLIC_HOST, CLIENT_PORT, LOAD, ROOM, TYPES, POLICY, WEIGHT, LOCATE_OPEN,
        CERTIFICATES_ONLY, FAILOVER, DRAINING, REFUSED, COUNT, NUMBER, UP, SERIAL, PART, PARTS, TEXT, SLOT, CURRENT, LEFT, SALT_KEY,
        DIALBACK_KEY, TICKET_KEYS, NR_FIELDS };
 
@@ -30,6 +30,7 @@ static const struct field {
 	[PUBLIC_HOST] = { "public-host", ENTRY_TEXT_MAX, true },
 	[CLIENT_PORT] = { "client-port", 4, false },
 	[LOAD] = { "load", 4, false },
+	[ROOM] = { "room", 4, false },
 	[TYPES] = { "types", 4, false },
 	[POLICY] = { "policy", 31, true },
 	[WEIGHT] = { "weight", 4, false },
@@ -59,7 +60,8 @@ static const struct {
 	uint8_t flags;
 } rules[] = {
 	[REG_ENTRY - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(KEY) | F(NAME),
-				   F(LEASE) | F(HOST) | F(PUBLIC_HOST) | F(CLIENT_PORT) | F(LOAD) | F(TYPES) | F(POLICY) | F(WEIGHT) |
+				   F(LEASE) | F(HOST) | F(PUBLIC_HOST) | F(CLIENT_PORT) | F(LOAD) | F(ROOM) |
+					   F(TYPES) | F(POLICY) | F(WEIGHT) |
 					   F(LOCATE_OPEN) | F(CERTIFICATES_ONLY) | F(FAILOVER) | F(DRAINING),
 				   REG_GONE | REG_EXPIRED},
 	[REG_NOTED - REG_ENTRY] = {F(KIND) | F(OWNER) | F(INCARNATION) | F(VERSION) | F(NAME), F(REFUSED), 0},
@@ -119,6 +121,8 @@ static void put_entry(struct props_writer *w, const struct entry *e)
 		if (e->client_port != 0)
 			put_number(w, CLIENT_PORT, e->client_port);
 		put_number(w, LOAD, e->load);
+		if (e->has_room)
+			put_number(w, ROOM, e->room);
 	} else if (e->kind == DIR_REDIRECT) {
 		put_text(w, HOST, e->host);
 	} else {
@@ -311,6 +315,8 @@ static int take(struct reg_frame *f, const struct props_value v[NR_FIELDS])
 	if (e->client_port > UINT16_MAX)
 		return WIRE_E_VALUE;
 	e->load = (uint32_t)number(&v[LOAD]);
+	e->has_room = v[ROOM].p != NULL;
+	e->room = (uint32_t)number(&v[ROOM]);
 	e->types = (unsigned)number(&v[TYPES]);
 	e->weight = (uint32_t)number(&v[WEIGHT]);
 	e->locate_open = number(&v[LOCATE_OPEN]) != 0;

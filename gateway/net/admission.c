@@ -1,16 +1,18 @@
 #include "net/admission.h"
 
 /*
- * The bucket fills by the share of the time that passes, and is charged with the time that newcomers really took. So it needs to know
- * nothing of the machine: where a handshake is slow, or the processor is others', fewer are admitted. First come, first served within a
- * class. The returning go first, but every eighth place is a new one's while any wait: what shows that somebody was here before is easily
- * made up.
+ * The bucket fills by the share of the time that passes, and each who is admitted takes from it what one of them took so far, as a moving
+ * mean of what they really took. So it needs to know nothing of the machine: where a handshake is slow, or the processor is others', fewer
+ * are admitted. In advance, since a login's cost comes late, when a crowd would have been let in for the little of their handshakes.
+ *
+ * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
+ * somebody was here before is easily made up.
  */
 
 #define ROW_MAX 7u                  /* of the returning, while new ones wait */
 #define DEBT_MAX_US 100000          /* a single long halt must not shut the door for long */
-#define COST_FIRST_US 400           /* until there is a measurement */
-#define COST_WEIGHT 16              /* of the mean so far, in sixteenths and one more */
+#define COST_FIRST_US 2000          /* until there is a measurement */
+#define COST_WEIGHT 63              /* of the mean so far, to one of what is new */
 #define US_A_SECOND 1000000u
 
 void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us)
@@ -32,11 +34,12 @@ static void fill(struct admission *a, uint64_t now_us)
 		a->level_us = a->o.burst_us;
 }
 
-/* What was charged since the last one came in is what one costs: its own first step, and later steps of those before it. */
+/* What was spent since the last one came in is what one costs: steps of those before it. */
 static void admitted(struct admission *a)
 {
-	a->cost_us = (a->cost_us * COST_WEIGHT + a->unspent_us) / (COST_WEIGHT + 1);
-	a->unspent_us = 0;
+	a->cost_us = (a->cost_us * COST_WEIGHT + a->spent_us) / (COST_WEIGHT + 1);
+	a->spent_us = 0;
+	a->level_us -= (int64_t)a->cost_us;
 }
 
 static bool waits_before(const struct admission *a, enum admission_class class)
@@ -111,10 +114,16 @@ void admission_charge(struct admission *a, uint64_t us, uint64_t now_us)
 		return;
 	fill(a, now_us);
 	us = us < DEBT_MAX_US ? us : DEBT_MAX_US;
-	a->unspent_us += us;
 	a->level_us -= (int64_t)us;
 	if (a->level_us < -DEBT_MAX_US)
 		a->level_us = -DEBT_MAX_US;
+}
+
+void admission_spent(struct admission *a, uint64_t us)
+{
+	a->spent_us += us < DEBT_MAX_US ? us : DEBT_MAX_US;
+	if (a->spent_us > DEBT_MAX_US)
+		a->spent_us = DEBT_MAX_US;
 }
 
 /* Whose turn it is, if there is time. */

@@ -40,8 +40,8 @@ struct admission {
 	int64_t level_us;            /* may be below 0: what was taken in advance */
 	uint64_t filled_at_us;
 	unsigned row;                /* of the returning, admitted one after the other while new ones wait */
-	uint64_t cost_us;            /* of one that comes in, a moving mean */
-	uint64_t unspent_us;         /* charged since the last one was admitted */
+	uint64_t cost_us;            /* of one that is admitted, a moving mean */
+	uint64_t spent_us;           /* since the last one was admitted */
 };
 
 enum admission_answer { ADMISSION_GO, ADMISSION_WAIT, ADMISSION_FULL };
@@ -56,8 +56,10 @@ enum admission_answer admission_ask(struct admission *a, struct admission_wait *
 /* It waits, and shows now that it was here before: it goes behind the others that were. */
 void admission_returns(struct admission *a, struct admission_wait *w);
 void admission_leave(struct admission *a, struct admission_wait *w);    /* waits no more; idempotent */
-/* Newcomers took this much time. */
+/* Something beside the admitted took this much time: there is less now. */
 void admission_charge(struct admission *a, uint64_t us, uint64_t now_us);
+/* The admitted took this much, now or later: each that is admitted is charged in advance with what one took so far, as a mean. */
+void admission_spent(struct admission *a, uint64_t us);
 /* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */
 struct admission_wait *admission_next(struct admission *a, uint64_t now_us);
 /* The next one whose patience is over, out of the queue; NULL: none. */

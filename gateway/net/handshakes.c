@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/stat.h"
 #include "net/conn_int.h"
+#include "net/handshakes_int.h"
 #include "net/hello.h"
 
 /*
@@ -17,13 +18,6 @@
 struct conn_wait {
 	struct admission_wait w;     /* first */
 	struct conn *c;
-};
-
-struct handshakes {
-	struct loop *loop;
-	struct admission accept, login;
-	struct loop_timer timer;
-	uint64_t warned_ms, told_ms;
 };
 
 static uint64_t now_us(void)
@@ -140,8 +134,10 @@ void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t 
 {
 	uint64_t now = h != NULL && begun != 0 ? now_us() : 0;
 
-	if (now > begun)
-		admission_charge(stage == HANDSHAKES_ACCEPT ? &h->accept : &h->login, now - begun, now);
+	if (now > begun && stage == HANDSHAKES_ACCEPT)
+		admission_charge(&h->accept, now - begun, now);
+	else if (now > begun)
+		admission_spent(&h->login, now - begun);
 }
 
 uint64_t handshakes_accept_in_ms(struct handshakes *h)
@@ -159,7 +155,7 @@ void handshakes_charge(void *arg, uint64_t us)
 {
 	struct handshakes *h = arg;
 
-	admission_charge(&h->login, us, now_us());
+	admission_spent(&h->login, us);
 }
 
 uint32_t handshakes_room(const struct handshakes *h)

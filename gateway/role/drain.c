@@ -3,14 +3,14 @@
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "role/drain_pace.h"
 #include "role/edge.h"
 #include "role/s2s_pair.h"
 #include "svcproto/otherhost.h"
 
 /*
- * Paced, since every client that is sent away logs in elsewhere: what left at once would arrive at once. The rate follows from what is
- * left and the time that is left, so that late joiners and slow ticks even out. Clients that have no TLS yet can be sent nowhere; they and
- * other servers' streams are among those who stay to the end.
+ * Paced (role/drain_pace.h), since every client that is sent away logs in elsewhere: what left at once would arrive at once. Clients that
+ * have no TLS yet can be sent nowhere; they and other servers' streams are among those who stay to the end.
  *
  * Our streams to other servers leave soon, and all at once, since nobody logs in for them: but services are to know that we drain, and hold
  * back what would cross the end of their streams and so be repeated. They do as soon as the registries have told them.
@@ -27,7 +27,9 @@ struct drain {
 	uint64_t until_ms, pairs_at_ms;      /* pairs leave at: UINT64_MAX: they have */
 	bool over;
 	struct svc_id id;
-	size_t turn;                         /* counts those that were sent */
+	struct drain_pace pace;
+	uint64_t ticked_at_ms;
+	uint32_t turn;                       /* counts those that were sent */
 	char own[OTHER_HOST_MAX + 1];
 	char host[OTHER_HOST_MAX + 1];
 };
@@ -36,7 +38,8 @@ struct drain {
 
 struct search {
 	const struct drain *d;
-	size_t nr, wanted;
+	struct drain_others others;
+	uint64_t weight, wanted;             /* of those seen so far, and the place among them that is looked for */
 	char *out;                           /* takes the wanted one; NULL: they are only counted */
 };
 
@@ -55,29 +58,31 @@ static int consider(void *arg, const struct directory_gateway *g)
 	struct search *q = arg;
 	char host[OTHER_HOST_MAX + 1];
 
+	q->others.nr_draining += g->draining;
 	if (g->draining || g->client_port == 0 || !other_host_make(host, sizeof host, g->public_host, g->client_port) ||
 	    drain_is_here(q->d, host))
 		return 0;
-	if (q->out == NULL || q->nr != q->wanted) {
-		q->nr++;
+	q->others.nr++;
+	q->others.room += g->has_room ? g->room : 0;
+	q->weight += drain_weight(g->has_room, g->room);
+	if (q->out == NULL || q->weight <= q->wanted)
 		return 0;
-	}
 	memcpy(q->out, host, strlen(host) + 1);
 	return 1;
 }
 
-static size_t count_others(const struct drain *d)
+static struct search look_around(const struct drain *d)
 {
 	struct search q = {.d = d};
 
 	(void)directory_each_gateway(d->env->directory, consider, &q);
-	return q.nr;
+	return q;
 }
 
 const char *drain_elsewhere(struct drain *d)
 {
-	size_t nr = count_others(d);
-	struct search q = {.d = d, .wanted = nr > 0 ? d->turn++ % nr : 0, .out = d->host};
+	uint64_t weight = look_around(d).weight;
+	struct search q = {.d = d, .wanted = weight > 0 ? drain_place(d->turn++, weight) : 0, .out = d->host};
 
 	return directory_each_gateway(d->env->directory, consider, &q) != 0 ? d->host : NULL;
 }
@@ -152,24 +157,26 @@ static void move_some(struct drain *d, size_t some)
 static void on_tick(void *arg)
 {
 	struct drain *d = arg;
-	uint64_t now = loop_now_ms(d->env->loop), ticks;
+	uint64_t now = loop_now_ms(d->env->loop), passed = now - d->ticked_at_ms;
+	struct drain_others others = look_around(d).others;
 	size_t left = count_movable(d->env);
 	bool pairs = pairs_leave(d, now);
 
-	if (now >= d->until_ms || (!pairs && (left == 0 || count_others(d) == 0))) {
+	if (now >= d->until_ms || (!pairs && (left == 0 || others.nr == 0))) {
 		log_info("worker", 0, "drain-closes", "left=%zu", d->env->nr_edges);
 		close_all(d);
 		return;
 	}
-	ticks = (d->until_ms - now + TICK_MS - 1) / TICK_MS;
-	move_some(d, (left + ticks - 1) / ticks);
+	d->ticked_at_ms = now;
+	move_some(d, drain_pace(&d->pace, &others, left, passed, d->until_ms - now, TICK_MS));
 	loop_timer_set(&d->timer, TICK_MS);
 }
 
 void drain_begin(struct drain *d, unsigned window_ms)
 {
 	log_info("worker", 0, "drain", "connections=%zu seconds=%u", d->env->nr_edges, window_ms / 1000);
-	d->until_ms = loop_now_ms(d->env->loop) + window_ms;
+	d->ticked_at_ms = loop_now_ms(d->env->loop);
+	d->until_ms = d->ticked_at_ms + window_ms;
 	if (!d->env->draining) {
 		d->pairs_at_ms = directory_each_gateway(d->env->directory, is_other, d) ? loop_now_ms(d->env->loop) + TOLD_MS : UINT64_MAX;
 		d->env->draining = true;

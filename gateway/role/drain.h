@@ -23,7 +23,8 @@ struct drain_options {
 
 struct drain *drain_new(const struct drain_options *o);
 void drain_free(struct drain *d);        /* NULL is allowed */
-/* Clients that can be sent leave within window_ms, evenly; at once if there is nowhere to go. While it drains, new clients are sent away
+/* Clients that can be sent leave as fast as the others can take them, and within window_ms in any case; at once if there is nowhere to go.
+ * While it drains, new clients are sent away
  * too. Again while it drains: only the window changes. env->draining says whether it drains. */
 void drain_begin(struct drain *d, unsigned window_ms);
 void drain_end(struct drain *d);         /* takes new clients again, unless the worker is leaving */
@@ -31,8 +32,8 @@ void drain_end(struct drain *d);         /* takes new clients again, unless the 
 bool drain_is_over(const struct drain *d);
 /* Does this value of see-other-host name this gateway itself? */
 bool drain_is_here(const struct drain *d, const char *host);
-/* Where a client may be sent now: another gateway of the cluster that takes clients and does not drain, each in its turn. NULL: none.
- * Borrowed until the next call. */
+/* Where a client may be sent now: another gateway of the cluster that takes clients and does not drain, each as often as it has room.
+ * NULL: none. Borrowed until the next call. */
 const char *drain_elsewhere(struct drain *d);
 
 #endif

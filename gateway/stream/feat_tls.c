@@ -87,3 +87,10 @@ void stream_tls_done(struct stream *s, uint64_t now_ms)
 	if (s->role == STREAM_S2S_OUT)
 		stream_out_begin(s);
 }
+
+void stream_put_off(struct stream *s, uint64_t ms)
+{
+	s->negotiation_at_ms += ms;
+	if (s->phase_at_ms != UINT64_MAX)
+		s->phase_at_ms += ms;
+}

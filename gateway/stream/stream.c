@@ -375,13 +375,6 @@ uint64_t stream_tick(struct stream *s, uint64_t now_ms)
 	return sooner(next, s->phase_at_ms);
 }
 
-void stream_put_off(struct stream *s, uint64_t ms)
-{
-	s->negotiation_at_ms += ms;
-	if (s->phase_at_ms != UINT64_MAX)
-		s->phase_at_ms += ms;
-}
-
 /* --- birth and death --------------------------------------------------------- */
 
 struct stream *stream_new(const struct stream_params *p, const struct stream_ops *ops, void *arg, uint64_t now_ms)

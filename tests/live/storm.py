@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""A storm of newcomers at a gateway that has little time for them: who is admitted first, what the others feel, and who is turned away."""
+"""A storm of newcomers at a gateway that has little time for them: who is admitted first, what the others feel, and who is turned away; and a drain at the pace of what the
+other gateways can take."""
 import os
 import re
 import socket
 import ssl
+import subprocess
 import sys
 import urllib.request
 
@@ -11,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 import namespace  # noqa: E402
 from stack import Test, run, word_in  # noqa: E402
 from by_hand import ByHand  # noqa: E402
-from cluster import Cluster, until, wait_ready  # noqa: E402
+from cluster import CTL, Cluster, until, wait_ready  # noqa: E402
 
 DOMAIN = "capulet.example"
 USERS = ("juliet", "nurse")
@@ -141,10 +143,33 @@ class Story:
         for client in (juliet, nurse):
             client.close()
 
+    async def drain(self):
+        """Evenly over an hour the first of these clients would leave after five minutes: the others' room lets all go."""
+        check = self.test.check
+        for name in ("g3", "g4"):
+            self.c.start_gateway(name, "--http", "127.0.0.1:0")
+        check("two gateways come that have time", await word_in(f"{self.c.folder}/im.log", "gateways=4") and await self.c.same_views(("r1",), ("g3", "g4")))
+        clients = []
+        for i in range(12):
+            client = await ByHand(DOMAIN, self.direct("g3"), self.c.trust).open()
+            if not await client.login("nurse", self.c.passwords["nurse"]) or not await client.bind(f"r{i}"):
+                raise RuntimeError("the nurse does not get in")
+            clients.append(client)
+        done = subprocess.run([CTL, "--registry", self.c.known(), "--key", f"{self.c.folder}/admin.key", "drain", "g3.example", "--over", "3600", "--no-wait"],
+                              capture_output=True, text=True, timeout=60, env=self.c.env)
+        check("one of them drains", done.returncode == 0)
+        hosts = [found.group(1) if (found := await client.hear("<see-other-host[^>]*>([^<]*)<")) else None for client in clients]
+        to = [host.split(":")[0] for host in hosts if host]
+        check("its clients leave as fast as the others have room, not evenly", len(to) == len(clients))
+        check("and go where the room is", to.count("g4.example") >= len(clients) - 2 and "g3.example" not in to)
+        for client in clients:
+            client.close()
+
     async def play(self):
         await self.start()
         await self.admission()
         await self.shedding()
+        await self.drain()
 
 
 def main():

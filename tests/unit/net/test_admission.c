@@ -4,7 +4,7 @@
 
 #define MS 1000u
 
-static const struct admission_options quarter = {.share_percent = 25, .burst_us = 2 * MS, .patience_ms = 1000, .waiting_max = 100};
+static const struct admission_options quarter = {.share_percent = 25, .burst_us = 2 * MS + 1, .patience_ms = 1000, .waiting_max = 100};
 static struct admission a;
 static uint64_t now;
 
@@ -25,55 +25,62 @@ static enum admission_answer ask(struct admission_wait *w, enum admission_class 
 
 static void use_up(void)
 {
-	admission_charge(&a, 2 * MS, now);
+	admission_charge(&a, 3 * MS, now);
+	a.cost_us = 100; /* then what comes is about order alone */
 }
 
-static void test_burst_then_pace(void)
+/* So many admitted within some ms, each of whom takes `cost` after he was let in. */
+static unsigned admit(unsigned ms, unsigned cost)
 {
-	struct admission_wait w[40];
-	unsigned at_once = 0, later = 0;
+	unsigned nr = 0;
 
-	begin(&quarter);
-	for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
-		if (ask(&w[i], ADMISSION_NEW) == ADMISSION_GO) {
-			at_once++;
-			admission_charge(&a, 500, now);
-		}
-	}
-	CHECK_EQ(at_once, 4); /* 2 ms of half a ms each */
-	CHECK_EQ(a.nr_waiting, 36);
-	for (unsigned ms = 0; ms < 20; ms++) {
+	for (; ms > 0; ms--) {
 		now += MS;
-		while (admission_next(&a, now) != NULL) {
-			later++;
-			admission_charge(&a, 500, now);
-		}
+		for (; admission_next(&a, now) != NULL; nr++)
+			admission_spent(&a, cost);
 	}
-	CHECK_EQ(later, 10); /* a quarter of 20 ms */
+	return nr;
+}
+
+static void test_pace(void)
+{
+	static struct admission_wait w[3000];
+	struct admission_options o = quarter;
+	unsigned at_once = 0, nr;
+
+	o.waiting_max = ARRAY_LEN(w);
+	begin(&o);
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		at_once += ask(&w[i], ADMISSION_NEW) == ADMISSION_GO;
+	CHECK_EQ(at_once, 2); /* nobody has been seen, so one is taken to need as much as the burst */
+	(void)admit(1200, 500); /* it is learned */
+	nr = admit(200, 500);
+	CHECK(nr >= 98 && nr <= 102); /* a quarter of 200 ms */
+	(void)admit(9000, 5000); /* a slow machine: no more of its time is taken */
+	nr = admit(1000, 5000);
+	CHECK(nr >= 48 && nr <= 52);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
 		admission_leave(&a, &w[i]);
 	CHECK_EQ(a.nr_waiting, 0);
 	CHECK(admission_due_us(&a, now) == UINT64_MAX);
 }
 
-/* The same bucket on a machine that is ten times slower: no more of the time is taken. */
-static void test_slow_machine(void)
+/* What they cost comes long after they were admitted, and no crowd comes in between. */
+static void test_cost_comes_late(void)
 {
-	struct admission_wait w[40];
-	unsigned later = 0;
+	static struct admission_wait w[1000];
+	struct admission_options o = quarter;
+	unsigned nr;
 
-	begin(&quarter);
-	use_up();
+	o.waiting_max = ARRAY_LEN(w);
+	begin(&o);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
-		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
-	for (unsigned ms = 0; ms < 200; ms++) {
-		now += MS;
-		while (admission_next(&a, now) != NULL) {
-			later++;
-			admission_charge(&a, 5 * MS, now);
-		}
-	}
-	CHECK_EQ(later, 10);
+		(void)ask(&w[i], ADMISSION_NEW);
+	nr = admit(100, 0);
+	CHECK(nr < 20);
+	admission_spent(&a, 100 * MS);
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		admission_leave(&a, &w[i]);
 }
 
 static void test_order(void)
@@ -217,11 +224,10 @@ static void test_room(void)
 	for (int i = 0; i < 200; i++) {
 		now += 10 * MS;
 		CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_GO);
-		admission_charge(&a, 1000, now);
+		admission_spent(&a, 1000);
 	}
 	CHECK(admission_room(&a) >= 240 && admission_room(&a) <= 260); /* a quarter of a second, a ms each */
-	use_up();
-	use_up();
+	admission_charge(&a, 3 * MS, now);
 	for (int i = 0; i < 100; i++)
 		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
 	CHECK(admission_room(&a) >= 130 && admission_room(&a) <= 160);
@@ -229,8 +235,8 @@ static void test_room(void)
 
 int main(void)
 {
-	RUN(test_burst_then_pace);
-	RUN(test_slow_machine);
+	RUN(test_pace);
+	RUN(test_cost_comes_late);
 	RUN(test_order);
 	RUN(test_shows_late_that_it_returns);
 	RUN(test_no_overtaking);

@@ -4,7 +4,7 @@
 
 #include "../check.h"
 #include "net/conn_int.h"
-#include "net/handshakes.h"
+#include "net/handshakes_int.h"
 #include "pair.h"
 
 static struct handshakes *door;
@@ -31,10 +31,9 @@ static void end(void)
 	pair_end();
 }
 
-/* As if newcomers had taken so long. */
 static void use_up(unsigned ms)
 {
-	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - ms * 1000);
+	admission_charge(&door->login, ms * 1000, handshakes_begin(door));
 }
 
 /* Little, so that a test comes to its point before the bucket is full again. */

@@ -50,6 +50,12 @@ static void test_entry(void)
 	CHECK_STR(f.e.public_host, "gw.example");
 	CHECK_EQ(f.e.client_port, 15222);
 	CHECK_EQ(f.e.load, 3);
+	CHECK(!f.e.has_room);
+	g.has_room = true; /* for nobody: not the same as none told */
+	reg_begin(&m, 3, 4);
+	CHECK(reg_put_entry(&m, &g));
+	CHECK_EQ(parse(m.b, m.n), 1);
+	CHECK(f.e.has_room && f.e.room == 0);
 	g.client_port = 65536;
 	reg_begin(&m, 3, 4);
 	CHECK(reg_put_entry(&m, &g));
@@ -144,8 +150,8 @@ static const char *sample(unsigned i, struct reg_frame *g)
 	static const struct {
 		const char *name;
 		uint8_t type;
-	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gone", REG_ENTRY }, { "entry-redirect", REG_ENTRY },
-		    { "entry-reopens", REG_ENTRY },
+	} all[] = { { "beat", REG_BEAT }, { "entry-gateway", REG_ENTRY }, { "entry-gateway-room", REG_ENTRY },
+		    { "entry-gone", REG_ENTRY }, { "entry-redirect", REG_ENTRY }, { "entry-reopens", REG_ENTRY },
 		    { "entry-registration", REG_ENTRY }, { "entry-registration-certificates-only", REG_ENTRY },
 		    { "keys", REG_KEYS }, { "noted", REG_NOTED }, { "noted-refused", REG_NOTED }, { "renew", REG_RENEW },
 		    { "renewed", REG_RENEWED }, { "secrets", REG_SECRETS }, { "secrets-slot", REG_SECRETS_SLOT },
@@ -154,8 +160,10 @@ static const char *sample(unsigned i, struct reg_frame *g)
 	if (i >= sizeof(all) / sizeof(all[0]))
 		return NULL;
 	*g = frame_of(all[i].type);
-	if (strcmp(all[i].name, "entry-gateway") == 0)
+	if (strncmp(all[i].name, "entry-gateway", 13) == 0)
 		g->e = sample_gateway(KEY_G, 0x22, "tcp://gw.example:5320", 9);
+	g->e.has_room = strcmp(all[i].name, "entry-gateway-room") == 0;
+	g->e.room = 512;
 	if (strcmp(all[i].name, "entry-redirect") == 0)
 		g->e = sample_redirect(KEY_A, "juliet@example.org", "[2001:db8::1]:5222", 1764153600000);
 	g->e.gone = strcmp(all[i].name, "entry-gone") == 0;
