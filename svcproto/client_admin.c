@@ -51,7 +51,8 @@ static int one_gateway(void *arg, const struct directory_gateway *g)
 {
 	struct each_gateway *e = arg;
 	struct svcproto_gateway out = { .endpoint = g->endpoint, .public_host = g->public_host,
-					.client_port = g->client_port, .load = g->load, .draining = g->draining };
+					.client_port = g->client_port, .load = g->load, .draining = g->draining,
+					.has_room = g->has_room, .room = g->room };
 	char id[33];
 
 	id_text(&g->owner, id);

@@ -60,6 +60,8 @@ static void on_gateway(void *arg, const struct svcproto_gateway *g)
 					     .public_host = mem_strdup(g->public_host ? g->public_host : "")};
 	}
 	mine->load = g->load;
+	mine->has_room = g->has_room;
+	mine->room = g->room;
 	mine->client_port = g->client_port;
 	mine->draining = g->draining;
 	mine->linked = g->linked;

@@ -8,9 +8,10 @@
 
 struct ask_gateway {
 	char *id, *endpoint, *public_host;
-	uint32_t load;
+	uint32_t load, room;
 	uint16_t client_port; /* 0: it takes no clients */
 	bool draining, linked;
+	bool has_room;        /* it said one */
 	bool chosen;          /* is asked */
 	bool asked, done;
 	char *error;          /* of its answer, or why there is none */

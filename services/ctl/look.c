@@ -31,8 +31,8 @@ int command_gateways(struct ctl *c)
 {
 	static const struct column columns[] = {
 		{"public-host", "HOST", COLUMN_TEXT},     {"client-port", "PORT", COLUMN_NUMBER}, {"gateway", "GATEWAY", COLUMN_ID},
-		{"endpoint", "ENDPOINT", COLUMN_TEXT},    {"load", "LOAD", COLUMN_NUMBER},        {"draining", "DRAINING", COLUMN_BOOL},
-		{"linked", "LINKED", COLUMN_BOOL},
+		{"endpoint", "ENDPOINT", COLUMN_TEXT},    {"load", "LOAD", COLUMN_NUMBER},        {"room", "ROOM", COLUMN_NUMBER},
+		{"draining", "DRAINING", COLUMN_BOOL},    {"linked", "LINKED", COLUMN_BOOL},
 	};
 	struct rows r = {0};
 	int status = 0;
@@ -49,6 +49,8 @@ int command_gateways(struct ctl *c)
 		row_put_number(row, "client-port", g->client_port);
 		row_put(row, "endpoint", g->endpoint);
 		row_put_number(row, "load", g->load);
+		if (g->has_room)
+			row_put_number(row, "room", g->room);
 		row_put(row, "draining", g->draining ? "yes" : "no");
 		row_put(row, "linked", g->linked ? "yes" : "no");
 		if (!g->linked)

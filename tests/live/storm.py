@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A storm of newcomers at a gateway that has little time for them: who is admitted first, what the others feel, and who is turned away; and a drain at the pace of what the
 other gateways can take."""
+import json
 import os
 import re
 import socket
@@ -143,11 +144,19 @@ class Story:
         for client in (juliet, nurse):
             client.close()
 
+    def ctl(self, *words):
+        return subprocess.run([CTL, "--registry", self.c.known(), "--key", f"{self.c.folder}/admin.key", *words], capture_output=True, text=True,
+                              timeout=60, env=self.c.env)
+
+    def rooms(self):
+        """What each gateway has announced, by its host."""
+        return {row["public-host"]: row["room"] for row in json.loads(self.ctl("--json", "gateways").stdout)}
+
     async def drain(self):
-        """Evenly over an hour the first of these clients would leave after five minutes: the others' room lets all go."""
+        """Evenly over an hour the first of these clients would leave after five minutes: the others' room lets all go, each to have its part."""
         check = self.test.check
         for name in ("g3", "g4"):
-            self.c.start_gateway(name, "--http", "127.0.0.1:0")
+            self.c.start_gateway(name, "--http", "127.0.0.1:0", "--handshake-share", "100")
         check("two gateways come that have time", await word_in(f"{self.c.folder}/im.log", "gateways=4") and await self.c.same_views(("r1",), ("g3", "g4")))
         clients = []
         for i in range(12):
@@ -155,13 +164,16 @@ class Story:
             if not await client.login("nurse", self.c.passwords["nurse"]) or not await client.bind(f"r{i}"):
                 raise RuntimeError("the nurse does not get in")
             clients.append(client)
-        done = subprocess.run([CTL, "--registry", self.c.known(), "--key", f"{self.c.folder}/admin.key", "drain", "g3.example", "--over", "3600", "--no-wait"],
-                              capture_output=True, text=True, timeout=60, env=self.c.env)
+        done = self.ctl("drain", "g3.example", "--over", "3600", "--no-wait")
         check("one of them drains", done.returncode == 0)
         hosts = [found.group(1) if (found := await client.hear("<see-other-host[^>]*>([^<]*)<")) else None for client in clients]
         to = [host.split(":")[0] for host in hosts if host]
         check("its clients leave as fast as the others have room, not evenly", len(to) == len(clients))
-        check("and go where the room is", to.count("g4.example") >= len(clients) - 2 and "g3.example" not in to)
+        room = self.rooms()
+        part = len(clients) * (room["g4.example"] + 1) / sum(n + 1 for name, n in room.items() if name != "g3.example")
+        print(f"   {room} {part:.1f} {to}", flush=True)
+        check("there is room where much of the time may go to newcomers", part > len(clients) * 2 / 3)
+        check("each has as many as it has room for", abs(to.count("g4.example") - part) < 2 and "g3.example" not in to)
         for client in clients:
             client.close()
 

@@ -239,6 +239,8 @@ struct svcproto_gateway {
 	uint32_t load;            /* its clients */
 	bool draining;            /* takes no new ones */
 	bool linked;              /* svcproto_admin() may ask it now */
+	bool has_room;            /* it has said how many new clients it can take: */
+	uint32_t room;            /* in the next second, roughly */
 };
 /* All gateways, linked or not; fn may be NULL. Their number, or SVCPROTO_E_NOREGISTRY as long as no registry has said which there are. fn
  * must not call back into the library. */
