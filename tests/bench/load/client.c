@@ -41,6 +41,18 @@ void client_drop(struct client *c)
 	c->in_n = c->in_size = c->out_n = c->out_at = c->out_size = 0;
 }
 
+/* A copy, since OpenSSL lets nobody resume a session whose connection broke, and that is when it is wanted. */
+int client_ticket(SSL *ssl, SSL_SESSION *session)
+{
+	struct client *c = SSL_get_app_data(ssl);
+
+	if (c->sm) {
+		SSL_SESSION_free(c->session);
+		c->session = SSL_SESSION_dup(session);
+	}
+	return 0;
+}
+
 static void lost(struct client *c, const char *why)
 {
 	bool asked = c->state == CLIENT_CLOSING;
@@ -264,7 +276,8 @@ void client_connect(struct client *c, unsigned port)
 	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
 	c->ssl = SSL_new(c->w->tls);
 	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1 || SSL_set1_host(c->ssl, c->w->domain) != 1 ||
-		SSL_set_tlsext_host_name(c->ssl, c->w->domain) != 1)
+		SSL_set_tlsext_host_name(c->ssl, c->w->domain) != 1 || SSL_set_app_data(c->ssl, c) != 1 ||
+		(c->session != NULL && SSL_set_session(c->ssl, c->session) != 1))
 		abort();
 	c->state = CLIENT_CONNECTING;
 	c->step = 0;

@@ -38,9 +38,10 @@ struct client {
 	unsigned step;           /* of the negotiation */
 	int fd;
 	SSL *ssl;
+	SSL_SESSION *session;    /* of the last ticket, offered when it comes again; NULL: none, as always without sm */
 	struct event ev;
 	bool tls_done, has_session, resumed;
-	bool sm;                 /* turns stream management on, and resumes after a loss */
+	bool sm;                 /* turns stream management on, and resumes after a loss, as it does its TLS session */
 	struct scan scan;
 	char *in, *out;
 	size_t in_n, in_size, out_n, out_at, out_size;
@@ -61,6 +62,9 @@ void client_flush(struct client *c);
 void client_close(struct client *c);
 /* Gone at once, as by a crash; ops->gone isn't called. */
 void client_drop(struct client *c);
+
+/* OpenSSL's callback for a session ticket. */
+int client_ticket(SSL *ssl, SSL_SESSION *session);
 
 /* client_negotiate.c: one element before the client is online. NULL, or why it can't go on. */
 const char *client_negotiate(struct client *c, struct slice element);

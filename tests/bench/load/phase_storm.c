@@ -9,7 +9,7 @@
 
 struct storm {
 	uint64_t rate, scheduled, patience_s;
-	unsigned nr_storm, back, next, resumed, failures;
+	unsigned nr_storm, back, next, resumed, by_ticket, failures;
 	uint64_t killed_us, back_us;
 	struct hist back_after, resumed_after;   /* the death: new sessions, resumed ones */
 	uint64_t *retry_us;   /* of each client; 0: none */
@@ -47,6 +47,7 @@ static void online(struct load *l, struct client *c)
 	if (c->index >= s->nr_storm)
 		return;
 	s->resumed += c->resumed;
+	s->by_ticket += SSL_session_reused(c->ssl) == 1;
 	hist_add(c->resumed ? &s->resumed_after : &s->back_after, c->online_us - s->killed_us);
 	if (++s->back == s->nr_storm) {
 		s->back_us = c->online_us;
@@ -87,8 +88,8 @@ static void print(struct load *l, FILE *out)
 {
 	struct storm *s = l->state;
 
-	fprintf(out, ",\"clients\":%u,\"back\":%u,\"failures\":%u,\"all_back_s\":%.3f,", s->nr_storm, s->back, s->failures,
-		s->back_us ? (double)(s->back_us - s->killed_us) / 1e6 : -1.0);
+	fprintf(out, ",\"clients\":%u,\"back\":%u,\"by_ticket\":%u,\"failures\":%u,\"all_back_s\":%.3f,", s->nr_storm, s->back,
+		s->by_ticket, s->failures, s->back_us ? (double)(s->back_us - s->killed_us) / 1e6 : -1.0);
 	hist_print(&s->back_after, "back_after", out);
 	fputc(',', out);
 	hist_print(&s->resumed_after, "resumed_after", out);
