@@ -214,10 +214,12 @@ class Cluster:
                                         f"{self.folder}/im.key", "--database", f"{self.folder}/im.sqlite"]))
 
     def start_gateway(self, name):
+        """Without a limit of newcomers it announces no room, so that a drain goes evenly over its time."""
         words = ready(self.test.start(name, [
             f"{BUILD}/gateway/ambrosia-gateway", "--registry", self.registry, "--key", f"{self.folder}/gateway.key", "--state-dir",
             f"{self.folder}/{name}", "--workers", "2", "--c2s", "127.0.0.1:0", "--c2s-direct", "none", "--s2s", "none", "--s2s-direct", "none",
-            "--svc", "tcp://127.0.0.1:0", "--public-host", "127.0.0.1", "--certs", f"{self.test.folder}/certs"], self.env))
+            "--svc", "tcp://127.0.0.1:0", "--public-host", "127.0.0.1", "--certs", f"{self.test.folder}/certs",
+            "--handshake-share", "0", "--drain-time", "7"], self.env))
         return "127.0.0.1:" + words["c2s"].rpartition(":")[2]
 
     async def client(self, user, gateway):
@@ -294,6 +296,7 @@ async def drains(c):
              if " redirect " in line and "host=gw9." not in line]
     spread = (max(times) - min(times)).total_seconds()
     test.check(f"... sent by ones and twos, one for each worker and tenth of a second ({spread:.1f} s)", len(times) == 6 and spread >= 0.15)
+    test.check("... within the time of --drain-time", lines_of(test, "c1", "worker", "drain", "seconds=7") == 2)
     test.check("the first gateway ends with status 0", await status == 0)
     for peer, _ in peers:
         await peer.stop()
