@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/timers.h"
 
 struct task_list {
 	struct loop_task *first;
@@ -38,6 +39,10 @@ struct loop {
 	uint64_t now_ms; /* 0: not read in this turn yet */
 	bool running, stopping;
 
+	struct timers timers;
+	struct event alarm;
+	uint64_t alarm_at_ms;    /* when the first of them is due, or sooner; UINT64_MAX: not set */
+
 	int wake_fd;
 	struct event wake;
 	pthread_mutex_t lock; /* of what follows */
@@ -46,6 +51,7 @@ struct loop {
 };
 
 static void on_wake(evutil_socket_t fd, short what, void *arg);
+static void on_alarm(evutil_socket_t fd, short what, void *arg);
 
 static void list_init(struct task_list *list)
 {
@@ -61,10 +67,12 @@ struct loop *loop_new(void)
 	list_init(&l->later);
 	l->posts_end = &l->posts;
 	pthread_mutex_init(&l->lock, NULL);
+	l->alarm_at_ms = UINT64_MAX;
 	l->base = event_base_new();
 	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (l->base == NULL || l->wake_fd < 0 ||
-	    event_assign(&l->wake, l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l) < 0 || event_add(&l->wake, NULL) < 0) {
+	    event_assign(&l->wake, l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l) < 0 || event_add(&l->wake, NULL) < 0 ||
+	    evtimer_assign(&l->alarm, l->base, on_alarm, l) < 0) {
 		loop_free(l);
 		return NULL;
 	}
@@ -100,8 +108,11 @@ void loop_free(struct loop *l)
 	reap_all(l);
 	free(l->corpses);
 	free_posts(l->posts);
+	timers_clear(&l->timers);
 	if (l->wake.ev_base)
 		event_del(&l->wake);
+	if (l->alarm.ev_base)
+		event_del(&l->alarm);
 	if (l->base)
 		event_base_free(l->base);
 	if (l->wake_fd >= 0)
@@ -303,43 +314,61 @@ int loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 	return 0;
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+/* ---- timers ---- */
+
+static void set_alarm(struct loop *l)
 {
-	struct loop_timer *t = arg;
-	uint64_t now = loop_now_ms(t->loop_);
+	const struct loop_timer *t = timers_first(&l->timers);
+
+	if (t == NULL || t->due_at_ >= l->alarm_at_ms)
+		return;
+	uint64_t now = loop_now_ms(l), in_ms = t->due_at_ > now ? t->due_at_ - now : 0;
+	struct timeval in = {.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+	int err = evtimer_add(&l->alarm, &in);
+	ASSERT(err == 0);
+	l->alarm_at_ms = t->due_at_;
+}
+
+/* libevent reads a coarse clock and may come some milliseconds early: who compares times would find the deadline unmet. What is set
+ * meanwhile is for another turn. */
+static void on_alarm(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+	uint64_t now = loop_now_ms(l);
+	uint32_t serial = l->timers.serial;
+	struct loop_timer *t;
 
 	(void)fd;
 	(void)what;
-	/* libevent reads a coarse clock and may come some milliseconds early: who compares times would find the deadline unmet */
-	if (now < t->due_at_)
-		loop_timer_set(t, t->due_at_ - now);
-	else
+	while (!l->stopping && (t = timers_first(&l->timers)) != NULL && t->due_at_ <= now && timers_before(t, serial)) {
+		timers_remove(&l->timers, t);
 		t->fn(t->arg);
+	}
+	l->alarm_at_ms = UINT64_MAX;
+	set_alarm(l);
 }
 
 void loop_timer_init(struct loop *l, struct loop_timer *t, void (*fn)(void *arg), void *arg)
 {
 	*t = (struct loop_timer){.fn = fn, .arg = arg, .loop_ = l};
-	int err = evtimer_assign(&t->ev_, l->base, on_timer, t);
-	ASSERT(err == 0);
 }
 
 void loop_timer_set(struct loop_timer *t, uint64_t in_ms)
 {
-	struct timeval in = {.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+	uint64_t now = loop_now_ms(t->loop_);
 
-	t->due_at_ = loop_now_ms(t->loop_) + in_ms;
-	int err = evtimer_add(&t->ev_, &in);
-	ASSERT(err == 0);
+	t->due_at_ = in_ms < UINT64_MAX - now ? now + in_ms : UINT64_MAX;
+	timers_put(&t->loop_->timers, t);
+	set_alarm(t->loop_);
 }
 
 void loop_timer_cancel(struct loop_timer *t)
 {
-	if (t->loop_)
-		evtimer_del(&t->ev_);
+	if (t->place_ != 0)
+		timers_remove(&t->loop_->timers, t);
 }
 
 bool loop_timer_pending(const struct loop_timer *t)
 {
-	return t->loop_ && evtimer_pending(&t->ev_, NULL);
+	return t->place_ != 0;
 }

@@ -39,13 +39,13 @@ void loop_reap(struct loop *l, void (*fn)(void *p), void *p);
  * before runs before loop_run returns. */
 MUST_CHECK int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
-/* A one-shot timer. Embed it. Times are loop_now_ms()'s, and fn never runs before its time by that clock. */
+/* A one-shot timer. Embed it; zeroed it is not pending. Times are loop_now_ms()'s, and fn never runs before its time by that clock. */
 struct loop_timer {
-	struct event ev_;
 	void (*fn)(void *arg);
 	void *arg;
 	struct loop *loop_;
 	uint64_t due_at_;
+	uint32_t place_, serial_;
 };
 void loop_timer_init(struct loop *l, struct loop_timer *t, void (*fn)(void *arg), void *arg);
 void loop_timer_set(struct loop_timer *t, uint64_t in_ms);   /* again sets it anew */

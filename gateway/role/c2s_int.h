@@ -16,9 +16,9 @@ struct c2s {
 	bool counted;               /* among env->nr_sessions */
 	bool managed;               /* the client says what it has (XEP-0198) */
 	bool asked;                 /* it has turned stream management on, or wants to */
-	struct svc_rest *rest;      /* its service has died: what another instance is to be sent once it has accepted; else NULL */
 	bool resuming;              /* end.stream is one that the client asked to resume */
 	uint32_t claimed;           /* its h then */
+	struct svc_rest *rest;      /* its service has died: what another instance is to be sent once it has accepted; else NULL */
 	struct svc_id instance;     /* of the service that has the stream */
 	uint32_t stanzas_max, bytes_max; /* that the service leaves unacknowledged */
 	struct locate_ask ask;      /* where the user is whom SASL does not know */

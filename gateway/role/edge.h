@@ -35,6 +35,8 @@ struct edge {
 	bool waits;                       /* for its TLS handshake's turn, since: */
 	uint32_t waits_since_ms;          /* the clock's lower half */
 	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
+	bool managed;                     /* in STAT_managed */
+	bool cut;                         /* servers: what is queued when the stream ends is dropped */
 	struct role_env *env;
 	struct conn *conn;
 	struct stream *stream;
@@ -51,10 +53,8 @@ struct edge {
 	enum stream_state state_seen;
 	enum stream_role kind;            /* of the stream */
 	enum stream_state counted;        /* in env->counts */
-	bool managed;                     /* in STAT_managed */
-	struct s2s_lane *lanes;           /* servers: pairs that send over it besides the one that it was made for */
-	bool cut;                         /* servers: what is queued when the stream ends is dropped */
 	unsigned nr_senders;              /* servers: pairs of ours that send over it, lanes or not */
+	struct s2s_lane *lanes;           /* servers: pairs that send over it besides the one that it was made for */
 	struct s2s_way *ways;             /* what env->ways says of it */
 	struct edge *next, **prev;        /* env->edges */
 };

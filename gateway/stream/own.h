@@ -35,6 +35,7 @@ struct stream {
 	enum stream_state state;
 	enum stream_role role;
 	enum close_reason reason;
+	unsigned nr_fed;        /* elements, in this feed */
 	const struct stream_ops *ops;
 	void *arg;
 	const struct stream_limits *limits;
@@ -62,7 +63,6 @@ struct stream {
 	bool spoken;            /* input came while established */
 	bool dialback_declared; /* our header has the namespace */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
-	unsigned nr_fed;        /* elements, in this feed */
 	size_t fed_blanks;      /* bytes of white space between them, in the last feed */
 	size_t negotiation_left; /* bytes that may still be taken before it is established; SIZE_MAX: any number */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */

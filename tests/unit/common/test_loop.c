@@ -277,6 +277,44 @@ static void test_timer_cancel(void)
 	loop_free(loop);
 }
 
+static struct loop_timer at_once;
+
+static void on_at_once(void *arg)
+{
+	note('t');
+	loop_task_queue(loop, &task_a);
+	if (strlen(trace) < 5)
+		loop_timer_set(&at_once, 0);
+	else
+		on_stop(arg);
+}
+
+/* A timer that sets itself anew for now waits for its next turn. */
+static void test_timer_at_once(void)
+{
+	set_up();
+	loop_task_init(&task_a, on_note, LETTER('|'));
+	loop_timer_init(loop, &at_once, on_at_once, NULL);
+	loop_timer_set(&at_once, 0);
+	loop_run(loop);
+	CHECK_STR(trace, "t|t|t.|");
+	loop_free(loop);
+}
+
+/* Who is freed after its loop may still cancel. */
+static void test_timer_outlives_loop(void)
+{
+	struct loop_timer t;
+
+	set_up();
+	loop_timer_init(loop, &t, on_note, LETTER('t'));
+	loop_timer_set(&t, UINT64_MAX);
+	CHECK(loop_timer_pending(&t));
+	loop_free(loop);
+	CHECK(!loop_timer_pending(&t));
+	loop_timer_cancel(&t);
+}
+
 static void on_sleepy(void *arg)
 {
 	uint64_t before = loop_now_ms(loop);
@@ -330,6 +368,8 @@ int main(void)
 	RUN(test_posts_never_run);
 	RUN(test_timers_never_early);
 	RUN(test_timer_cancel);
+	RUN(test_timer_at_once);
+	RUN(test_timer_outlives_loop);
 	RUN(test_clock);
 	RUN(test_turn);
 	return check_done("unit.common.loop");
