@@ -70,8 +70,11 @@ class Resuming:
         x.connect(self.where(), force_starttls=True, disable_starttls=False)
 
     def keep_unacked(self, x, stanza):
+        """What leaves a connection, and is counted by it. One that has ended goes on with its login when its time for an answer is over: nothing of that counts."""
+        if x is not self.xmpp:
+            return None
         if isinstance(stanza, slixmpp.Message):
-            if x is not self.xmpp or x.transport is None:
+            if x.transport is None:
                 return None
             if stanza["body"] in self.given:
                 self.given.remove(stanza["body"])
