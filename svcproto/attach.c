@@ -176,6 +176,7 @@ static const char *take_numbers(struct svc_stream *s, const struct message_attac
 	s->resume_s = a->resume_s;
 	s->generation = a->at.generation;
 	s->sm = SM_ON;
+	s->counted = true;
 	return NULL;
 }
 

@@ -80,6 +80,7 @@ struct svc_stream {
 	bool detach_wanted; /* likewise; and there is no owner any more */
 	bool resumed;       /* ATTACHING: by RESUME */
 	bool resume_due;    /* service: the ATTACHED that is due answers a RESUME */
+	bool counted;       /* gateway: what is acknowledged has come to out_base; numbers alone don't tell after 2^31 stanzas */
 	uint8_t sm, place;
 	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
 	uint32_t accepted_bytes_max; /* likewise on this stream, by its ACCEPT; 0: no less */
@@ -282,6 +283,7 @@ void resume_expired(struct svc_stream *s);           /* ATTACHING: it takes too 
 /* sm.c */
 const char *sm_input(struct svc_stream *s, const struct wire_frame *f);       /* ENABLE, ENABLED, DETACH */
 void sm_received(struct svc_stream *s);       /* after a stanza was delivered, and after ENABLE or ENABLED */
+void sm_acked(struct svc_stream *s);          /* after more is acknowledged, and after it was asked to enable */
 void sm_ask_again(struct svc_stream *s);      /* gateway, just attached */
 void sm_start_detach(struct svc_stream *s);   /* gateway, open */
 

@@ -31,11 +31,11 @@ bool peer_row_ack(struct peer_row *r, uint32_t position)
 
 uint32_t peer_row_acked(const struct peer_row *r)
 {
-	uint32_t n = seq_count_from(r->base, r->taken.row);
+	uint32_t last = r->base + r->seq;
 
 	if (MUTATED(PEER_ACKS_EARLY))
 		return r->seq;
-	return n < r->seq ? n : r->seq;
+	return seq_after(last, r->taken.row) ? seq_count_from(r->base, r->taken.row, last) : r->seq;
 }
 
 void peer_row_clear(struct peer_row *r)

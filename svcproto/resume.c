@@ -124,8 +124,8 @@ static void refuse_too_high(struct svc_link *l, const struct svc_stream *s, uint
 				 .text = "handled-count-too-high",
 				 .stream_error = true,
 				 .counted = true,
-				 .h = seq_count_from(s->in_base, s->in.row),
-				 .sent = seq_count_from(s->out_base, s->out.reached) };
+				 .h = seq_count_from(s->in_base, s->in.row, s->in.received),
+				 .sent = seq_count_from(s->out_base, s->out.reached, s->out.seq) };
 
 	stream_refuse_handle(l, handle, &r);
 }

@@ -26,6 +26,7 @@ int svc_stream_enable(struct svc_stream *s, uint32_t resume_s)
 	s->sm = SM_ASKED;
 	s->out_base = s->out.seq;
 	s->resume_s = resume_s;
+	sm_acked(s);
 	if (s->state == STREAM_OPEN)
 		put_enable(s);
 	return 0;
@@ -73,14 +74,19 @@ static const char *on_enabled(struct svc_stream *s, const struct wire_frame *f)
 	return NULL;
 }
 
+void sm_acked(struct svc_stream *s)
+{
+	s->counted = s->sm != SM_OFF && (s->counted || !seq_after(s->out_base, s->out.acked));
+}
+
 uint32_t svc_stream_h(const struct svc_stream *s)
 {
-	return seq_count_from(s->out_base, s->out.acked) + (MUTATED(H_ONE_MORE) ? 1 : 0);
+	return (s->counted ? s->out.acked - s->out_base : 0) + (MUTATED(H_ONE_MORE) ? 1 : 0);
 }
 
 uint32_t svc_stream_sent_h(const struct svc_stream *s)
 {
-	return seq_count_from(s->in_base, s->in.received);
+	return s->sm == SM_ON ? s->in.received - s->in_base : 0;
 }
 
 int svc_stream_client_h(struct svc_stream *s, uint32_t h)

@@ -13,10 +13,13 @@ static inline bool seq_after(uint32_t a, uint32_t b)
 	return (int32_t)(a - b) > 0;
 }
 
-/* How many there are from base, which is not counted, to seq: 0 when seq is not after it. */
-static inline uint32_t seq_count_from(uint32_t base, uint32_t seq)
+/* How many there are from base, which is not counted, to seq, of those up to last: 0 when seq is not after base. However many there are: it
+ * is last that is near to seq, and not before base. */
+static inline uint32_t seq_count_from(uint32_t base, uint32_t seq, uint32_t last)
 {
-	return seq_after(seq, base) ? seq - base : 0;
+	uint32_t all = last - base, rest = last - seq;
+
+	return rest < all ? all - rest : 0;
 }
 
 /* A stanza that we sent or will send, until it is acknowledged. */

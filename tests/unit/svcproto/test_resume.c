@@ -37,6 +37,56 @@ static void counts_begin_at_enable(void)
 	take_down();
 }
 
+/* As after so many more stanzas, each way, all of them acknowledged. */
+static void wind_on(uint32_t nr)
+{
+	struct svc_stream *ends[] = { a.s, service.s };
+
+	for (size_t i = 0; i < 2; i++) {
+		ends[i]->out.seq += nr;
+		ends[i]->out.acked += nr;
+		ends[i]->out.reached += nr;
+		ends[i]->in.received += nr;
+		ends[i]->in.row += nr;
+	}
+}
+
+/* XEP-0198 section 4. What stands before <enable/> and is handled after it counts as nothing, and not as a count that has gone half round.
+ */
+static void counts_go_on_past_half_and_wrap(void)
+{
+	set_up();
+	open_client();
+	service.keep = true;
+	send(&a, "1");
+	CHECK_EQ(svc_stream_enable(a.s, 60), 0);
+	pump();
+	CHECK_EQ(svc_stream_h(a.s), 0);
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0);
+	pump();
+	CHECK_EQ(svc_stream_h(a.s), 0);
+	wind_on(UINT32_MAX / 2 + 5);
+	service.keep = false;
+	send(&a, "2");
+	send(&service, "1");
+	pump();
+	CHECK_EQ(svc_stream_h(a.s), UINT32_MAX / 2 + 6);
+	CHECK_EQ(svc_stream_sent_h(a.s), UINT32_MAX / 2 + 6);
+	CHECK_EQ(svc_stream_detach(a.s), 0);
+	pump();
+	resume_at(&b_tip, UINT32_MAX / 2 + 6);
+	CHECK_EQ(svc_stream_h(b.s), UINT32_MAX / 2 + 6);
+	a.s = b.s;
+	wind_on(UINT32_MAX / 2 - 6);
+	send(&b, "3");
+	pump();
+	CHECK_EQ(svc_stream_h(b.s), UINT32_MAX);
+	send(&b, "4");
+	pump();
+	CHECK_EQ(svc_stream_h(b.s), 0);
+	take_down();
+}
+
 /* A stanza of which a part has gone stands before <enabled/>, one that has not stands after it. */
 static void enabled_keeps_its_place(void)
 {
@@ -427,6 +477,7 @@ static void over_the_wrap(void)
 int main(void)
 {
 	RUN(counts_begin_at_enable);
+	RUN(counts_go_on_past_half_and_wrap);
 	RUN(enabled_keeps_its_place);
 	RUN(what_came_before_is_there_first);
 	RUN(a_lost_enable_is_asked_again);
