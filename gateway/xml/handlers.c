@@ -40,7 +40,7 @@ static void element_forget(struct xml_parser *p)
 
 static void on_header(struct xml_parser *p, int64_t end)
 {
-	p->header = xml_header_new(&p->tag, xml_window_bytes(&p->window, p->start, end));
+	p->header = xml_header_of(&p->tag);
 	p->stage = INSIDE;
 	p->boundary = end;
 	struct slice default_ns = SLICE_NONE;

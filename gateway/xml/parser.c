@@ -47,7 +47,7 @@ static void memory_free(struct xml_parser *p)
 static void forget(struct xml_parser *p)
 {
 	memory_free(p);
-	free(p->header);
+	xml_header_unref(p->header);
 	p->header = NULL;
 	p->stage = WAIT_HEADER;
 	p->halt = HALT_NONE;
@@ -354,6 +354,6 @@ void xml_parser_release(struct xml_parser *p)
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag)
 {
 	ASSERT(p->stage == WAIT_HEADER && p->header == NULL && p->expat.parser == NULL);
-	p->header = xml_header_new(&p->tag, header_tag);
+	p->header = xml_header_of_tag(header_tag);
 	p->stage = INSIDE;
 }

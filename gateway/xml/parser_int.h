@@ -3,6 +3,7 @@
 
 /* Private to xml/: a parser's inside, shared by parser.c (its input, expat's life) and handlers.c (what expat tells). */
 
+#include "xml/header.h"
 #include "xml/parser.h"
 #include "xml/restrict.h"
 #include "xml/starttag.h"

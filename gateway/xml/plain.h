@@ -6,7 +6,7 @@
  * what expat would say yes to, with the same head, counts and bytes; whatever is rare, doubtful, wrong, too large or unfinished is expat's.
  */
 
-#include "xml/starttag.h"
+#include "xml/header.h"
 
 /* More in one tag are expat's. */
 #define XML_PLAIN_ATTRS 16

@@ -5,10 +5,7 @@
 
 #include <stdlib.h>
 
-#include "xml/ns.h"
 #include "xml/restrict.h"
-
-enum { LANG_MAX = 35 }; /* what RFC 5646 section 4.4.1 wants to be kept; more would be repeated on each stanza */
 
 struct slice xml_attr_get_ns(const struct xml_head *h, const char *ns, const char *name)
 {
@@ -146,33 +143,4 @@ void xml_starttag_clear(struct xml_starttag *t)
 	free(t->decls_);
 	free(t->strings_);
 	*t = (struct xml_starttag){.decls = NULL};
-}
-
-static struct slice place(char **to, struct slice s)
-{
-	if (s.n > 0)
-		memcpy(*to, s.p, s.n);
-	struct slice placed = {*to, s.n};
-	*to += s.n;
-	return placed;
-}
-
-struct xml_header *xml_header_new(const struct xml_starttag *t, struct slice tag)
-{
-	struct slice lang = xml_attr_get_ns(&t->head, NS_XML, "lang");
-	if (lang.n > LANG_MAX)
-		lang = SLICE_NONE;
-	size_t bytes = tag.n + lang.n, decls = t->nr_decls * sizeof t->decls[0];
-	for (size_t i = 0; i < t->nr_decls; i++)
-		bytes += t->decls[i].prefix.n + t->decls[i].uri.n;
-	struct xml_header *h = mem_alloc(sizeof *h + decls + bytes);
-	char *to = (char *)h->decls + decls;
-	h->nr_decls = t->nr_decls;
-	h->tag = place(&to, tag);
-	h->lang = place(&to, lang);
-	for (size_t i = 0; i < t->nr_decls; i++) {
-		h->decls[i].prefix = place(&to, t->decls[i].prefix);
-		h->decls[i].uri = place(&to, t->decls[i].uri);
-	}
-	return h;
 }

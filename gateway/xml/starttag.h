@@ -28,13 +28,4 @@ void xml_starttag_inherit(struct xml_starttag *t, struct slice own_default, cons
 void xml_starttag_forget(struct xml_starttag *t);  /* keeps its memory for the next */
 void xml_starttag_clear(struct xml_starttag *t);
 
-/* What is kept of a stream header: its tag as received, its xml:lang, and what it declares. One allocation, free() it. */
-struct xml_header {
-	size_t nr_decls;
-	struct slice tag, lang;
-	struct xml_nsdecl decls[];
-};
-
-struct xml_header *xml_header_new(const struct xml_starttag *t, struct slice tag);
-
 #endif
