@@ -19,34 +19,45 @@
 
 static void expat_start(struct xml_parser *p)
 {
-	xml_expat_open(&p->expat, &p->limits, xml_handlers_fail, p);
+	struct xml_work *w = p->work;
+	xml_expat_open(&w->expat, &p->limits, xml_handlers_fail, p);
 	xml_handlers_set(p);
-	p->fed = p->ahead = p->boundary = p->last_end = 0;
-	p->suspended = false;
+	w->fed = w->ahead = w->boundary = w->last_end = 0;
+	w->suspended = false;
 	p->depth = 0;
-	p->nr_tag_decls = 0;
+	w->nr_tag_decls = 0;
 	if (p->header == NULL)
 		return;
 	p->replaying = true;
-	enum XML_Status status = xml_expat_feed(&p->expat, p->header->tag.p, p->header->tag.n);
+	enum XML_Status status = xml_expat_feed(&w->expat, p->header->tag.p, p->header->tag.n);
 	ASSERT(status == XML_STATUS_OK);
 	p->replaying = false;
 	p->depth = 1;
-	p->fed = p->boundary = p->last_end = (int64_t)p->header->tag.n;
+	w->fed = w->boundary = w->last_end = (int64_t)p->header->tag.n;
 }
 
 static void memory_free(struct xml_parser *p)
 {
-	xml_expat_close(&p->expat);
-	xml_window_clear(&p->window);
-	xml_starttag_clear(&p->tag);
-	p->suspended = false;
-	p->ahead = p->fed = p->boundary = 0;
+	struct xml_work *w = p->work;
+	xml_expat_close(&w->expat);
+	xml_window_clear(&w->window);
+	xml_starttag_clear(&w->tag);
+	w->suspended = false;
+	w->ahead = w->fed = w->boundary = 0;
+}
+
+static void work_free(struct xml_parser *p)
+{
+	if (p->work == NULL)
+		return;
+	memory_free(p);
+	free(p->work);
+	p->work = NULL;
 }
 
 static void forget(struct xml_parser *p)
 {
-	memory_free(p);
+	work_free(p);
 	xml_header_unref(p->header);
 	p->header = NULL;
 	p->stage = WAIT_HEADER;
@@ -60,11 +71,12 @@ static void forget(struct xml_parser *p)
 /* Between elements: another expat, from `boundary` on. */
 static void expat_renew(struct xml_parser *p)
 {
-	int64_t done = p->boundary - p->window.origin;
+	struct xml_work *w = p->work;
+	int64_t done = w->boundary - w->window.origin;
 	ASSERT(p->header != NULL && done >= 0);
-	xml_expat_close(&p->expat);
+	xml_expat_close(&w->expat);
 	expat_start(p);
-	p->window.origin = p->fed - done;
+	w->window.origin = w->fed - done;
 	p->halt = HALT_NONE;
 }
 
@@ -73,9 +85,10 @@ static void expat_renew(struct xml_parser *p)
 /* What no event has shown yet, and what is not finished, is bounded too. */
 static int check_unfinished(const struct xml_parser *p)
 {
-	if ((size_t)(p->fed - p->last_end) > p->limits.tag_bytes)
+	const struct xml_work *w = p->work;
+	if ((size_t)(w->fed - w->last_end) > p->limits.tag_bytes)
 		return -ERR_XML_LIMIT;
-	if (p->depth > 1 && (size_t)(p->fed - p->start) > p->limits.element_bytes)
+	if (p->depth > 1 && (size_t)(w->fed - w->start) > p->limits.element_bytes)
 		return -ERR_XML_LIMIT;
 	return 0;
 }
@@ -84,13 +97,14 @@ static int check_unfinished(const struct xml_parser *p)
  * order mark is a character like any other (RFC 6120 section 11.6). */
 static int check_opening(const struct xml_parser *p)
 {
-	if (p->stage != WAIT_HEADER || p->fed > 1)
+	const struct xml_work *w = p->work;
+	if (p->stage != WAIT_HEADER || w->fed > 1)
 		return 0;
-	for (size_t i = 0; i < p->window.in.n && p->fed + (int64_t)i < 2; i++) {
-		unsigned char c = (unsigned char)p->window.in.p[i];
+	for (size_t i = 0; i < w->window.in.n && w->fed + (int64_t)i < 2; i++) {
+		unsigned char c = (unsigned char)w->window.in.p[i];
 		if (c == 0 || c >= 0xfe)
 			return -ERR_XML_ENCODING;
-		if (p->fed + (int64_t)i == 0 && c != '<')
+		if (w->fed + (int64_t)i == 0 && c != '<')
 			return -ERR_XML_NOT_WELL_FORMED;
 	}
 	return 0;
@@ -98,45 +112,49 @@ static int check_opening(const struct xml_parser *p)
 
 static enum XML_Status feed_portion(struct xml_parser *p)
 {
-	size_t at = (size_t)(p->fed - p->window.origin);
-	size_t n = p->window.in.n - at < XML_PORTION ? p->window.in.n - at : XML_PORTION;
-	p->fed += (int64_t)n;
-	return xml_expat_feed(&p->expat, p->window.in.p + at, n);
+	struct xml_work *w = p->work;
+	size_t at = (size_t)(w->fed - w->window.origin);
+	size_t n = w->window.in.n - at < XML_PORTION ? w->window.in.n - at : XML_PORTION;
+	w->fed += (int64_t)n;
+	return xml_expat_feed(&w->expat, w->window.in.p + at, n);
 }
 
 /* Has expat nothing of an element? It may hold a '\r' back, which could be half a line end. */
 static bool between_elements(const struct xml_parser *p)
 {
-	int64_t origin = p->window.origin, from = p->boundary > origin ? p->boundary : origin;
+	const struct xml_work *w = p->work;
+	int64_t origin = w->window.origin, from = w->boundary > origin ? w->boundary : origin;
 
-	if (p->depth != 1 || p->suspended || (p->boundary < origin && buf_len(&p->window.pending) > 0))
+	if (p->depth != 1 || w->suspended || (w->boundary < origin && buf_len(&w->window.pending) > 0))
 		return false;
-	return xml_is_space((struct slice){p->window.in.p + (from - origin), (size_t)(p->fed - from)});
+	return xml_is_space((struct slice){w->window.in.p + (from - origin), (size_t)(w->fed - from)});
 }
 
 /* White space between elements does not go to expat, which tells of each line end by itself: that is thirty times the work. */
 static int skip_blanks(struct xml_parser *p)
 {
+	struct xml_work *w = p->work;
 	if (!between_elements(p))
 		return 0;
-	size_t at = (size_t)(p->fed - p->window.origin);
-	size_t n = xml_space_prefix((struct slice){p->window.in.p + at, p->window.in.n - at});
-	p->window.origin -= (int64_t)n;
+	size_t at = (size_t)(w->fed - w->window.origin);
+	size_t n = xml_space_prefix((struct slice){w->window.in.p + at, w->window.in.n - at});
+	w->window.origin -= (int64_t)n;
 	return xml_handlers_blanks(p, n);
 }
 
 /* Until the input is used up or something halts it. 0 or -ERR_XML_*. */
 static int run(struct xml_parser *p)
 {
+	struct xml_work *w = p->work;
 	for (;;) {
 		enum XML_Status status = XML_STATUS_OK;
 		int err = skip_blanks(p);
 		if (err)
 			return err;
-		if (p->suspended) {
-			p->suspended = false;
-			status = xml_expat_resume(&p->expat);
-		} else if (p->fed - p->window.origin < (int64_t)p->window.in.n) {
+		if (w->suspended) {
+			w->suspended = false;
+			status = xml_expat_resume(&w->expat);
+		} else if (w->fed - w->window.origin < (int64_t)w->window.in.n) {
 			status = feed_portion(p);
 		} else {
 			return 0;
@@ -150,7 +168,7 @@ static int run(struct xml_parser *p)
 		if (p->halt != HALT_NONE)
 			return 0;
 		if (status != XML_STATUS_OK)
-			return xml_expat_error(&p->expat);
+			return xml_expat_error(&w->expat);
 		err = check_unfinished(p);
 		if (err)
 			return err;
@@ -160,34 +178,36 @@ static int run(struct xml_parser *p)
 /* The input goes away: of an unfinished element everything is kept, between elements the beginning of a tag. */
 static void save(struct xml_parser *p)
 {
-	int64_t from = p->depth > 1 ? p->start : p->boundary;
-	struct xml_window *w = &p->window;
-	if (p->depth <= 1 && from >= w->origin)
-		from += (int64_t)xml_space_prefix((struct slice){w->in.p + (from - w->origin), (size_t)(p->fed - from)});
-	xml_window_save(w, from, p->fed);
+	struct xml_work *w = p->work;
+	int64_t from = p->depth > 1 ? w->start : w->boundary;
+	if (p->depth <= 1 && from >= w->window.origin)
+		from += (int64_t)xml_space_prefix((struct slice){w->window.in.p + (from - w->window.origin), (size_t)(w->fed - from)});
+	xml_window_save(&w->window, from, w->fed);
 }
 
 static int feed_stopped(struct xml_parser *p, size_t *used)
 {
-	int64_t upto = p->boundary > p->window.origin ? p->boundary : p->window.origin;
-	*used = (size_t)(upto - p->window.origin);
-	p->ahead = p->fed - upto;
-	p->suspended = true;
+	struct xml_work *w = p->work;
+	int64_t upto = w->boundary > w->window.origin ? w->boundary : w->window.origin;
+	*used = (size_t)(upto - w->window.origin);
+	w->ahead = w->fed - upto;
+	w->suspended = true;
 	p->halt = HALT_NONE;
 	return -ERR_AGAIN;
 }
 
 static int feed_done(struct xml_parser *p, int err, size_t *used)
 {
+	struct xml_work *w = p->work;
 	if (err) {
-		*used = p->boundary > p->window.origin ? (size_t)(p->boundary - p->window.origin) : 0;
+		*used = w->boundary > w->window.origin ? (size_t)(w->boundary - w->window.origin) : 0;
 		forget(p);
 		p->stage = DEAD;
 		return p->err = err;
 	}
 	if (p->halt == HALT_STOP)
 		return feed_stopped(p, used);
-	*used = p->window.in.n;
+	*used = w->window.in.n;
 	if (p->halt == HALT_RESET) {
 		forget(p);
 	} else if (p->halt == HALT_END) {
@@ -201,12 +221,13 @@ static int feed_done(struct xml_parser *p, int err, size_t *used)
 
 static int feed_expat(struct xml_parser *p, size_t *used)
 {
-	if (p->expat.parser == NULL)
+	struct xml_work *w = p->work;
+	if (w->expat.parser == NULL)
 		expat_start(p);
-	p->window.origin = p->fed - p->ahead;
-	if (p->ahead > (int64_t)p->window.in.n)
+	w->window.origin = w->fed - w->ahead;
+	if (w->ahead > (int64_t)w->window.in.n)
 		expat_renew(p); /* fed again, but less of it than expat has */
-	p->ahead = 0;
+	w->ahead = 0;
 	int err = check_opening(p);
 	return feed_done(p, err ? err : run(p), used);
 }
@@ -214,22 +235,23 @@ static int feed_expat(struct xml_parser *p, size_t *used)
 /* Elements and white space, as long as expat need not look. */
 static int feed_plain(struct xml_parser *p, size_t *done)
 {
+	struct xml_work *w = p->work;
 	struct xml_plain e;
 	size_t n = 1;
-	int err = xml_handlers_blanks(p, (size_t)(p->fed - p->boundary)); /* a '\r' that expat holds back: see between_elements() */
-	if (p->fed > p->boundary)
+	int err = xml_handlers_blanks(p, (size_t)(w->fed - w->boundary)); /* a '\r' that expat holds back: see between_elements() */
+	if (w->fed > w->boundary)
 		memory_free(p);
 	p->plain = true;
-	p->window.origin = p->fed;
+	w->window.origin = w->fed;
 	for (*done = 0; n > 0 && err == 0 && p->halt == HALT_NONE; *done += n) {
-		struct slice rest = {p->window.in.p + *done, p->window.in.n - *done};
+		struct slice rest = {w->window.in.p + *done, w->window.in.n - *done};
 		n = xml_space_prefix(rest);
 		if (n > 0) {
 			err = xml_handlers_blanks(p, n);
 		} else if ((n = xml_plain_read(&e, rest, &p->limits)) > 0) {
-			xml_plain_complete(&e, p->header, &p->tag);
+			xml_plain_complete(&e, p->header, &w->tag);
 			p->ops->element(p->arg, &e.element);
-			xml_starttag_forget(&p->tag);
+			xml_starttag_forget(&w->tag);
 		}
 	}
 	p->plain = false;
@@ -240,12 +262,13 @@ static int feed_plain(struct xml_parser *p, size_t *done)
  * the footer. */
 static int feed_without(struct xml_parser *p, size_t *done)
 {
-	if (p->stage == INSIDE && p->depth <= 1 && !p->suspended && buf_len(&p->window.pending) == 0)
+	struct xml_work *w = p->work;
+	if (p->stage == INSIDE && p->depth <= 1 && !w->suspended && buf_len(&w->window.pending) == 0)
 		return feed_plain(p, done);
 	if (p->stage == ENDED)
-		*done = p->window.in.n;
+		*done = w->window.in.n;
 	else
-		*done = p->expat.parser == NULL ? xml_space_prefix(p->window.in) : 0;
+		*done = w->expat.parser == NULL ? xml_space_prefix(w->window.in) : 0;
 	return p->stage == ENDED ? 0 : xml_handlers_blanks(p, *done);
 }
 
@@ -256,15 +279,19 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 	if (p->stage == DEAD)
 		return p->err;
 	int err = 0;
+	if (p->work == NULL) {
+		p->work = NEW(struct xml_work);
+		xml_window_init(&p->work->window);
+	}
 	p->feeding = true;
-	p->window.in = in;
+	p->work->window.in = in;
 	if (p->footer_due) {
 		xml_handlers_footer(p);
 		err = feed_done(p, 0, used);
 	} else {
 		size_t skip;
 		err = feed_without(p, &skip);
-		p->window.in = (struct slice){in.p + skip, in.n - skip};
+		p->work->window.in = (struct slice){in.p + skip, in.n - skip};
 		if (p->halt == HALT_STOP) {
 			p->halt = HALT_NONE;
 			err = -ERR_AGAIN;
@@ -285,7 +312,7 @@ void xml_parser_stop(struct xml_parser *p)
 		return;
 	p->halt = HALT_STOP;
 	if (!p->plain)
-		xml_expat_suspend(&p->expat);
+		xml_expat_suspend(&p->work->expat);
 }
 
 void xml_parser_reset(struct xml_parser *p)
@@ -294,8 +321,8 @@ void xml_parser_reset(struct xml_parser *p)
 		forget(p);
 		return;
 	}
-	if (p->expat.parser != NULL)
-		xml_expat_halt(&p->expat);
+	if (p->work->expat.parser != NULL)
+		xml_expat_halt(&p->work->expat);
 	p->halt = HALT_RESET;
 }
 
@@ -308,7 +335,6 @@ struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct 
 	p->blanks_max = SIZE_MAX;
 	p->ops = ops;
 	p->arg = arg;
-	xml_window_init(&p->window);
 	return p;
 }
 
@@ -339,21 +365,24 @@ size_t xml_parser_blanks(const struct xml_parser *p)
 
 bool xml_parser_idle(const struct xml_parser *p)
 {
-	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || p->fed == 0) &&
-	       buf_len(&p->window.pending) == 0;
+	const struct xml_work *w = p->work;
+	if (w == NULL)
+		return !p->feeding;
+	return !p->feeding && !p->footer_due && p->depth <= 1 && (p->stage != WAIT_HEADER || w->fed == 0) &&
+	       buf_len(&w->window.pending) == 0;
 }
 
 void xml_parser_release(struct xml_parser *p)
 {
-	if (!xml_parser_idle(p))
+	if (p->work == NULL || !xml_parser_idle(p))
 		return;
-	p->nr_blanks += (size_t)(p->fed - p->boundary); /* what expat held back: see between_elements() */
-	memory_free(p);
+	p->nr_blanks += (size_t)(p->work->fed - p->work->boundary); /* what expat held back: see between_elements() */
+	work_free(p);
 }
 
 void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag)
 {
-	ASSERT(p->stage == WAIT_HEADER && p->header == NULL && p->expat.parser == NULL);
+	ASSERT(p->stage == WAIT_HEADER && p->header == NULL && p->work == NULL);
 	p->header = xml_header_of_tag(header_tag);
 	p->stage = INSIDE;
 }

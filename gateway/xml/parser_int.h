@@ -21,33 +21,37 @@ enum halt {
 
 enum stage { WAIT_HEADER, INSIDE, ENDED, DEAD };
 
-struct xml_parser {
-	struct xml_limits limits;
-	const struct xml_parser_ops *ops;
-	void *arg;
+/* What reading takes beyond what an idle stream must keep. */
+struct xml_work {
 	struct xml_expat expat;
-	struct xml_header *header;
-	enum stage stage;
-	enum halt halt;
-	int err;
-	bool feeding, replaying, suspended;
-	bool plain;                  /* expat has no part in what is being told */
-	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
-	unsigned depth;              /* open elements, the stream header included */
-	size_t nr_blanks, blanks_max; /* bytes of white space at the first level, since the last reset */
-
 	struct xml_window window;    /* what is being fed, and what is kept of earlier feeds */
 	int64_t fed;
 	int64_t ahead;               /* bytes that expat has, but the caller was told were not used */
 	int64_t boundary;            /* end of the last complete thing at the first level */
 	int64_t last_end;            /* end of the last event */
+	bool suspended;
 
 	/* The first-level element (or header) being read. */
-	struct xml_starttag tag;
-	int64_t start, inner_start;
 	bool mixed_text;
 	unsigned nr_children;
+	struct xml_starttag tag;
+	int64_t start, inner_start;
 	size_t nr_tag_decls;         /* declarations of the tag being read, at any depth */
+};
+
+struct xml_parser {
+	struct xml_limits limits;
+	const struct xml_parser_ops *ops;
+	void *arg;
+	struct xml_work *work;       /* NULL: idle, or nothing came yet; never while it is fed */
+	struct xml_header *header;
+	unsigned char stage, halt;   /* enum stage, enum halt */
+	bool feeding, replaying;
+	bool plain;                  /* expat has no part in what is being told */
+	bool footer_due;             /* stopped in the header callback of a stream that is one empty tag */
+	int err;
+	unsigned depth;              /* open elements, the stream header included */
+	size_t nr_blanks, blanks_max; /* bytes of white space at the first level, since the last reset */
 };
 
 /* Makes a new or reset parser stand behind a header: the next thing fed is a first-level element. The tag is well-formed and declares no

@@ -90,6 +90,7 @@ static void test_rewritten(void)
 		begin(&kept, headers[i]);
 		begin(&released, headers[i]);
 		xml_parser_release(released.parser);
+		CHECK(released.parser->work == NULL);
 		CHECK(released.parser->header->tag.n <= strlen(headers[i]));
 		CHECK_EQ(events_feed_str(&kept, "<a:d e='f'/></a:b.c>"), 0);
 		CHECK_EQ(events_feed_str(&released, "<a:d e='f'/></a:b.c>"), 0);

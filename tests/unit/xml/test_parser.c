@@ -563,9 +563,9 @@ static void test_blanks_pass_by(void)
 		size_t fed = 0;
 		events_begin(&v, &wide);
 		CHECK_EQ(events_feed_str(&v, before[i % ARRAY_LEN(before)]), 0);
-		int64_t seen = v.parser->fed;
+		int64_t seen = v.parser->work->fed;
 		CHECK_EQ(feed_repeated(&v, pieces[i / ARRAY_LEN(before)], 5000, &fed), 0);
-		CHECK(v.parser->fed == seen || v.parser->fed == 0); /* or there is none any more */
+		CHECK(v.parser->work->fed == seen || v.parser->work->fed == 0); /* or there is none any more */
 		CHECK_EQ(events_feed_str(&v, "\n<b>\n\n</b>\r"), 0);
 		CHECK(events_has(&v, "raw=[<b>\n\n</b>]"));
 		events_end(&v);
