@@ -494,7 +494,7 @@ static void test_release_memory(void)
 	}
 #if !defined(__SANITIZE_ADDRESS__)
 	size_t each = (mallinfo2().uordblks - before) / N;
-	CHECK(each < 1024);
+	CHECK(each < 256);
 #endif
 	for (int i = 0; i < N; i++) {
 		CHECK_EQ(events_feed_str(&v[i], "<c xmlns:d='urn:d'/>"), 0);
