@@ -2,8 +2,8 @@
  * Stanzas to other domains: one ordered stream for each pair of domains, opened over the gateway that the pair falls to. A stanza leaves
  * the queue when the gateway acknowledged it or the service has heard that it cannot be delivered, exactly once. A stream that breaks is
  * opened anew, elsewhere if need be, and what was not acknowledged goes first, marked as possibly repeated; nothing waits without a stream
- * longer than WAIT_MS. While its gateway drains a pair sends nothing more, so that nothing crosses the gateway's CLOSE and is repeated; a
- * gateway that comes moves no pair that has a stream.
+ * longer than WAIT_MS, counted anew when what was before it is acknowledged. While its gateway drains a pair sends nothing more, so that
+ * nothing crosses the gateway's CLOSE and is repeated; a gateway that comes moves no pair that has a stream.
  */
 #include "svcproto/client.h"
 
@@ -78,6 +78,7 @@ static struct pair *pair_get(struct svcproto *sp, const char *from, const char *
 
 static void take(struct svcproto *sp, struct pair *p, struct queued *q)
 {
+	p->unsent = p->unsent == q ? STAILQ_NEXT(q, all) : p->unsent;
 	STAILQ_REMOVE(&p->queue, q, queued, all);
 	p->nr--;
 	p->bytes -= q->n;
@@ -149,6 +150,8 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 
 	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->seq != 0 && (int32_t)(q->seq - seq) <= 0) {
 		(void)take_first(sp, p);
+		if (p->nr > 0)
+			STAILQ_FIRST(&p->queue)->since_ms = sp->now_ms;
 		p->acked++;
 		p->retry_delay_ms = RETRY_MIN_MS;
 		if (q->cookie != 0 && sp->cb->delivered != NULL)
@@ -190,6 +193,7 @@ static void unsend(struct svcproto *sp, struct pair *p)
 		q->repeated = q->repeated || q->seq != 0;
 		q->seq = 0;
 	}
+	p->unsent = STAILQ_FIRST(&p->queue);
 	if (p->nr > 0)
 		want_work(sp, p);
 }
@@ -343,24 +347,17 @@ static void open_stream(struct svcproto *sp, struct pair *p)
 		p->retry_at_ms = cl != NULL ? sp->now_ms + RETRY_MIN_MS : 0; /* without any link: as soon as there is one */
 }
 
-static struct queued *first_unsent(struct pair *p)
-{
-	struct queued *q = STAILQ_FIRST(&p->queue);
-
-	while (q != NULL && q->seq != 0)
-		q = STAILQ_NEXT(q, all);
-	return q;
-}
-
 /* Gives the engine what it takes. */
 static void feed(struct svcproto *sp, struct pair *p)
 {
-	struct queued *q = first_unsent(p);
+	struct queued *q;
 	int rc = 0;
 
-	for (; q != NULL && rc == 0; q = STAILQ_NEXT(q, all)) {
+	while ((q = p->unsent) != NULL && rc == 0) {
 		rc = svc_stream_send(p->stream, q->xml, q->n, q->repeated ? SVC_REPEATED : 0, &q->seq);
-		if (rc != 0)
+		if (rc == 0)
+			p->unsent = STAILQ_NEXT(q, all);
+		else
 			q->seq = 0;
 		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway, or the server behind it, takes */
 			take(sp, p, q);
@@ -478,6 +475,7 @@ int client_pair_send(struct svcproto *sp, const char *from, const char *to, cons
 	*q = (struct queued){ .cookie = cookie, .since_ms = sp->now_ms, .n = length };
 	memcpy(q->xml, xml, length);
 	STAILQ_INSERT_TAIL(&p->queue, q, all);
+	p->unsent = p->unsent == NULL ? q : p->unsent;
 	p->nr++;
 	p->bytes += length;
 	sp->pair_bytes += length;

@@ -111,7 +111,7 @@ struct svcproto_options {
 	const char *key_file;       /* CURVE key pair, 0600; NULL: the one for services in state_dir */
 	const char *state_dir;      /* NULL: /var/lib/ambrosia as root, else the user's state folder */
 	const char *name;           /* of the program, for logs and ambrosiactl; NULL: "service" */
-	uint32_t unacked_stanzas_max; /* per stream and direction; 0: 256 */
+	uint32_t unacked_stanzas_max; /* per stream and direction; 0: 256. For another domain sixteen times as many, most of them waiting */
 	uint32_t unacked_bytes_max;   /* per stream and direction; 0: 4 MiB (one larger stanza alone always passes) */
 	uint32_t stanza_bytes_max;    /* largest stanza taken; 0: 16 MiB */
 	uint32_t resume_seconds_max;  /* how long a session is kept for its client at most; 0: 600 */
@@ -199,7 +199,9 @@ SVCPROTO_API const char *svcproto_jid(const struct svcproto_session *s);  /* ful
 SVCPROTO_API int svcproto_send(struct svcproto_session *s, const char *xml, size_t length, uint64_t cookie);
 /* A stanza from a domain that you registered to another domain: the library keeps one ordered stream for each pair of domains, opened when
  * needed at a gateway, closed when idle. Its `from` and `to` are of these two: one that is not comes back with "forbidden", and so does
- * what waits on the same stream then. */
+ * what waits on the same stream then. -SVCPROTO_E_FULL when 16 times unacked_stanzas_max, or unacked_bytes_max, are sent and waiting for
+ * that pair, or its share of held_bytes_max is: bounce it, or keep it. What waits comes back as "remote-server-timeout" where nothing could
+ * be sent and nothing was acknowledged for a minute. */
 SVCPROTO_API int svcproto_send_server(struct svcproto *sp, const char *from_domain, const char *to_domain, const char *xml, size_t length,
 				      uint64_t cookie);
 /* Answers to a stanza, for use in the stanza() callback or as long as st is kept: by the way it came (s as it was given there), `to` and

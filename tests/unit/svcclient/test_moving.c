@@ -191,6 +191,42 @@ static void test_a_link_that_comes_back(void)
 	over();
 }
 
+/* Being old is no reason to come back when the stream is lost, as long as the queue moves. */
+static void test_a_slow_one_moves(void)
+{
+	start(8, 1);
+	g[0].pace = 1;
+	write_some(STANZAS);
+	CHECK_EQ(sent, STANZAS);
+	pass(62000);
+	CHECK(delivered > 2000 && delivered < STANZAS - 500);
+	die(&g[0]);
+	bury(&g[0]);
+	pass(5000);
+	come(&g[0]);
+	pass(60000);
+	CHECK_EQ(undeliverable, 0);
+	CHECK_EQ(delivered, STANZAS);
+	over();
+}
+
+/* Nor does it wait for ever: a minute after the last that moved. */
+static void test_one_that_does_not_move(void)
+{
+	start(9, 1);
+	g[0].pace = 1;
+	write_some(STANZAS);
+	pass(40000);
+	die(&g[0]);
+	bury(&g[0]);
+	pass(59000);
+	CHECK_EQ(undeliverable, 0);
+	pass(2000);
+	CHECK(delivered > 1500);
+	CHECK_EQ(delivered + undeliverable, STANZAS);
+	over();
+}
+
 /* One of these at a time, so that a gateway is there for the pair within the minute that stanzas wait. */
 static void something_happens(void)
 {
@@ -227,17 +263,20 @@ static void something_happens(void)
 static void play(uint32_t with_seed)
 {
 	start(with_seed, GATEWAYS);
-	while (sent < STANZAS) {
+	while (sent < STANZAS || arrived + 256 < STANZAS) {
 		write_some(rnd(8));
 		step();
 		if (rnd(80) == 0)
 			something_happens();
 	}
-	for (unsigned i = 0; i < GATEWAYS; i++)
+	for (unsigned i = 0; i < GATEWAYS; i++) {
+		if (g[i].alive && g[i].draining) /* a drain ends, and where all drain nobody keeps a pair */
+			die(&g[i]);
 		if (!g[i].alive) {
 			bury(&g[i]);
 			come(&g[i]);
 		}
+	}
 	for (unsigned i = 0; i < 6000 && delivered + undeliverable < STANZAS; i++)
 		step();
 	CHECK_EQ(delivered, STANZAS);
@@ -252,7 +291,7 @@ static void test_anything(void)
 {
 	unsigned repeated = 0, opened = 0, lost = 0;
 
-	for (uint32_t i = 100; i < 140; i++) {
+	for (uint32_t i = 100; i < 170; i++) {
 		play(i);
 		repeated += nr_repeated;
 		opened += nr_opened;
@@ -273,6 +312,8 @@ int main(void)
 	RUN(test_a_gateway_that_only_says_it_drains);
 	RUN(test_a_link_that_stays_away);
 	RUN(test_a_link_that_comes_back);
+	RUN(test_a_slow_one_moves);
+	RUN(test_one_that_does_not_move);
 	RUN(test_anything);
 	return check_done("svcclient.moving");
 }

@@ -316,14 +316,19 @@ static void test_bound(void)
 
 	start(1);
 	g[0].ack = false;
-	while (rc == 0 && sent < 1000) {
+	while (rc == 0 && sent < 10000) {
 		rc = send_out("far.example", "<message/>", sent + 1);
 		sent += rc == 0;
 	}
 	CHECK_EQ(rc, SVCPROTO_E_FULL);
-	CHECK_EQ(sent, 256);
+	CHECK_EQ(sent, 16 * 256);
+	CHECK(wait_for(&g[0].stanzas, 256)); /* what waits behind them goes when they are acknowledged */
+	CHECK_EQ(svc_stream_ack_through(g[0].out, 256), 0);
+	CHECK(wait_for(&s.nr_delivered, 256));
+	CHECK(wait_for(&g[0].stanzas, 2 * 256));
+	CHECK_EQ(send_out("far.example", "<message/>", sent + 1), 0);
 	CHECK_EQ(send_out("else.example", "<message/>", 999), 0); /* one pair that is full stops no other */
-	CHECK(wait_for(&g[0].stanzas, sent + 1));
+	CHECK(wait_for(&g[0].stanzas, 2 * 256 + 1));
 	stop();
 }
 
