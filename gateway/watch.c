@@ -117,9 +117,11 @@ static void put_traffic(struct metrics *m)
 	metrics_histogram(m, "ambrosia_ack_delay_seconds", STAT_ack_delay, stat_times_ms, 1000);
 	metrics_histogram(m, "ambrosia_link_queue_bytes", STAT_link_queue, stat_sizes_bytes, 1);
 	metrics_family(m, "ambrosia_held_bytes", "gauge",
-		       "bytes held for services that have not acknowledged them, and for peers that have not taken them");
+		       "bytes held for services that have not acknowledged them, for peers that have not taken them, and of stanzas that "
+		       "have not ended");
 	sample(m, "ambrosia_held_bytes", STAT_held_unacked, "what=\"unacknowledged\"");
 	sample(m, "ambrosia_held_bytes", STAT_held_output, "what=\"output\"");
+	sample(m, "ambrosia_held_bytes", STAT_held_unfinished, "what=\"unfinished\"");
 	metrics_family(m, "ambrosia_links", "gauge", stat_help(STAT_links));
 	metrics_sample(m, "ambrosia_links", NULL, (double)stat_sum(STAT_links));
 }

@@ -299,6 +299,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.auth = o->auth;
 	w->env.limits = o->limits;
 	w->env.limits.conn.handshakes = handshakes_new(w->env.loop, &o->limits.handshakes);
+	halves_init(&w->env.halves, o->limits.held_bytes_max);
 	w->env.addresses = hash_new();
 	w->env.backoff = backoff_new(draw_random, NULL);
 	w->env.heard_from = o->heard_from;

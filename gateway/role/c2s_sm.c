@@ -186,6 +186,8 @@ static bool may_come_back(enum close_reason r)
 	case CLOSE_SERVICE_STALLED:
 	case CLOSE_TIMEOUT_ACK:
 	case CLOSE_TIMEOUT_IDLE:
+	case CLOSE_TIMEOUT_STANZA:
+	case CLOSE_UNFINISHED:
 		return true;
 	default:
 		return false;

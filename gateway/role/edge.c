@@ -116,15 +116,30 @@ static void keep(struct edge *e, struct slice in)
 		edge_close(e, CLOSE_RESOURCE_CONSTRAINT);
 }
 
+/* Who holds most for longest may be another one than e, or e. True: it made progress. */
+static bool count_unfinished(struct edge *e)
+{
+	struct halves *all = &e->env->halves;
+	bool moved;
+	size_t bytes = stream_unfinished(e->stream, &moved);
+	struct half *victim;
+
+	halves_set(all, &e->half, bytes, moved);
+	while ((victim = halves_victim(all)) != NULL)
+		stream_give_up(container_of(victim, struct edge, half)->stream, CLOSE_UNFINISHED);
+	return moved;
+}
+
 static void feed(struct edge *e, struct slice in)
 {
 	uint64_t now = loop_now_ms(e->env->loop);
 	enum stream_state state;
 	size_t used = 0;
-	bool slowed;
+	bool slowed, moved;
 
 	stream_feed(e->stream, in, &used, now);
 	count_state(e);
+	moved = !e->ended && count_unfinished(e);
 	if (e->ended)
 		return;
 	/* RFC 6120 5.4.3.3: what came before the handshake does not survive it. */
@@ -137,7 +152,7 @@ static void feed(struct edge *e, struct slice in)
 	if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream))
 		yield(e);
 	state = stream_state(e->stream);
-	if (slowed || state != e->state_seen || e->timer_at_ms == UINT64_MAX) {
+	if (slowed || moved || state != e->state_seen || e->timer_at_ms == UINT64_MAX) {
 		e->state_seen = state;
 		arm(e);
 	}
@@ -164,6 +179,7 @@ static void set_ended(struct edge *e)
 {
 	e->ended = true;
 	set_held(e, false);
+	halves_set(&e->env->halves, &e->half, 0, false);
 }
 
 static void on_data(void *arg, struct slice bytes)

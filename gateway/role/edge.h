@@ -40,6 +40,7 @@ struct edge {
 	struct role_env *env;
 	struct conn *conn;
 	struct stream *stream;
+	struct half half;                 /* of env->halves; ended: empty */
 	const struct edge_ops *ops;
 	const char *role;                 /* for logs */
 	const char *proof;                /* servers: by what the other one is known, "dane", "pkix" or "dialback"; static, or NULL */

@@ -15,6 +15,7 @@
 #include "net/resolve.h"
 #include "net/tls_ctx.h"
 #include "net/tls_tickets.h"
+#include "role/halves.h"
 #include "role/s2s_ways.h"
 #include "route/backoff.h"
 #include "stream/stream.h"
@@ -33,7 +34,7 @@ struct role_limits {
 	struct admission_options handshakes;
 	unsigned s2s_connect_ms;             /* reach a remote server: DNS, connections, TLS, authentication */
 	unsigned s2s_idle_ms, stall_ms;
-	uint64_t held_bytes_max;             /* what a worker holds of stanzas for services, in all */
+	uint64_t held_bytes_max;             /* what a worker holds of stanzas for services, and of unfinished ones, each in all */
 	unsigned negotiating_per_address_max, connections_per_address_max;
 };
 
@@ -57,6 +58,7 @@ struct role_env {
 	size_t nr_leaving;                   /* of these, on their way to another gateway */
 	struct s2s_ways ways;                /* to other servers */
 	struct blocks *blocks;
+	struct halves halves;                /* stanzas that have begun and not ended */
 	struct edge_walk *walks;             /* see role/edge.h */
 	size_t counts[STREAM_S2S_OUT + 1][STREAM_CLOSED + 1];  /* streams by role and state */
 	uint64_t next_id;

@@ -63,6 +63,9 @@ struct stream {
 	bool spoken;            /* input came while established */
 	bool dialback_declared; /* our header has the namespace */
 	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
+	bool moved;             /* stream_unfinished */
+	uint32_t unfinished;    /* bytes held for what has not ended */
+	uint32_t step_bytes;    /* taken since its last step */
 	size_t fed_blanks;      /* bytes of white space between them, in the last feed */
 	size_t negotiation_left; /* bytes that may still be taken before it is established; SIZE_MAX: any number */
 	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
@@ -80,6 +83,7 @@ struct stream {
 
 	uint32_t peer_max_bytes, peer_idle_ms; /* that the peer announced (XEP-0478); 0: none */
 	uint64_t negotiation_at_ms, phase_at_ms, now_ms, in_at_ms, out_at_ms, held_at_ms;
+	uint64_t moved_at_ms;   /* of what has not ended; UINT64_MAX: it is we who stop it */
 };
 
 /* The only writer of state. */
@@ -94,7 +98,7 @@ void stream_authenticated(struct stream *s);
 void stream_establish(struct stream *s);
 /* Ends with an error, if there is one, and the closing tag. */
 void stream_end(struct stream *s, enum close_reason r, const struct framing_error *e);
-/* Ends without a further byte. */
+/* Ends without a further byte to the peer. */
 void stream_finish(struct stream *s, enum close_reason r);
 /* The client was refused what it asked for and may ask again, but not for ever. */
 enum gate_result stream_count_refusal(struct stream *s);
@@ -107,6 +111,10 @@ void stream_set(char **field, char *owned);
 struct xml_tree *stream_tree(const struct stream *s, const struct xml_element *e);
 /* Name of the first child in a namespace, other than <text/>; NULL when there is none. */
 const char *stream_condition_of(const struct xml_node *parent, const char *ns);
+
+/* unfinished.c: after a feed that took n bytes; the next time to look. */
+void unfinished_fed(struct stream *s, size_t n);
+uint64_t unfinished_tick(struct stream *s, uint64_t now_ms);
 
 /* framing_tcp.c: bytes of headers, errors and closing tags (RFC 6120 section 4). */
 void framing_send_header(struct stream *s, const char *from, const char *to);

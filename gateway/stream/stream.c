@@ -165,16 +165,6 @@ static void on_footer(void *arg)
 
 static const struct xml_parser_ops parser_ops = {.header = on_header, .element = on_element, .footer = on_footer};
 
-/* Nothing more is taken, not even the peer's closing tag. */
-static void give_up(struct stream *s, enum close_reason r)
-{
-	s->dead_xml = true;
-	if (s->state == STREAM_CLOSING)
-		stream_finish(s, s->reason);
-	else
-		stream_close(s, r);
-}
-
 static void take_xml_error(struct stream *s, int err)
 {
 	enum close_reason r = CLOSE_NOT_WELL_FORMED;
@@ -195,7 +185,7 @@ static void take_xml_error(struct stream *s, int err)
 	default: /* also -ERR_XML_NAMESPACE: RFC 6120 4.9.3.13 counts XML-NAMES in */
 		break;
 	}
-	give_up(s, r);
+	stream_give_up(s, r);
 }
 
 /* One feed of the parser and what it asked for. Bytes consumed. */
@@ -214,7 +204,9 @@ static size_t feed_once(struct stream *s, struct slice in)
 	if (s->restart) {
 		s->restart = false;
 		xml_parser_reset(s->parser);
-	} else if (err != 0 && err != -ERR_AGAIN && s->state != STREAM_CLOSED) {
+	} else if (s->state == STREAM_CLOSED) {
+		xml_parser_reset(s->parser); /* inside the feed it could not be */
+	} else if (err != 0 && err != -ERR_AGAIN) {
 		take_xml_error(s, err);
 	}
 	return used;
@@ -232,7 +224,7 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 		size_t n = in.n - done < s->negotiation_left ? in.n - done : s->negotiation_left;
 
 		if (n == 0) {
-			give_up(s, CLOSE_NEGOTIATION_BYTES);
+			stream_give_up(s, CLOSE_NEGOTIATION_BYTES);
 			break;
 		}
 		n = feed_once(s, (struct slice){in.p + done, n});
@@ -243,6 +235,7 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 		done += n;
 	}
 	now = xml_parser_blanks(s->parser);
+	unfinished_fed(s, done);
 	s->fed_blanks = now > blanks ? now - blanks : 0; /* a new stream counts anew */
 	*used = s->state == STREAM_TLS || s->state == STREAM_CLOSED ? in.n : done;
 }
@@ -343,6 +336,8 @@ static uint64_t tick_established(struct stream *s, uint64_t now_ms)
 	}
 	next = sooner(next, limits_tick(s, now_ms));
 	next = sooner(next, sm_tick(s, now_ms));
+	if (s->state == STREAM_ESTABLISHED)
+		next = sooner(next, unfinished_tick(s, now_ms));
 	if (s->state == STREAM_ESTABLISHED)
 		next = sooner(next, hold_tick(s, now_ms));
 	if (s->state != STREAM_ESTABLISHED)

@@ -48,6 +48,7 @@ struct stream_limits {
 	unsigned keepalive_ms;       /* silence after which a white space is sent; 0: never */
 	unsigned idle_ms;            /* silence from the peer after which the stream is given up; 0: never */
 	unsigned hold_ms;            /* held for so long without a word of the owner: it is given up; 0: never */
+	unsigned unfinished_ms;      /* established: what has begun ends, or grows by STREAM_STEP_BYTES, in so long; 0: no limit */
 	unsigned auth_attempts_max;  /* for each stream */
 	/* Taken from the peer before the stream is established: bytes in all, over all restarts, and of white space between the elements of
 	 * a stream, where RFC 6120 sections 5.3.3 and 6.3.5 want none. 0: no limit. */
@@ -56,6 +57,9 @@ struct stream_limits {
 
 /* Elements that one stream_feed() takes: others are to have their turn. */
 #define STREAM_FEED_ELEMENTS 64
+
+/* A stanza that has begun goes on in steps of so many bytes: fewer are no progress (stream_unfinished). */
+#define STREAM_STEP_BYTES 16384
 
 /* Stanzas since stream management was enabled, modulo 2^32. */
 struct stream_counts {
@@ -143,6 +147,8 @@ void stream_free(struct stream *s);
 void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_ms);
 bool stream_wants_input(const struct stream *s);
 size_t stream_fed_blanks(const struct stream *s);   /* bytes of white space between elements in the last feed */
+/* Bytes of memory held for what has begun and not ended, 0 between elements; moved: in the last feed it began, or came a step on. */
+size_t stream_unfinished(const struct stream *s, bool *moved);
 /* Back-pressure: while held, nothing is consumed, as if a question were outstanding. A plain switch; may be called inside stanza().
  * Each call that holds gives limits.hold_ms anew. Tick afterwards. */
 void stream_hold(struct stream *s, bool held);
@@ -185,8 +191,10 @@ MUST_CHECK bool stream_ask_pair(struct stream *s, const char *from, const char *
 /* Ends the stream: header if none was sent yet, error if r has a condition, closing tag; then closed() once the peer's closing tag came or
  * close_ms passed. */
 void stream_close(struct stream *s, enum close_reason r);
-/* The same with a condition and text that a service gave (condition of RFC 6120 section 4.9.3, else undefined-condition is sent); NULL
- * condition: plain. */
+/* Ends it at once: what the peer still sends is not read, its closing tag neither, and what was held of it is given back. */
+void stream_give_up(struct stream *s, enum close_reason r);
+/* The same as stream_close, with a condition and text that a service gave (condition of RFC 6120 section 4.9.3, else undefined-condition is
+ * sent); NULL condition: plain. */
 void stream_close_with(struct stream *s, const char *condition, const char *text);
 void stream_close_see_other_host(struct stream *s, const char *host);  /* after TLS only */
 

@@ -11,6 +11,9 @@ void stream_finish(struct stream *s, enum close_reason r)
 	stream_enter(s, STREAM_CLOSED);
 	s->reason = r;
 	s->asked = false;
+	s->unfinished = 0;
+	if (!s->feeding)
+		xml_parser_reset(s->parser);
 	s->ops->closed(s->arg, r, s->detail);
 }
 
@@ -51,6 +54,15 @@ void stream_end(struct stream *s, enum close_reason r, const struct framing_erro
 void stream_close(struct stream *s, enum close_reason r)
 {
 	stream_end(s, r, &(struct framing_error){.condition = close_condition(r), .text = close_text(r)});
+}
+
+void stream_give_up(struct stream *s, enum close_reason r)
+{
+	s->dead_xml = true;
+	if (s->state == STREAM_CLOSING)
+		stream_finish(s, s->reason);
+	else
+		stream_close(s, r);
 }
 
 enum gate_result stream_refuse(struct stream *s, enum close_reason r)

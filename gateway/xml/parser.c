@@ -372,6 +372,12 @@ bool xml_parser_idle(const struct xml_parser *p)
 	       buf_len(&w->window.pending) == 0;
 }
 
+size_t xml_parser_unfinished(const struct xml_parser *p)
+{
+	const struct xml_work *w = p->work;
+	return w == NULL || xml_parser_idle(p) ? 0 : buf_len(&w->window.pending) + w->expat.bytes;
+}
+
 void xml_parser_release(struct xml_parser *p)
 {
 	if (p->work == NULL || !xml_parser_idle(p))

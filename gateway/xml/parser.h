@@ -79,6 +79,8 @@ MUST_CHECK int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *us
 void xml_parser_stop(struct xml_parser *p);
 /* Between elements, nothing buffered: the parser's memory can be given back; the next feed rebuilds it from the header. */
 bool xml_parser_idle(const struct xml_parser *p);
+/* Bytes that it holds for what has begun and not ended: as received, and expat's own memory. 0 when idle. Not inside its callbacks. */
+size_t xml_parser_unfinished(const struct xml_parser *p);
 void xml_parser_release(struct xml_parser *p);        /* does so, if idle */
 
 #endif

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Back-pressure on the wire: a client that never reads, a service that never acknowledges, a remote server that never reads, floods that wait for each other. Each stalls
+"""Back-pressure on the wire: a client that never reads, a service that never acknowledges, a remote server that never reads, floods that wait for each other, stanzas that do not end. Each stalls
 itself alone, is held within bounds, and ends in a clear close after its deadline; nothing that was acknowledged is lost."""
 import asyncio
 import os
@@ -198,6 +198,51 @@ async def pair_floods(s):
     await leave(alice, bella)
 
 
+async def begun(s, client, size):
+    """A message of so many bytes to the echo service, without its end, which is returned."""
+    client.say(f"<message to='anybody@{ECHO}' type='chat' id='{client.name}-1'><body>" + "x" * size)
+    await client.writer.drain()
+    return "</body></message>"
+
+
+async def halves(s):
+    """A hundred who send half of a large stanza and stop, at a gateway that may hold some ten of those: who goes on comes to its end."""
+    emma, ellen = await s.enter("emma", ECHO), await s.enter("ellen", ECHO, managed=False)
+    end = await begun(s, ellen, 50000)
+    crowd = []
+    for n in range(100):
+        crowd.append(await s.enter("eric", ECHO, managed=False, resource=f"r{n}"))
+        await begun(s, crowd[-1], 100000)
+        if n % 2 == 0:       # a step of 16 KiB for every eight that come, of whom the gateway holds some fifteen
+            ellen.say("y" * 4096)
+    s.check("of a hundred halves of large stanzas most are closed", await s.closed("unfinished", 80))
+    s.check("what is held of the others is half of what may be", 0 < await s.held("unfinished") <= HELD / 2)
+    s.check("who is closed hears why: resource-constraint", await crowd[0].until(crowd[0].over.is_set) and crowd[0].error == "resource-constraint")
+    s.check("others of the service go on", await emma.talk(emma, 50, f"anybody@{ECHO}"))
+    ellen.say(end)
+    s.check("who was slow but went on comes to the end of its large stanza", await ellen.until(lambda: ellen.came == [("ellen", 1)]))
+    crowd[-1].say("</body></message>")
+    s.check("and so does who came last", await crowd[-1].until(lambda: crowd[-1].came == [("eric", 1)]))
+    await leave(emma, ellen)
+    for c in crowd:
+        c.close()
+    s.check("when they have gone, nothing is held", await s.watches[0].until('ambrosia_held_bytes{what="unfinished"}', lambda n: n == 0))
+
+
+async def drips(s):
+    """A byte now and then is no progress."""
+    emma, ellen, before = await s.enter("emma", ECHO), await s.enter("ellen", ECHO), await s.closes("stanza-timeout")
+    await begun(s, ellen, 10)
+    while not ellen.over.is_set():
+        ellen.say("x")
+        if not await emma.talk(emma, 1, f"anybody@{ECHO}"):
+            break
+        await asyncio.sleep(0.05)
+    s.check("who sends a byte of a stanza now and then is closed after its time", ellen.over.is_set() and await s.closes("stanza-timeout") == before + 1)
+    s.check("and hears why: connection-timeout", ellen.error == "connection-timeout")
+    await leave(emma)
+
+
 async def start_servers(pki):
     """The fake servers by domain."""
     made = {"quick.example": fake.Server("quick.example", pki.context(True, "quick.example"), fake.EXTERNAL)}
@@ -207,8 +252,10 @@ async def start_servers(pki):
     return made
 
 
-# By the seconds of --stall-timeout: those who wait for it, and those who must not meet it, however slow the machine is.
-SCENES = {8: (never_reads, never_answers, never_acknowledges, remote_never_reads), 600: (echo_floods, echo_never_read, pair_floods)}
+# By --stall-timeout and --held-max: those who wait for the one, those who must not meet it, however slow the machine is, and those who meet the other.
+HELD = 4 << 20
+SCENES = {(8, 256 << 20): (never_reads, never_answers, never_acknowledges, remote_never_reads, drips), (600, 256 << 20): (echo_floods, echo_never_read, pair_floods),
+          (600, HELD): (halves,)}
 
 
 async def story(s, scenes):
@@ -235,11 +282,11 @@ def prepare(test):
     return env, servers
 
 
-def start(test, env, servers, stall):
-    state = f"{test.folder}/state-{stall}"
+def start(test, env, servers, stall, held):
+    state = f"{test.folder}/state-{stall}-{held}"
     gateway = test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", "none", "--c2s-direct", f"{OUR_ADDRESS}:0", "--s2s", "none", "--svc",
                                      "tcp://127.0.0.1:0", "--registry-bind", "tcp://127.0.0.1:0", "--public-host", OURS, "--certs", f"{test.folder}/our-certs",
-                                     "--workers", "1", "--stall-timeout", str(stall)], env)
+                                     "--workers", "1", "--stall-timeout", str(stall), "--held-max", str(held)], env)
     ports = ready(gateway)
     im = test.start("im", [f"{BUILD}/services/im/ambrosia-im", "--domain", OURS, "--state-dir", state], env)
     ready(im)
@@ -252,8 +299,8 @@ def main():
     namespace.enter()
     test = Test("live.pressure")
     env, servers = prepare(test)
-    for stall, scenes in SCENES.items():
-        run(test, story(start(test, env, servers, stall), scenes), 300)
+    for limits, scenes in SCENES.items():
+        run(test, story(start(test, env, servers, *limits), scenes), 300)
         for name in ("silent", "echo", "im", "gateway"):
             test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
     test.finish()

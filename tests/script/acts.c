@@ -66,6 +66,8 @@ static bool act_close(struct play *p, char **w, unsigned nr)
 {
 	if (nr == 2 && strcmp(w[0], "close") == 0 && reason_of(w[1]) != CLOSE_MAX_)
 		stream_close(p->s, reason_of(w[1]));
+	else if (nr == 2 && strcmp(w[0], "give-up") == 0 && reason_of(w[1]) != CLOSE_MAX_)
+		stream_give_up(p->s, reason_of(w[1]));
 	else if (nr == 2 && strcmp(w[0], "lost") == 0 && reason_of(w[1]) != CLOSE_MAX_)
 		stream_lost(p->s, reason_of(w[1]));
 	else if (nr >= 2 && strcmp(w[0], "close-with") == 0)

@@ -78,13 +78,23 @@ static void take_list(const char **list, char **words, unsigned nr)
 
 static bool take_limit(struct stream_limits *l, const char *name, const char *value)
 {
-	const struct { const char *name; unsigned *u; size_t *z; } fields[] = {
-		{"negotiation", &l->negotiation_ms, NULL}, {"tls", &l->tls_ms, NULL},
-		{"close", &l->close_ms, NULL}, {"ack", &l->ack_ms, NULL}, {"keepalive", &l->keepalive_ms, NULL},
-		{"idle", &l->idle_ms, NULL}, {"hold", &l->hold_ms, NULL}, {"attempts", &l->auth_attempts_max, NULL},
-		{"element", NULL, &l->after_auth.element_bytes}, {"element-before", NULL, &l->before_auth.element_bytes},
-		{"negotiation-bytes", NULL, &l->negotiation_bytes}, {"negotiation-blanks", NULL, &l->negotiation_blanks},
-		{"depth", &l->after_auth.depth_max, NULL}, {"attributes", &l->after_auth.attrs_max, NULL},
+	const struct { const char *name; unsigned *u; size_t *z;
+	} fields[] = {
+	    {"negotiation", &l->negotiation_ms, NULL},
+	    {"tls", &l->tls_ms, NULL},
+	    {"close", &l->close_ms, NULL},
+	    {"ack", &l->ack_ms, NULL},
+	    {"keepalive", &l->keepalive_ms, NULL},
+	    {"idle", &l->idle_ms, NULL},
+	    {"hold", &l->hold_ms, NULL},
+	    {"unfinished", &l->unfinished_ms, NULL},
+	    {"attempts", &l->auth_attempts_max, NULL},
+	    {"element", NULL, &l->after_auth.element_bytes},
+	    {"element-before", NULL, &l->before_auth.element_bytes},
+	    {"negotiation-bytes", NULL, &l->negotiation_bytes},
+	    {"negotiation-blanks", NULL, &l->negotiation_blanks},
+	    {"depth", &l->after_auth.depth_max, NULL},
+	    {"attributes", &l->after_auth.attrs_max, NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {

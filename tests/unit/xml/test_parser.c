@@ -455,6 +455,36 @@ static void test_reset_inside(void)
 	events_end(&v);
 }
 
+/* What is held of something that has begun: its bytes and expat's memory, which many names make grow. */
+static void test_unfinished(void)
+{
+	struct events v;
+	size_t half, more;
+
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, "<s xmlns='urn:s'>"), 0);
+	CHECK_EQ(xml_parser_unfinished(v.parser), 0);
+	CHECK_EQ(events_feed_str(&v, "<a><b/></a>"), 0);
+	CHECK_EQ(xml_parser_unfinished(v.parser), 0);
+	CHECK_EQ(events_feed_str(&v, "<a><b>x"), 0);
+	half = xml_parser_unfinished(v.parser);
+	CHECK(half > 1024 && half < 32768); /* expat alone has that */
+	for (unsigned i = 0; i < 1000; i++)
+		CHECK_EQ(events_feed_str(&v, "0123456789"), 0);
+	more = xml_parser_unfinished(v.parser);
+	CHECK(more >= half + 10000 && more < half + 32768);
+	for (unsigned i = 0; i < 1000; i++) {
+		char tag[32];
+
+		snprintf(tag, sizeof tag, "<c%u/>", i);
+		CHECK_EQ(events_feed_str(&v, tag), 0);
+	}
+	CHECK(xml_parser_unfinished(v.parser) > more + 50000); /* of 7 KB */
+	CHECK_EQ(events_feed_str(&v, "</b></a>"), 0);
+	CHECK_EQ(xml_parser_unfinished(v.parser), 0);
+	events_end(&v);
+}
+
 static void test_idle(void)
 {
 	struct events v;
@@ -623,6 +653,7 @@ int main(void)
 	RUN(test_stop_used);
 	RUN(test_stop_at_empty_header);
 	RUN(test_reset_inside);
+	RUN(test_unfinished);
 	RUN(test_idle);
 	RUN(test_release_memory);
 	RUN(test_names_retired);
