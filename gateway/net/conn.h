@@ -72,7 +72,7 @@ void conn_look_acks(struct conn *c);   /* at once, for what is watched: acked() 
 void conn_watch_acks(struct conn *c); /* acked() will come for the present position (polled by SIOCOUTQ while outstanding) */
 void conn_pause(struct conn *c, bool paused);             /* stop reading; nests not: a plain switch. The peer's reset is still noticed */
 /* Flushes what is queued (a few seconds at most), sends close_notify and FIN, then closed(CLOSED_BY_US). linger_ms: how long to wait for
- * the peer's own close, reading and dropping (0: not at all). Idempotent. */
+ * the peer's own close, reading and dropping, a few MiB at most (0: not at all). Idempotent. */
 void conn_close(struct conn *c, unsigned linger_ms);
 void conn_abort(struct conn *c);                          /* at once; closed() comes at the turn's end */
 const char *conn_peer_text(const struct conn *c);         /* "192.0.2.1" or "2001:db8::1"; port: conn_peer_port */

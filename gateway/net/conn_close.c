@@ -15,6 +15,7 @@
 enum {
 	FLUSH_MS = 5000,       /* the peer's time to take the rest */
 	DROPS = 8,             /* reads a turn while dropping */
+	DROP_MAX = 4 << 20,    /* bytes in all: more than is on its way from who does not know yet */
 };
 
 static void free_conn(void *p)
@@ -74,15 +75,18 @@ void conn_end_now(struct conn *c, enum conn_end why, const char *text)
 	loop_task_queue(c->loop, &c->turn);
 }
 
-/* Reads what has come, to no purpose but that close() will not answer it with a reset. True at the peer's end. */
+/* Reads what has come, to no purpose but that close() will not answer it with a reset. True at the peer's end, and
+ * when it has sent so much that it is not worth the reading: it is no more waited for. */
 static bool drop(struct conn *c)
 {
 	char *scratch = net_shared_scratch(c->shared);
 	ssize_t got = 1;
 
-	for (int i = 0; i < DROPS && got > 0; i++)
+	for (int i = 0; i < DROPS && got > 0 && c->dropped < DROP_MAX; i++) {
 		got = transport_tcp.read(&c->ch, scratch, CONN_READ_MAX);
-	return got != TRANSPORT_WANT_READ && got <= 0;
+		c->dropped += got > 0 ? (uint32_t)got : 0;
+	}
+	return c->dropped >= DROP_MAX || (got != TRANSPORT_WANT_READ && got <= 0);
 }
 
 void conn_end_by(struct conn *c, int res)

@@ -288,6 +288,44 @@ static void test_linger_is_limited(void)
 	pair_end();
 }
 
+/* Until b has ended, or 64 MiB are sent. In between raw reads so much a turn. Bytes sent. */
+static size_t pour(size_t read_max)
+{
+	static char water[65536];
+	size_t total = 0;
+
+	while (b.nr_closed == 0 && total < (64u << 20)) {
+		ssize_t n = send(raw, water, sizeof water, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		total += n > 0 ? (size_t)n : 0;
+		if (n > 0)
+			continue;
+		if (read_max > 0)
+			(void)recv(raw, water, read_max < sizeof water ? read_max : sizeof water, MSG_DONTWAIT);
+		run_for(1);
+	}
+	CHECK_EQ(b.nr_closed, 1);
+	CHECK_EQ(b.why, CONN_END_CLOSED_BY_US);
+	return total;
+}
+
+/* Lingering is for who does not know yet, not for who pours. */
+static void test_linger_is_limited_by_bytes(void)
+{
+	pair_begin();
+	pair_raw();
+	conn_send(b.conn, SLICE("x"));
+	conn_close(b.conn, 60000);
+	CHECK(pour(0) < (32u << 20));
+	pair_end();
+	pair_begin();
+	pair_raw();
+	send_big(b.conn, BIG); /* and before that, while the rest goes out */
+	conn_close(b.conn, 60000);
+	CHECK(pour(65536) < (32u << 20));
+	pair_end();
+}
+
 static void test_eof_after_data(void)
 {
 	pair_begin();
@@ -634,6 +672,7 @@ int main(void)
 	RUN(test_close_flushes);
 	RUN(test_close_both);
 	RUN(test_linger_is_limited);
+	RUN(test_linger_is_limited_by_bytes);
 	RUN(test_eof_after_data);
 	RUN(test_reset);
 	RUN(test_reset_while_paused);
