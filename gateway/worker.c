@@ -21,10 +21,7 @@
 #include "role/s2s_in.h"
 #include "role/s2s_pair.h"
 
-/*
- * Wires the parts of a worker together and runs its loop. No locks: other threads speak to it by loop_post. Never blocks after
- * worker_start.
- */
+/* Wires the parts of a worker together and runs its loop. No locks: other threads speak to it by loop_post. Never blocks once it runs. */
 
 #define DOORS_MAX 8 /* one for each kind of listener */
 

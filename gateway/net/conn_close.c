@@ -221,6 +221,7 @@ void conn_close(struct conn *c, unsigned linger_ms)
 	conn_count_out(c);
 	handshakes_leave(c->limits->handshakes, c);
 	c->linger_ms = linger_ms;
+	c->dropped = 0;
 	c->state = CONN_FLUSHING;
 	hold_segments(c);
 	c->read_blocked = false;

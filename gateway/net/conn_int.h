@@ -53,8 +53,10 @@ struct conn {
 	struct buf out;
 	const struct conn_limits *limits;
 	uint32_t counted;               /* of out, in the sum of all */
-	uint32_t dropped;               /* bytes of input, while closing */
-	uint32_t plain_left;            /* bytes of out that belong before the handshake */
+	union {
+		uint32_t plain_left;    /* bytes of out that belong before the handshake */
+		uint32_t dropped;       /* while closing: bytes of input */
+	};
 	uint32_t looked_at_ms;          /* acks.c, the clock's lower half */
 	uint32_t moved_at_ms;           /* likewise: when output moved last, since the timer runs */
 	uint64_t sent, bytes_in;        /* plaintext */

@@ -1,4 +1,4 @@
-#include "role/edge.h"
+#include "role/edge_int.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,34 +39,8 @@ static void make_stream(struct edge *e, const struct stream_params *p, const str
 {
 	e->stream = stream_new(p, ops, e, loop_now_ms(e->env->loop));
 	e->kind = p->role;
-	e->state_seen = e->counted = stream_state(e->stream);
-	e->env->counts[e->kind][e->counted]++;
-	stat_add(count_stream(e->kind, e->counted), 1);
-}
-
-static void count_managed(struct edge *e, bool managed)
-{
-	if (managed == e->managed)
-		return;
-	e->managed = managed;
-	stat_add(count_stream_managed(e->kind), managed ? 1 : (uint64_t)-1);
-}
-
-/* The stream may have come to another state. */
-static void count_state(struct edge *e)
-{
-	enum stream_state state = stream_state(e->stream);
-
-	count_managed(e, stream_managed(e->stream));
-	if (state == e->counted)
-		return;
-	e->env->counts[e->kind][e->counted]--;
-	e->env->counts[e->kind][state]++;
-	stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
-	stat_add(count_stream(e->kind, state), 1);
-	e->counted = state;
-	if (state >= STREAM_ESTABLISHED && e->conn != NULL)
-		conn_settled(e->conn);
+	e->state_seen = stream_state(e->stream);
+	edge_count_begin(e);
 }
 
 /* The stream's next deadline; an armed earlier one is left to fire and be set anew, so that a busy stream re-arms nothing. */
@@ -116,20 +90,6 @@ static void keep(struct edge *e, struct slice in)
 		edge_close(e, CLOSE_RESOURCE_CONSTRAINT);
 }
 
-/* Who holds most for longest may be another one than e, or e. True: it made progress. */
-static bool count_unfinished(struct edge *e)
-{
-	struct halves *all = &e->env->halves;
-	bool moved;
-	size_t bytes = stream_unfinished(e->stream, &moved);
-	struct half *victim;
-
-	halves_set(all, &e->half, bytes, moved);
-	while ((victim = halves_victim(all)) != NULL)
-		stream_give_up(container_of(victim, struct edge, half)->stream, CLOSE_UNFINISHED);
-	return moved;
-}
-
 static void feed(struct edge *e, struct slice in)
 {
 	uint64_t now = loop_now_ms(e->env->loop);
@@ -138,8 +98,8 @@ static void feed(struct edge *e, struct slice in)
 	bool slowed, moved;
 
 	stream_feed(e->stream, in, &used, now);
-	count_state(e);
-	moved = !e->ended && count_unfinished(e);
+	edge_count_state(e);
+	moved = !e->ended && edge_count_unfinished(e);
 	if (e->ended)
 		return;
 	/* RFC 6120 5.4.3.3: what came before the handshake does not survive it. */
@@ -158,18 +118,11 @@ static void feed(struct edge *e, struct slice in)
 	}
 }
 
-static void set_held(struct edge *e, bool held)
-{
-	if (e->held != held)
-		stat_add(STAT_streams_held, held ? 1 : (uint64_t)-1);
-	e->held = held;
-}
-
 void edge_hold(struct edge *e, bool full)
 {
 	if (e->ended)
 		return;
-	set_held(e, full);
+	edge_count_held(e, full);
 	stream_hold(e->stream, full);
 	if (full)
 		edge_kick(e); /* to arm its deadline */
@@ -178,7 +131,7 @@ void edge_hold(struct edge *e, bool full)
 static void set_ended(struct edge *e)
 {
 	e->ended = true;
-	set_held(e, false);
+	edge_count_held(e, false);
 	halves_set(&e->env->halves, &e->half, 0, false);
 }
 
@@ -203,7 +156,7 @@ static void on_resume(void *arg)
 	e->yielded = false;
 	if (e->ended || e->stream == NULL)
 		return;
-	count_state(e);
+	edge_count_state(e);
 	if (buf_len(&e->rest) > 0 && stream_wants_input(e->stream)) {
 		struct buf rest = e->rest;
 
@@ -369,11 +322,7 @@ static void unlink_edge(struct edge *e)
 		if (w->at == e)
 			w->at = e->next;
 	}
-	if (e->stream != NULL) {
-		e->env->counts[e->kind][e->counted]--;
-		stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
-		count_managed(e, false);
-	}
+	edge_count_end(e);
 	*e->prev = e->next;
 	if (e->next != NULL)
 		e->next->prev = e->prev;
@@ -500,7 +449,7 @@ void edge_op_closed(void *arg, enum close_reason r, const char *detail)
 	if (e->conn != NULL)
 		conn_look_acks(e->conn);
 	set_ended(e);
-	count_state(e);
+	edge_count_state(e);
 	stat_add(count_close(r), 1);
 	log_info(e->role, e->id, "close", "reason=%s%s%s seconds=%llu", close_word(r), detail ? " detail=" : "",
 		 detail ? log_escape(slice_str(detail)) : "", (unsigned long long)((loop_now_ms(e->env->loop) - e->since_ms) / 1000));
