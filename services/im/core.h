@@ -63,7 +63,8 @@ struct im_session {
 	bool behind;                     /* earlier stanzas of its user's may be on their way from another instance, or wait here */
 	bool given;                      /* by a gateway, when the policy picked another instance; until it picks us, or a third one */
 	unsigned char given_not_to[16];  /* that one */
-	uint64_t away_at_ms;             /* since when it is known to pick another one; 0: it does not */
+	uint64_t away_at_ms;             /* since when it is known to pick another one, or the client is back; 0: it does not */
+	bool detached;                   /* its client is away, and may come back to it */
 	STAILQ_HEAD(, im_queued) queue;
 	size_t queue_bytes;
 };

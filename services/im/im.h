@@ -55,6 +55,8 @@ const char *im_why(const struct im *im);  /* after -ERR_IO */
 /* NULL: refused, and `link` is gone. */
 struct im_session *im_session_open(struct im *im, void *link, const struct svcproto_open *o);
 void im_session_closed(struct im_session *s);  /* s is gone afterwards */
+/* Its client or its gateway went away and may come back; or is back. What is sent to it meanwhile waits in the transport. */
+void im_session_detached(struct im_session *s, bool detached);
 void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza *st); /* s NULL: from another server */
 void im_delivered(struct im *im, uint64_t cookie);
 void im_undeliverable(struct im *im, uint64_t cookie, const char *type, const char *condition, const char *xml, size_t n);

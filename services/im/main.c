@@ -221,6 +221,21 @@ static void on_closed(void *arg, struct svcproto_session *s, const char *conditi
 		im_session_closed(svcproto_data(s));
 }
 
+static void on_detached(void *arg, struct svcproto_session *s)
+{
+	(void)arg;
+	if (svcproto_data(s))
+		im_session_detached(svcproto_data(s), true);
+}
+
+static void on_resumed(void *arg, struct svcproto_session *s, const struct svcproto_open *o)
+{
+	(void)arg;
+	(void)o;
+	if (svcproto_data(s))
+		im_session_detached(svcproto_data(s), false);
+}
+
 static void on_stanza(void *arg, struct svcproto_session *s, const struct svcproto_stanza *st)
 {
 	struct app *a = arg;
@@ -274,6 +289,8 @@ static void on_before_flush(void *arg)
 static const struct svcproto_callbacks callbacks = {
 	.session_open = on_open,
 	.session_closed = on_closed,
+	.session_detached = on_detached,
+	.session_resumed = on_resumed,
 	.stanza = on_stanza,
 	.delivered = on_delivered,
 	.undeliverable = on_undeliverable,

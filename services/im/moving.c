@@ -2,7 +2,8 @@
  * When another instance joins, the policy gives it users who have sessions here: their stanzas from elsewhere go there and would wait until
  * they log in anew. So their sessions are ended with `reset`, some at a time, and their clients come back where they belong. An instance
  * that the registries know may not be reached by the gateways yet: a user must have been its for a while; and one whom a gateway gave to us
- * all the same is left alone for long, so that nobody goes round and round.
+ * all the same is left alone for long, so that nobody goes round and round. Who is away with his connection may have got what he has not
+ * acknowledged, and may not have heard what we have: he has time to come back and say it, since it would come twice otherwise.
  */
 #include "services/im/core.h"
 
@@ -14,13 +15,22 @@ enum {
 	END_MAX = 50,         /* that many log in anew in that time */
 	SETTLED_MS = 5000,
 	BUSY_MS = 10000,      /* after that, with stanzas in flight too */
+	DETACHED_MS = 60000,  /* and that long for who is away: his messages from here wait for it, wherever he is by then */
 	GIVEN_MS = 300000,
 };
+
+static uint64_t patience_ms(const struct im_session *s)
+{
+	if (s->given)
+		return GIVEN_MS;
+	if (s->detached)
+		return DETACHED_MS;
+	return s->nr_sends > 0 || !STAILQ_EMPTY(&s->queue) ? BUSY_MS : SETTLED_MS;
+}
 
 static bool is_due(struct im_session *s, uint64_t now_ms)
 {
 	unsigned char instance[16];
-	bool busy = s->nr_sends > 0 || !STAILQ_EMPTY(&s->queue);
 	if (im_whose(s->im, s->user->jid.bare, instance)) {
 		if (s->away_at_ms)
 			im_user_backlog(s->im, s->user); /* the other one may have stored something, and then died */
@@ -34,7 +44,14 @@ static bool is_due(struct im_session *s, uint64_t now_ms)
 	}
 	if (s->away_at_ms == 0)
 		s->away_at_ms = now_ms;
-	return now_ms - s->away_at_ms >= (s->given ? GIVEN_MS : busy ? BUSY_MS : SETTLED_MS);
+	return now_ms - s->away_at_ms >= patience_ms(s);
+}
+
+void im_session_detached(struct im_session *s, bool detached)
+{
+	s->detached = detached;
+	if (!detached && s->away_at_ms != 0)
+		s->away_at_ms = s->im->now_ms;
 }
 
 bool moving_is_elsewhere(const struct im *im, const struct im_user *u)

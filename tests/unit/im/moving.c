@@ -156,6 +156,33 @@ static void what_the_new_owner_stored_goes_first(void)
 	fake_close(&f);
 }
 
+/* What she has not acknowledged would come to her twice, and what she did not hear of she would say twice. */
+static void who_is_away_has_time_to_come_back(void)
+{
+	begin();
+	struct client *alice = fake_online(&f, "alice@a.example", "home", 0), *bob = fake_online(&f, "bob@a.example", "home", 0);
+	struct client *carol = fake_online(&f, "carol@a.example", "home", 0);
+	f.away = "alice@a.example";
+	im_session_detached(alice->session, true);
+	fake_from(bob, TO_ALICE("alice@a.example/home", "one"));
+	wait_seconds(50);
+	CHECK_STR(alice->closed, "");
+	im_session_detached(alice->session, false);
+	wait_seconds(8);
+	CHECK_STR(alice->closed, ""); /* as long as anybody with stanzas in flight */
+	CHECK(got_body(alice, "<body>one"));
+	wait_seconds(2);
+	CHECK_STR(alice->closed, "reset");
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	f.away = "carol@a.example";
+	im_session_detached(carol->session, true);
+	wait_seconds(55);
+	CHECK_STR(carol->closed, "");
+	wait_seconds(7);
+	CHECK_STR(carol->closed, "reset");
+	fake_close(&f);
+}
+
 /* It stored one and died, and she is ours again: she needs not log in anew to get it. */
 static void what_a_dead_owner_stored_comes(void)
 {
@@ -212,6 +239,7 @@ int main(void)
 	RUN(who_belongs_to_a_third_is_sent);
 	RUN(what_she_did_not_get_is_stored_before_she_goes);
 	RUN(what_the_new_owner_stored_goes_first);
+	RUN(who_is_away_has_time_to_come_back);
 	RUN(what_a_dead_owner_stored_comes);
 	RUN(some_at_a_time);
 	return check_done("im.moving");
