@@ -72,6 +72,13 @@ static bool none_pending(void *arg)
 	return svcproto_nr_redirects_pending(s.sp) == 0;
 }
 
+/* The gateway, which may hear of it after the registry. */
+static bool is_refused(void *arg)
+{
+	(void)arg;
+	return g.refused[0] != '\0';
+}
+
 static const char *known(const char *bare_jid)
 {
 	const char *host = directory_redirect(g.directory, bare_jid, test_now_ms());
@@ -151,6 +158,7 @@ static void test_a_refused_session_serves_all(void)
 	CHECK_EQ(svcproto_redirect(s.session, "gw9.example:15222"), 0);
 	CHECK(turn_until(&all, is_known, (void *)"moved@a.example", 10000) && turn_until(&all, none_pending, NULL, 10000));
 	CHECK_STR(known("moved@a.example"), "gw9.example:15222");
+	CHECK(turn_until(&all, is_refused, NULL, 10000));
 	CHECK_STR(g.refused, "see-other-host");
 	s.hold = false;
 	CHECK(fake_gateway_open_client(&g, "here@a.example", "phone") != NULL);
