@@ -296,6 +296,8 @@ def start(test, env, servers, stall, held):
 
 
 def main():
+    if unknown := set(sys.argv[1:]) - {scene.__name__ for scenes in SCENES.values() for scene in scenes}:
+        sys.exit(f"live.pressure: no such scene: {' '.join(sorted(unknown))}")
     namespace.enter()
     test = Test("live.pressure")
     env, servers = prepare(test)
