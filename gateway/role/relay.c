@@ -337,6 +337,7 @@ void relays_free(struct role_env *env)
 
 	while ((r = LIST_FIRST(&env->relays)) != NULL) {
 		LIST_REMOVE(r, all);
+		loop_timer_cancel(&r->stall);
 		free_relay(r);
 	}
 }
