@@ -27,8 +27,8 @@ static const char *const schema[SCHEMA_VERSION] = {
 	"ALTER TABLE contact_groups RENAME COLUMN user TO owner;"
 	"ALTER TABLE offline RENAME COLUMN user TO owner;"
 	"ALTER TABLE passing ADD COLUMN owner INTEGER NOT NULL DEFAULT 0;",
-	"ALTER TABLE passing ADD COLUMN sender TEXT; ALTER TABLE passing ADD COLUMN recipient TEXT;"
-	"CREATE INDEX passing_sender ON passing (sender, recipient, id);",
+	("ALTER TABLE passing ADD COLUMN sender TEXT; ALTER TABLE passing ADD COLUMN recipient TEXT;"
+	 "CREATE INDEX passing_sender ON passing (sender, recipient, id);"),
 };
 
 struct lite {
