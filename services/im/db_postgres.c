@@ -8,7 +8,7 @@
 
 #include <libpq-fe.h>
 
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define LOCK_SCHEMA "1095582290, 0"  /* advisory ("AMBR"): one instance makes the schema */
 #define CHANNEL "ambrosia_im"        /* where instances tell each other */
 #define LOCK_INSTANCE "1095582291"   /* with the owner number: held while that instance lives */
@@ -30,6 +30,9 @@ static const char *const schema[SCHEMA_VERSION] = {
 	"CREATE TABLE instances (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);",
 	"ALTER TABLE passing ADD COLUMN sender text; ALTER TABLE passing ADD COLUMN recipient text;"
 	"CREATE INDEX passing_sender ON passing (sender, recipient, id);",
+	/* an entry of an index has 2704 bytes at most, and a character has four: two addresses would not fit */
+	"DROP INDEX passing_sender;"
+	"CREATE INDEX passing_sender ON passing (substr(sender, 1, 250), substr(recipient, 1, 250), id);",
 };
 
 struct pg {

@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NAME_MAX_BYTES = 1023, GROUPS_MAX = 64 };
+enum {
+	NAME_MAX_BYTES = 1023,
+	GROUPS_MAX = 64,
+	GROUP_KEY_MAX_BYTES = 2500, /* address and group: PostgreSQL has both in a key of contact_groups, which takes 2704 */
+};
 
 static const char *subscription_name(unsigned state)
 {
@@ -106,7 +110,8 @@ static const char *read_item(const struct xml_node *item, struct contact *c)
 	for (struct xml_node *n = item->child; n; n = n->next) {
 		if (!xml_node_is(n, "jabber:iq:roster", "group"))
 			continue;
-		if (n->text_n == 0 || n->text_n > NAME_MAX_BYTES || c->nr_groups == GROUPS_MAX)
+		if (n->text_n == 0 || n->text_n > NAME_MAX_BYTES || c->nr_groups == GROUPS_MAX ||
+		    strlen(c->jid) + n->text_n > GROUP_KEY_MAX_BYTES)
 			return "not-acceptable";
 		if (has_group(c, n->text))
 			return "bad-request";

@@ -201,11 +201,45 @@ static void from_client_to_client(void)
 	fake_close(&f);
 }
 
+static void set_group(const char *jid, size_t n)
+{
+	char group[1024], payload[4096], xml[8192];
+	memset(group, 'g', n);
+	group[n] = '\0';
+	snprintf(payload, sizeof payload, QUERY("<item jid='%s'><group>%s</group></item>"), jid, group);
+	snprintf(xml, sizeof xml, "<iq xmlns='jabber:client' from='%s' type='set' id='q1'>%s</iq>", alice->jid, payload);
+	fake_from(alice, xml);
+}
+
+/* Each is allowed alone, but address and group are one key in the database. A label may be longer in UTF-8 than DNS has it. */
+static void too_long_together(void)
+{
+	char jid[2048];
+	size_t n = 1023;
+	begin();
+	memset(jid, 'l', n);
+	jid[n++] = '@';
+	for (size_t label = 0; label < 4; label++) {
+		for (size_t i = 0; i < 50; i++, n += 3)
+			memcpy(jid + n, "\xe3\x81\x82", 3);
+		jid[n++] = '.';
+	}
+	memcpy(jid + n, "example", 8);
+	set_group(jid, 1023);
+	CHECK(fake_got(&f, alice, "type='error'", "not-acceptable", NULL));
+	CHECK_EQ(fake_rows(&f, "contact_groups"), 0);
+	set_group(jid, 800);
+	CHECK(fake_got(&f, alice, "type='result'", NULL));
+	CHECK_EQ(fake_rows(&f, "contact_groups"), 1);
+	fake_close(&f);
+}
+
 int main(void)
 {
 	RUN(a_roster);
 	RUN(removing_a_contact_ends_the_subscriptions);
 	RUN(bad_roster_sets);
+	RUN(too_long_together);
 	RUN(what_the_server_answers);
 	RUN(from_another_server);
 	RUN(from_client_to_client);

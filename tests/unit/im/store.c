@@ -188,6 +188,46 @@ static void queues(void)
 	end(s);
 }
 
+/* Letters that do not repeat: PostgreSQL compresses what does. */
+static char *long_text(size_t n)
+{
+	static uint32_t state = 1;
+	char *text = mem_alloc(n + 1);
+	for (size_t i = 0; i < n; i++) {
+		state = state * 1664525 + 1013904223;
+		text[i] = (char)('a' + (state >> 24) % 26);
+	}
+	text[n] = '\0';
+	return text;
+}
+
+/* The longest addresses that there are fit into every index, and are told apart by their last byte. */
+static void long_addresses(void)
+{
+	begin();
+	struct store *s = again(NULL);
+	char *sender = long_text(2047), *recipient = long_text(2047);
+	sender[1023] = recipient[1023] = '@';
+	int64_t u = store_user_add(s, slice_str(sender), 5);
+	CHECK(u && store_user_find(s, slice_str(sender)) == u);
+	int64_t row = store_passing_add(s, 5, slice_str(sender), slice_str(recipient), SLICE("<p/>"));
+	CHECK(row > 0);
+	CHECK_EQ(rows_from(s, sender, recipient, row + 1, 5), row);
+	CHECK_EQ(rows_from(s, sender, "", row + 1, 5), row);
+	recipient[2046] ^= 1;
+	CHECK_EQ(rows_from(s, sender, recipient, row + 1, 5), 0);
+	sender[2046] ^= 1;
+	CHECK_EQ(rows_from(s, sender, "", row + 1, 5), 0);
+	struct contact c = {.jid = sender, .listed = true, .groups = mem_alloc(sizeof *c.groups), .nr_groups = 1};
+	c.groups[0] = long_text(2500 - 2047); /* what roster.c lets through */
+	store_contact_put(s, u, &c);
+	CHECK_EQ(store_commit(s), 0);
+	CHECK_STR(store_why(s), "");
+	contact_clear(&c);
+	free(recipient);
+	end(s);
+}
+
 static void whose_file(void)
 {
 	begin();
@@ -303,6 +343,7 @@ int main(void)
 	RUN(users);
 	RUN(contacts);
 	RUN(queues);
+	RUN(long_addresses);
 	RUN(no_server);
 	if (conninfo) {
 		RUN(instances);
