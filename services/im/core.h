@@ -257,6 +257,9 @@ bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped wher
 /* Stores a message with its delay stamp; the row, or 0 when there is too much. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);
+/* A row that no session here may get: the user may have one at another instance, for which it is not in its turn. */
+void offline_tell(struct im *im, const struct jid *jid, int64_t row);
+void offline_left(struct im *im, const struct im_user *u); /* the same of what waits, when the user's messages go to a session no more */
 bool offline_waits(struct im_user *u); /* is there something in storage that no session was sent? */
 void offline_listen(struct im *im);    /* to what other instances stored for users who are here */
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */

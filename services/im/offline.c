@@ -88,12 +88,17 @@ static bool has_room(struct im *im, int64_t user, size_t n)
 	return nr < im->limits.offline_max && bytes + n <= im->limits.offline_bytes_max;
 }
 
-/* Who has no session here may have one at another instance, for which this is not in its turn. */
-static void tell(struct im *im, const struct jid *jid, int64_t row)
+void offline_tell(struct im *im, const struct jid *jid, int64_t row)
 {
 	struct im_user *u = im_user_find(im, jid->bare);
 	if (row && store_shared(im->store) && !(u && im_user_best(u)))
 		store_tell(im->store, jid->bare, row);
+}
+
+void offline_left(struct im *im, const struct im_user *u)
+{
+	if (u->backlog)
+		offline_tell(im, &u->jid, u->pumped + 1);
 }
 
 void offline_listen(struct im *im)
@@ -125,7 +130,7 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
 	buf_clear(&out);
 	sid_log("offline", xml, jid->bare, row);
-	tell(im, jid, row);
+	offline_tell(im, jid, row);
 	return row;
 }
 

@@ -241,6 +241,7 @@ static void available(struct stanza *st)
 		became_available(s, st->work);
 	if (priority >= 0 && !took_messages)
 		im_user_backlog(s->im, s->user); /* XEP-0160: now its offline messages come */
+	offline_left(s->im, s->user);
 }
 
 /* Those who got directed presence and no broadcast (RFC 6121 section 4.6.3). */
@@ -272,6 +273,7 @@ static void unavailable(struct im_session *s, struct slice xml, struct im_work *
 	if (s->available)
 		broadcast(s, xml, w);
 	s->available = false;
+	offline_left(s->im, s->user);
 	free(s->presence);
 	s->presence = NULL;
 	s->presence_n = 0;

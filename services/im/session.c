@@ -108,7 +108,10 @@ static void sends_leave(struct im_session *s)
 			continue;
 		snd->limbo = true;
 		snd->work->user->nr_limbo++;
-		work_store(snd->work);
+		if (snd->work->row)
+			offline_tell(s->im, &snd->work->user->jid, snd->work->row);
+		else
+			work_store(snd->work);
 	}
 }
 

@@ -95,7 +95,9 @@ static bool store_message(struct im_work *w)
 /* Nobody has it: it waits in the store for the user's next chance, which may be now. */
 static void message_failed(struct im_work *w)
 {
-	if (!w->row && !store_message(w))
+	if (w->row)
+		offline_tell(w->im, &w->user->jid, w->row); /* stored while there was a session here */
+	else if (!store_message(w))
 		return;
 	if (w->user->pumped >= w->row)
 		w->user->pumped = w->row - 1;

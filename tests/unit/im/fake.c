@@ -99,9 +99,10 @@ static const struct im_ops ops_several = {op_accept, op_refuse, op_close, op_sen
 static void start(struct fake *f)
 {
 	char *domains[] = {(char[]){"a.example"}, (char[]){"b.example"}};
-	char why[256] = "";
+	char why[256] = "", database[128];
+	snprintf(database, sizeof database, "%s%s", f->shared ? "shared=" : "", f->path);
 	f->server_room = f->stanza_max = SIZE_MAX;
-	f->im = im_new(f->path, domains, 2, &f->limits, f->several ? &ops_several : &ops, f, why, sizeof why);
+	f->im = im_new(database, domains, 2, &f->limits, f->several ? &ops_several : &ops, f, why, sizeof why);
 	if (!f->im) {
 		fprintf(stderr, "cannot open %s: %s\n", f->path, why);
 		exit(1);

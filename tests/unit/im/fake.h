@@ -41,6 +41,7 @@ struct fake {
 	uint64_t next_ms;
 	size_t server_room, stanza_max;
 	bool in_turn;
+	bool shared;                /* the database is one of shared.c's */
 	bool several;               /* give the core an is_here: everybody is, but `away` */
 	const char *away;           /* bare JID */
 	unsigned char away_to;      /* at which instance: its first byte */

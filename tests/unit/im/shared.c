@@ -10,7 +10,7 @@
 
 #include "services/im/db.h"
 
-enum { TOLD_MAX = 4096 };
+enum { TOLD_MAX = 16384 };
 
 struct told {
 	char bare[64];
@@ -29,7 +29,7 @@ static struct {
 	bool alive, taken;
 } instances[SHARED_MAX];
 static int64_t nr_instances;
-static struct told told_all[TOLD_MAX], pending[64];
+static struct told told_all[TOLD_MAX], pending[1024];
 static size_t nr_told, nr_pending;
 
 static struct shared *shared_of(const struct db *d)

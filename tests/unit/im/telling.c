@@ -1,0 +1,138 @@
+/* Messages in a database that instances share: whoever has no session of the user's tells the others what it has for him. */
+#include "services/im/store.h"
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+#include "tests/unit/im/shared.h"
+
+#define BOB "bob@b.example"
+#define MSG "<message xmlns='jabber:client' from='alice@a.example/one' to='" BOB "' type='chat' id='m'><body>hi</body></message>"
+
+static struct fake f;
+static struct client *alice, *bob;
+static struct store *other;   /* of another instance */
+
+static void begin(void)
+{
+	char database[128], why[256];
+	fake_open(&f);
+	im_free(f.im);
+	f.im = NULL;
+	shared_reset();
+	f.shared = f.several = true;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	bob = fake_online(&f, BOB, "two", 0);
+	snprintf(database, sizeof database, "shared=%s", f.path);
+	other = store_open(database, why, sizeof why);
+	CHECK(other);
+}
+
+static void end(void)
+{
+	store_close(other);
+	fake_close(&f);
+}
+
+/* The lowest row that the other instance heard of since it was asked last; 0: none. */
+static int64_t heard(void)
+{
+	struct buf bare;
+	int64_t row, lowest = 0;
+	buf_init(&bare, 100);
+	while (store_told(other, &bare, &row)) {
+		CHECK(slice_is(buf_slice(&bare), BOB));
+		lowest = lowest && lowest < row ? lowest : row;
+	}
+	buf_clear(&bare);
+	return lowest;
+}
+
+/* It was stored since his client was slow, and he was here. */
+static struct sent *slow_message(void)
+{
+	uint64_t t = fake_from(alice, MSG);
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "hi"));
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	CHECK_EQ(heard(), 0);
+	return s;
+}
+
+static void when_the_session_leaves(void)
+{
+	begin();
+	struct sent *s = slow_message();
+	fake_login(&f, BOB, "two"); /* in conflict; and it gets no messages yet */
+	CHECK_STR(bob->closed, "conflict");
+	CHECK_EQ(heard(), 1);
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	end();
+}
+
+static void when_it_comes_back(void)
+{
+	begin();
+	struct sent *s = slow_message();
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "/two' type='unavailable'/>");
+	CHECK_EQ(heard(), 0); /* the client may have it */
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
+	CHECK_EQ(heard(), 1);
+	end();
+}
+
+/* Rows that nobody was sent yet, when their session gets messages no more. */
+static void what_waits(const char *presence)
+{
+	begin();
+	bob->room = 1;
+	fake_from(alice, MSG);
+	fake_from(alice, MSG);
+	fake_from(alice, MSG);
+	CHECK_EQ(fake_rows(&f, "offline"), 2);
+	CHECK_EQ(heard(), 0);
+	if (presence)
+		fake_from(bob, presence);
+	else
+		fake_login(&f, BOB, "two");
+	CHECK_EQ(heard(), 1);
+	end();
+}
+
+static void what_waits_when_the_session_leaves(void)
+{
+	what_waits(NULL);
+}
+
+static void what_waits_when_it_is_unavailable(void)
+{
+	what_waits("<presence xmlns='jabber:client' from='" BOB "/two' type='unavailable'/>");
+}
+
+static void what_waits_when_it_wants_none(void)
+{
+	what_waits("<presence xmlns='jabber:client' from='" BOB "/two'><priority>-1</priority></presence>");
+}
+
+static void nobody_is_told_of_what_is_delivered(void)
+{
+	begin();
+	struct sent *s = slow_message();
+	fake_delivered(&f, s);
+	fake_logout(bob);
+	CHECK_EQ(heard(), 0);
+	end();
+}
+
+int main(void)
+{
+	RUN(when_the_session_leaves);
+	RUN(when_it_comes_back);
+	RUN(what_waits_when_the_session_leaves);
+	RUN(what_waits_when_it_is_unavailable);
+	RUN(what_waits_when_it_wants_none);
+	RUN(nobody_is_told_of_what_is_delivered);
+	return check_done("im.telling");
+}
