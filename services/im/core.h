@@ -29,7 +29,7 @@ struct im_user {
 	size_t nr_refs;                  /* sessions and works; gone at 0 */
 	int64_t pumped;                  /* offline rows up to this one are in flight or delivered */
 	bool backlog;                    /* there may be rows after it: new messages queue behind them */
-	size_t nr_limbo;                 /* messages sent to sessions that have left: they may come back, and new ones wait for that */
+	size_t nr_limbo;                 /* messages to it on sessions that have left: they may come back, and new ones wait for that */
 	bool dirty;                      /* in im->dirty */
 	TAILQ_ENTRY(im_user) dirty_link;
 };
@@ -194,7 +194,7 @@ struct im_work *work_new(struct im *im, const uint64_t *ticket); /* ticket NULL:
 /* What to do when no next hop takes it. xml is copied; user for IM_OFFLINE. */
 void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml);
 void work_unkeep(struct im_work *w);   /* somebody else sees to it from here on */
-void work_store(struct im_work *w);    /* now, a message that may come back */
+void work_store(struct im_work *w);    /* now, if there is room, a message that may come back; other instances hear of it */
 void work_hold(struct im_work *w);
 void work_release(struct im_work *w);  /* w may be gone afterwards */
 void work_abandon(struct im_work *w);  /* the same without any consequence: when the core is freed */

@@ -100,18 +100,16 @@ struct im_session *im_session_open(struct im *im, void *link, const struct svcpr
 
 /* Its messages in flight may come back only when its gateway has answered. By then the user may be here again, or at another instance:
  * there they find them in the store, and here they wait for them. */
-static void sends_leave(struct im_session *s)
+static void sends_leave(struct im_session *s, const struct im_user *u)
 {
 	struct im_send *snd;
 	TAILQ_FOREACH(snd, &s->sends, link) {
-		if (!snd->work || !snd->work->user || snd->limbo)
-			continue;
+		struct im_work *w = snd->work;
+		if (!w || w->user != u || w->fallback != IM_OFFLINE || snd->limbo)
+			continue; /* an error for one's own message shares the work of that, whose user is the other one */
 		snd->limbo = true;
-		snd->work->user->nr_limbo++;
-		if (snd->work->row)
-			offline_tell(s->im, &snd->work->user->jid, snd->work->row);
-		else
-			work_store(snd->work);
+		w->user->nr_limbo++;
+		work_store(w);
 	}
 }
 
@@ -126,7 +124,7 @@ void session_leave(struct im_session *s, struct im_work *w)
 	u->nr_sessions--;
 	s->im->nr_sessions--;
 	s->user = NULL;
-	sends_leave(s);
+	sends_leave(s, u);
 	im_user_unref(s->im, u);
 }
 

@@ -74,22 +74,28 @@ static void work_free(struct im_work *w)
 	free(w);
 }
 
-/* The message goes to offline storage, or back when that is full. False: it went back, or is not worth it. */
-static bool store_message(struct im_work *w)
+/* The message goes to offline storage, unless that is full, or it is not worth it. */
+static void store_message(struct im_work *w)
 {
 	struct slice xml = {w->xml, w->xml_n};
 	if (!offline_wants(xml)) {
 		w->fallback = IM_DROP;
-		return false;
+		return;
 	}
 	w->row = offline_store(w->im, w->user->id, &w->user->jid, w->at_s, xml);
-	if (!w->row) {
+	if (w->row)
+		hash_put(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
+}
+
+/* The same, and back it goes when that is full. False: it is not stored. */
+static bool store_or_bounce(struct im_work *w)
+{
+	store_message(w);
+	if (!w->row && w->fallback != IM_DROP) {
 		w->fallback = IM_DROP;
-		error_bounce(w->im, xml, "service-unavailable", w);
-		return false;
+		error_bounce(w->im, (struct slice){w->xml, w->xml_n}, "service-unavailable", w);
 	}
-	hash_put(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
-	return true;
+	return w->row != 0;
 }
 
 /* Nobody has it: it waits in the store for the user's next chance, which may be now. */
@@ -97,7 +103,7 @@ static void message_failed(struct im_work *w)
 {
 	if (w->row)
 		offline_tell(w->im, &w->user->jid, w->row); /* stored while there was a session here */
-	else if (!store_message(w))
+	else if (!store_or_bounce(w))
 		return;
 	if (w->user->pumped >= w->row)
 		w->user->pumped = w->row - 1;
@@ -145,7 +151,11 @@ void work_abandon(struct im_work *w)
 
 void work_store(struct im_work *w)
 {
-	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
+	if (w->fallback != IM_OFFLINE || w->delivered)
+		return;
+	if (w->row)
+		offline_tell(w->im, &w->user->jid, w->row);
+	else
 		store_message(w);
 }
 
@@ -153,7 +163,8 @@ void work_store(struct im_work *w)
 static void expire(struct im_work *w)
 {
 	work_hold(w);
-	work_store(w);
+	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
+		store_or_bounce(w);
 	if (w->fallback == IM_PASSING && !w->row) /* its error, if it went back to another server */
 		w->row = passing_store(w->im, w->at_s, (struct slice){w->xml, w->xml_n});
 	free(w->xml);

@@ -150,6 +150,74 @@ static void answers_after_the_end(void)
 	fake_close(&f);
 }
 
+/* A storage that is full, and alice's message on its way to bob. */
+static void begin_full(void)
+{
+	fake_open(&f);
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_max = 0;
+	fake_crash(&f);
+}
+
+#define TO_BOB(from) \
+	"<message xmlns='jabber:client' from='" from "@a.example/x' to='bob@a.example' type='chat'><body>hi</body></message>"
+
+/* Two sessions were sent it: when one leaves, the other may still get it. */
+static void not_back_while_another_may_get_it(void)
+{
+	begin_full();
+	struct client *alice = fake_online(&f, "alice@a.example", "x", 0);
+	struct client *one = fake_online(&f, "bob@a.example", "one", 0), *two = fake_online(&f, "bob@a.example", "two", 0);
+	fake_read_all(&f);
+	uint64_t t = fake_from(alice, TO_BOB("alice"));
+	struct sent *first = fake_next(&f, one), *second = fake_next(&f, two);
+	CHECK(first && second);
+	fake_login(&f, "bob@a.example", "one");
+	CHECK_STR(one->closed, "conflict");
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	fake_undeliverable(&f, first, "wait", "recipient-unavailable");
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	fake_delivered(&f, second);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	fake_close(&f);
+}
+
+/* When nobody gets it, it does go back. */
+static void back_when_nobody_may(void)
+{
+	begin_full();
+	struct client *alice = fake_online(&f, "alice@a.example", "x", 0), *bob = fake_online(&f, "bob@a.example", "one", 0);
+	fake_read_all(&f);
+	fake_from(alice, TO_BOB("alice"));
+	struct sent *s = fake_next(&f, bob);
+	fake_login(&f, "bob@a.example", "one");
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
+	CHECK(fake_got(&f, alice, "service-unavailable", NULL));
+	fake_close(&f);
+}
+
+/* The error that goes back to a sender who leaves holds up nobody but him. */
+static void an_error_in_flight_is_its_senders(void)
+{
+	begin_full();
+	struct client *alice = fake_online(&f, "alice@a.example", "x", 0), *carol = fake_online(&f, "carol@a.example", "x", 0);
+	struct client *bob = fake_online(&f, "bob@a.example", "one", 0);
+	fake_read_all(&f);
+	fake_from(alice, TO_BOB("alice"));
+	CHECK(fake_got(&f, bob, "<body>hi", NULL));
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_unread(&f, alice), 1);
+	fake_login(&f, "alice@a.example", "x");
+	CHECK_STR(alice->closed, "conflict");
+	fake_from(carol, TO_BOB("carol"));
+	CHECK(fake_got(&f, bob, "from='carol@a.example/x'", "<body>hi", NULL));
+	CHECK_EQ(fake_unread(&f, carol), 0);
+	fake_close(&f);
+}
+
 int main(void)
 {
 	RUN(the_wanted_resource);
@@ -160,5 +228,8 @@ int main(void)
 	RUN(refused);
 	RUN(too_many);
 	RUN(answers_after_the_end);
+	RUN(not_back_while_another_may_get_it);
+	RUN(back_when_nobody_may);
+	RUN(an_error_in_flight_is_its_senders);
 	return check_done("im.session");
 }
