@@ -172,6 +172,8 @@ struct stanza {
 	int64_t at_s;                    /* when it came */
 	struct xml_tree *tree_;
 };
+/* Its `to`; without one, the sender's own account (RFC 6120 section 10.3). Borrowed from both. */
+struct slice stanza_to(const struct xml_element *e, const struct jid *from);
 struct xml_node *stanza_root(struct stanza *st);   /* NULL when it can't be read; lives as long as the stanza */
 
 /* core.c */

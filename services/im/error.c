@@ -67,8 +67,7 @@ static void bounce_element(void *arg, const struct xml_element *e)
 		return;
 	if (jid_parse(&from, xml_attr_get(&e->head, "from")) < 0)
 		return;
-	struct slice address = xml_attr_get(&e->head, "to");
-	if (jid_parse(&to, address.n ? address : from.bare) == 0) {
+	if (jid_parse(&to, stanza_to(e, &from)) == 0) {
 		answer(b->im, e, &from, &to, b->type, b->condition, b->work);
 		jid_clear(&to);
 	}

@@ -4,6 +4,7 @@
  * user who is ours by now goes to offline storage; what else was for a client of ours bounces, since its session ended with that process.
  * They go in the order of their rows, and those that must wait for another instance's (behind.c) wait here.
  */
+#include "common/log.h"
 #include "services/im/core.h"
 
 enum {
@@ -28,7 +29,7 @@ static void add_element(void *arg, const struct xml_element *e)
 	jid_init(&to);
 	if (jid_parse(&from, xml_attr_get(&e->head, "from")) < 0)
 		jid_init(&from);
-	if (jid_parse(&to, xml_attr_get(&e->head, "to")) < 0)
+	if (jid_parse(&to, stanza_to(e, &from)) < 0)
 		jid_init(&to);
 	a->row = store_passing_add(a->im->store, a->at_s, from.bare, to.bare, a->xml);
 	sid_log("passing", a->xml, to.bare, a->row);
@@ -80,6 +81,7 @@ struct resume {
 	int64_t row, at_s;
 	struct slice xml;
 	int err;
+	bool readable;
 };
 
 /* Who has just started does not know yet who belongs to whom: stored as ours, it would wait for a client that is at another instance. */
@@ -144,7 +146,8 @@ static void resume_element(void *arg, const struct xml_element *e)
 	struct jid from, to;
 	if (jid_parse(&from, xml_attr_get(&e->head, "from")) < 0)
 		return;
-	if (jid_parse(&to, xml_attr_get(&e->head, "to")) == 0) {
+	if (jid_parse(&to, stanza_to(e, &from)) == 0) {
+		r->readable = true;
 		resume_pair(r, e, &from, &to);
 		jid_clear(&to);
 	}
@@ -158,8 +161,10 @@ static bool resume_row(struct im *im, int64_t row, struct buf *xml)
 	if (!store_passing_get(im->store, row, xml, &r.at_s))
 		return true;
 	r.xml = buf_slice(xml);
-	if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0)
+	if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0 || !r.readable) {
+		log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)row, r.xml.n);
 		store_passing_del(im->store, row); /* not ours, or of a version that wrote something else */
+	}
 	return r.err != SVCPROTO_E_FULL;
 }
 

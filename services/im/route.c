@@ -10,6 +10,12 @@ struct xml_node *stanza_root(struct stanza *st)
 	return st->tree_ ? xml_tree_root(st->tree_) : NULL;
 }
 
+struct slice stanza_to(const struct xml_element *e, const struct jid *from)
+{
+	struct slice to = xml_attr_get(&e->head, "to");
+	return to.n ? to : from->bare;
+}
+
 void route_handle(struct stanza *st)
 {
 	switch (st->kind) {
@@ -72,7 +78,7 @@ static void handle_from(struct arrival *a, const struct xml_element *e, const st
 			    .stored = a->stored, .at_s = a->at_s};
 	st.kind = stanza_kind(e, NS_CLIENT);
 	st.type = xml_attr_get(&e->head, "type");
-	struct slice to = xml_attr_get(&e->head, "to");
+	struct slice to = a->session ? xml_attr_get(&e->head, "to") : stanza_to(e, from);
 	if (to.n && jid_parse(&st.to, to) < 0) {
 		jid_init(&st.to);
 		error_reply(&st, "jid-malformed");

@@ -2,6 +2,8 @@
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
 
+#include <sqlite3.h>
+
 #define ALICE "alice@a.example/one"
 #define BOB "bob@b.example"
 #define MSG(type, body) \
@@ -179,6 +181,62 @@ static void taken_over_for_nobody(void)
 	fake_close(&f);
 }
 
+/* Left by another process: xml from sender to recipient. */
+static void left(const char *xml, const char *sender, const char *recipient)
+{
+	sqlite3 *db;
+	char *sql = sqlite3_mprintf("INSERT INTO passing (owner, at, xml, sender, recipient) VALUES (0, 1700000999, CAST(%Q AS BLOB), "
+				    "%Q, %Q)", xml, sender, recipient);
+	CHECK_EQ(sqlite3_open(f.path, &db), SQLITE_OK);
+	CHECK_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_free(sql);
+	sqlite3_close(db);
+}
+
+#define NOTE(body) "<message xmlns='jabber:client' from='" ALICE "' type='chat'><body>" body "</body></message>"
+
+/* A message without `to` is for one's own account, also when it waits behind others. */
+static void taken_over_for_oneself(void)
+{
+	begin();
+	left(NOTE("one"), "alice@a.example", "alice@a.example");
+	f.unknown = true;
+	fake_crash(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	f.unknown = false;
+	alice = fake_login(&f, "alice@a.example", "one");
+	uint64_t t = fake_from(alice, NOTE("two"));
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 2);
+	t = fake_from(alice, NOTE("three"));
+	CHECK(fake_acked(&f, t));
+	fake_wait(&f, 50);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_from(alice, "<presence xmlns='jabber:client' from='" ALICE "'/>");
+	struct sent *one = message_to(alice), *two = message_to(alice), *three = message_to(alice);
+	CHECK(one && strstr(one->xml, "<body>one</body>") && two && strstr(two->xml, "<body>two</body>"));
+	CHECK(three && strstr(three->xml, "<body>three</body>"));
+	fake_close(&f);
+}
+
+/* It would be looked at again with every start, for ever. */
+static void what_cannot_be_read_is_deleted(void)
+{
+	static const char *const rows[] = {
+		"<message xmlns='jabber:client' to='" BOB "'/>",
+		"<message xmlns='jabber:client' from='@@' to='" BOB "'/>",
+		"<message xmlns='jabber:client' from='" ALICE "' to='@@'/>",
+		"<message",
+	};
+	begin();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		left(rows[i], "", "");
+	fake_crash(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	CHECK_EQ(fake_unread(&f, NULL), 0);
+	fake_close(&f);
+}
+
 int main(void)
 {
 	RUN(stored_when_the_other_one_dies);
@@ -187,5 +245,7 @@ int main(void)
 	RUN(taken_over_for_a_user_who_is_here);
 	RUN(taken_over_before_it_is_known_whose);
 	RUN(taken_over_for_nobody);
+	RUN(taken_over_for_oneself);
+	RUN(what_cannot_be_read_is_deleted);
 	return check_done("im.instances");
 }
