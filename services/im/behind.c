@@ -8,37 +8,26 @@
 
 enum { WAIT_MAX_S = 120 }; /* longer than a stanza waits for a way to another instance: nobody is stuck behind one that is */
 
-struct ahead {
-	const struct im *im;
-	bool others_only;
-	bool found;
-};
-
-/* Those that we send are on ways that keep their order. */
-static void consider(void *arg, int64_t row, bool ours)
-{
-	struct ahead *a = arg;
-	if (!ours || (!a->others_only && passing_waits(a->im, row)))
-		a->found = true;
-}
-
-static bool is_behind(const struct im *im, struct slice sender, struct slice recipient, int64_t row, bool others_only)
-{
-	struct ahead a = {.im = im, .others_only = others_only};
-	if (!sender.n || (!store_shared(im->store) && (others_only || !im->resume.nr)))
-		return false;
-	store_passing_from(im->store, sender, recipient, row, im->wall_s - WAIT_MAX_S, consider, &a);
-	return a.found;
-}
-
+/* What others send; ours are on ways that keep their order. */
 bool behind_others(const struct im *im, struct slice sender, struct slice recipient, int64_t row)
 {
-	return is_behind(im, sender, recipient, row, true);
+	return sender.n && store_shared(im->store) && store_passing_others(im->store, sender, recipient, row, im->wall_s - WAIT_MAX_S);
+}
+
+static bool waits(void *arg, int64_t row)
+{
+	return passing_waits(arg, row);
+}
+
+static bool is_behind(struct im *im, struct slice sender, struct slice recipient)
+{
+	return behind_others(im, sender, recipient, INT64_MAX) ||
+	       (im->resume.nr && store_passing_ours(im->store, sender, recipient, INT64_MAX, im->wall_s - WAIT_MAX_S, waits, im));
 }
 
 void behind_opened(struct im_session *s)
 {
-	s->behind = is_behind(s->im, s->user->jid.bare, SLICE(""), INT64_MAX, false);
+	s->behind = is_behind(s->im, s->user->jid.bare, SLICE(""));
 }
 
 bool behind_keeps(struct stanza *st, const struct jid *to)
@@ -47,14 +36,14 @@ bool behind_keeps(struct stanza *st, const struct jid *to)
 	struct im_user *u;
 	if (!s || !s->behind)
 		return false;
-	behind_opened(s);
-	if (is_behind(st->im, s->user->jid.bare, to->bare, INT64_MAX, false)) {
+	if (is_behind(st->im, s->user->jid.bare, to->bare)) {
 		if (st->im->resume.nr < st->im->limits.sends_max)
 			passing_wait(st->im, passing_store(st->im, st->at_s, st->xml));
 		else
 			error_reply(st, "resource-constraint");
 		return true;
 	}
+	behind_opened(s);
 	u = im_user_find(st->im, to->bare);
 	if (u)
 		im_user_backlog(st->im, u); /* another instance may have stored the last of them a moment ago */

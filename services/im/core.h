@@ -112,11 +112,17 @@ struct im_peer {
 
 /* Rows of `passing` that wait here: what another process left, and what came behind it. */
 struct im_resume {
-	int64_t *rows;                   /* ascending; 0: has gone */
+	struct im_waiting {
+		int64_t row;
+		uint64_t pair;           /* hash of sender and recipient; 0: it was not read yet */
+		bool gone;
+	} *rows;                         /* ascending */
 	size_t nr, cap;
 	size_t at;                       /* how far this round has come */
-	struct hash *skipped;            /* senders and recipients of which one could not go, in this round */
+	bool moved;                      /* something could go in this round */
+	struct hash *skipped;            /* pairs of which one could not go, in this round */
 	uint64_t due_ms;                 /* the next round */
+	uint64_t pause_ms;               /* the last pause between two */
 };
 
 /* What stamping messages uses again and again. */

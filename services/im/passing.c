@@ -8,8 +8,9 @@
 #include "services/im/core.h"
 
 enum {
-	RESUME_MAX = 1000, /* in one turn */
-	AGAIN_MS = 50,     /* those that could not go */
+	RESUME_MAX = 200, /* read in one turn */
+	AGAIN_MS = 50,    /* those that could not go; twice that while nothing moves, and again */
+	AGAIN_MAX_MS = 400,
 	ADOPT_MS = 5000,
 	ADOPT_SOON_MS = 200,
 };
@@ -80,6 +81,7 @@ struct resume {
 	struct im *im;
 	int64_t row, at_s;
 	struct slice xml;
+	uint64_t pair;
 	int err;
 	bool readable;
 };
@@ -119,10 +121,8 @@ static void resume_to(struct resume *r, const struct xml_element *e, const struc
 	store_passing_del(r->im->store, r->row);
 }
 
-/* Behind one of the same sender and recipient that could not go, none goes until all are tried again. */
-static void resume_pair(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
+static uint64_t pair_of(const struct jid *from, const struct jid *to)
 {
-	struct im_resume *all = &r->im->resume;
 	struct buf key;
 	buf_init(&key, IM_STANZA_MAX);
 	int err = buf_add_slice(&key, from->bare);
@@ -131,13 +131,27 @@ static void resume_pair(struct resume *r, const struct xml_element *e, const str
 	if (err == 0)
 		err = buf_add_slice(&key, to->bare);
 	ASSERT(err == 0); /* JIDs are short */
-	if (hash_get(all->skipped, buf_slice(&key)))
+	uint64_t pair = hash_bytes(buf_slice(&key));
+	buf_clear(&key);
+	return pair;
+}
+
+static bool is_skipped(const struct im_resume *all, uint64_t pair)
+{
+	return pair && hash_get(all->skipped, hash_u64_key(&pair));
+}
+
+/* Behind one of the same sender and recipient that could not go, none goes until all are tried again. */
+static void resume_pair(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
+{
+	struct im_resume *all = &r->im->resume;
+	r->pair = pair_of(from, to);
+	if (is_skipped(all, r->pair))
 		r->err = SVCPROTO_E_FULL;
 	else
 		resume_to(r, e, from, to);
 	if (r->err == SVCPROTO_E_FULL)
-		hash_put(all->skipped, buf_slice(&key), all);
-	buf_clear(&key);
+		hash_put(all->skipped, hash_u64_key(&r->pair), all);
 }
 
 static void resume_element(void *arg, const struct xml_element *e)
@@ -154,8 +168,8 @@ static void resume_element(void *arg, const struct xml_element *e)
 	jid_clear(&from);
 }
 
-/* False: it waits on. */
-static bool resume_row(struct im *im, int64_t row, struct buf *xml)
+/* False: it waits on, and its pair is known. */
+static bool resume_row(struct im *im, int64_t row, struct buf *xml, uint64_t *pair)
 {
 	struct resume r = {.im = im, .row = row};
 	if (!store_passing_get(im->store, row, xml, &r.at_s))
@@ -165,12 +179,14 @@ static bool resume_row(struct im *im, int64_t row, struct buf *xml)
 		log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)row, r.xml.n);
 		store_passing_del(im->store, row); /* not ours, or of a version that wrote something else */
 	}
+	*pair = r.pair;
 	return r.err != SVCPROTO_E_FULL;
 }
 
 static void begin_again(struct im_resume *all)
 {
 	all->at = 0;
+	all->moved = false;
 	hash_free(all->skipped);
 	all->skipped = hash_new();
 }
@@ -181,11 +197,14 @@ static void end_round(struct im *im)
 	struct im_resume *all = &im->resume;
 	size_t kept = 0;
 	for (size_t i = 0; i < all->nr; i++) {
-		if (all->rows[i])
+		if (!all->rows[i].gone)
 			all->rows[kept++] = all->rows[i];
 	}
 	all->nr = kept;
-	all->due_ms = im->now_ms + AGAIN_MS;
+	all->pause_ms = all->moved || !all->pause_ms ? AGAIN_MS : 2 * all->pause_ms;
+	if (all->pause_ms > AGAIN_MAX_MS)
+		all->pause_ms = AGAIN_MAX_MS;
+	all->due_ms = im->now_ms + all->pause_ms;
 	begin_again(all);
 }
 
@@ -196,9 +215,13 @@ void passing_resume(struct im *im)
 	if (!im->linked || !all->nr || im->now_ms < all->due_ms)
 		return;
 	buf_init(&xml, IM_STANZA_MAX);
-	for (size_t n = 0; n < RESUME_MAX && all->at < all->nr; n++, all->at++) {
-		if (all->rows[all->at] && resume_row(im, all->rows[all->at], &xml))
-			all->rows[all->at] = 0;
+	for (size_t n = 0; n < RESUME_MAX && all->at < all->nr; all->at++) {
+		struct im_waiting *w = &all->rows[all->at];
+		if (w->gone || is_skipped(all, w->pair))
+			continue;
+		w->gone = resume_row(im, w->row, &xml, &w->pair);
+		all->moved |= w->gone;
+		n++;
 	}
 	if (all->at == all->nr)
 		end_round(im);
@@ -207,42 +230,36 @@ void passing_resume(struct im *im)
 
 static int by_number(const void *a, const void *b)
 {
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	int64_t x = ((const struct im_waiting *)a)->row, y = ((const struct im_waiting *)b)->row;
 	return (x > y) - (x < y);
 }
 
 bool passing_waits(const struct im *im, int64_t row)
 {
 	const struct im_resume *all = &im->resume;
-	for (size_t i = all->nr; i > 0; i--) {
-		if (all->rows[i - 1] == row)
-			return true;
-	}
-	return false;
+	const struct im_waiting key = {.row = row};
+	const struct im_waiting *w = all->nr ? bsearch(&key, all->rows, all->nr, sizeof *all->rows, by_number) : NULL;
+	return w && !w->gone;
 }
 
-static void add(void *arg, int64_t row, bool ours)
+static void add(void *arg, int64_t row)
 {
 	struct im_resume *all = arg;
-	(void)ours;
 	if (all->nr == all->cap) {
 		all->cap = all->cap ? 2 * all->cap : 64;
 		all->rows = mem_resize(all->rows, all->cap * sizeof *all->rows);
 	}
-	all->rows[all->nr++] = row;
-	all->due_ms = 0;
+	all->rows[all->nr++] = (struct im_waiting){.row = row};
+	all->due_ms = all->pause_ms = 0;
 }
 
 /* As they stand there, finished ones too. */
 static void sort_from(struct im_resume *all, size_t first)
 {
-	int64_t highest = 0;
 	if (first == all->nr)
 		return;
-	for (size_t i = 0; i < first; i++)
-		highest = all->rows[i] > highest ? all->rows[i] : highest;
 	qsort(all->rows + first, all->nr - first, sizeof *all->rows, by_number);
-	if (all->rows[first] > highest)
+	if (first == 0 || all->rows[first].row > all->rows[first - 1].row)
 		return;
 	qsort(all->rows, all->nr, sizeof *all->rows, by_number);
 	begin_again(all);
@@ -252,9 +269,10 @@ void passing_wait(struct im *im, int64_t row)
 {
 	struct im_resume *all = &im->resume;
 	size_t first = all->nr;
-	uint64_t due_ms = first ? all->due_ms : im->now_ms + AGAIN_MS;
-	add(all, row, true);
+	uint64_t due_ms = first ? all->due_ms : im->now_ms + AGAIN_MS, pause_ms = first ? all->pause_ms : 0;
+	add(all, row);
 	all->due_ms = due_ms;
+	all->pause_ms = pause_ms;
 	sort_from(all, first);
 }
 

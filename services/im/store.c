@@ -185,16 +185,25 @@ void store_passing_all(struct store *s, store_row_fn *fn, void *arg)
 {
 	store_read(s, STMT_PASSING_ALL, DB_VALUES(DB_INT(owner(s))));
 	while (store_row(s, STMT_PASSING_ALL))
-		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ALL, 0), true);
+		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ALL, 0));
 }
 
-void store_passing_from(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_row_fn *fn,
+bool store_passing_ours(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_is_fn *fn,
 			void *arg)
 {
-	store_read(s, STMT_PASSING_FROM, DB_VALUES(DB_BYTES(sender), DB_BYTES(recipient), DB_INT(before), DB_INT(since)));
-	while (store_row(s, STMT_PASSING_FROM))
-		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_FROM, 0),
-		   s->db->ops->column_int(s->db, STMT_PASSING_FROM, 1) == owner(s));
+	bool found = false;
+
+	store_read(s, STMT_PASSING_OURS, DB_VALUES(DB_BYTES(sender), DB_BYTES(recipient), DB_INT(before), DB_INT(since), DB_INT(owner(s))));
+	while (!found && store_row(s, STMT_PASSING_OURS))
+		found = fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_OURS, 0));
+	store_end(s, STMT_PASSING_OURS);
+	return found;
+}
+
+bool store_passing_others(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since)
+{
+	return store_number(s, STMT_PASSING_OTHERS,
+			    DB_VALUES(DB_BYTES(sender), DB_BYTES(recipient), DB_INT(before), DB_INT(since), DB_INT(owner(s)))) != 0;
 }
 
 void store_passing_del(struct store *s, int64_t row)
@@ -209,7 +218,7 @@ void store_passing_adopt(struct store *s, store_row_fn *fn, void *arg)
 	while (begin(s) && (dead = s->db->ops->next_dead(s->db, dead)) != 0) {
 		store_read(s, STMT_PASSING_ADOPT, DB_VALUES(DB_INT(owner(s)), DB_INT(dead)));
 		while (store_row(s, STMT_PASSING_ADOPT))
-			fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ADOPT, 0), true);
+			fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ADOPT, 0));
 	}
 	if (store_commit(s) < 0)
 		return; /* it stays until the turn's own */

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "services/im/db.h"
-
 enum { TOLD_MAX = 16384 };
 
 struct told {
@@ -30,7 +28,7 @@ static struct {
 } instances[SHARED_MAX];
 static int64_t nr_instances;
 static struct told told_all[TOLD_MAX], pending[1024];
-static size_t nr_told, nr_pending;
+static size_t nr_told, nr_pending, nr_started[DB_STMT_MAX_];
 
 static struct shared *shared_of(const struct db *d)
 {
@@ -60,6 +58,7 @@ static bool run(struct db *d, const char *sql)
 static bool start(struct db *d, enum db_stmt id, const struct db_value *v)
 {
 	struct shared *s = shared_of(d);
+	nr_started[id]++;
 	return as_inner(s, s->inner->ops->start(s->inner, id, v));
 }
 
@@ -164,6 +163,11 @@ struct db *db_postgres_open(const char *conninfo, char *why, size_t why_size)
 	s->heard = nr_told;
 	instances[s->owner].alive = true;
 	return &s->db;
+}
+
+size_t shared_nr_started(enum db_stmt id)
+{
+	return nr_started[id];
 }
 
 void shared_reset(void)

@@ -14,22 +14,28 @@ static const char *conninfo;
 struct rows {
 	int64_t v[4];
 	size_t nr;
-	bool ours;
 };
 
-static void note(void *arg, int64_t row, bool ours)
+static void note(void *arg, int64_t row)
 {
 	struct rows *r = arg;
 	ASSERT(r->nr < ARRAY_LEN(r->v));
 	r->v[r->nr++] = row;
-	r->ours = ours;
+}
+
+/* The first will do. */
+static bool take(void *arg, int64_t row)
+{
+	*(int64_t *)arg = row;
+	return true;
 }
 
 static int64_t rows_from(struct store *s, const char *sender, const char *recipient, int64_t before, int64_t since)
 {
-	struct rows r = {0};
-	store_passing_from(s, slice_str(sender), slice_str(recipient), before, since, note, &r);
-	return r.v[0];
+	int64_t row = 0;
+	bool found = store_passing_ours(s, slice_str(sender), slice_str(recipient), before, since, take, &row);
+	CHECK_EQ(found, row != 0);
+	return row;
 }
 
 static void begin_postgres(void)
@@ -174,7 +180,7 @@ static void queues(void)
 	CHECK_EQ(at, 5);
 	struct rows r = {0};
 	store_passing_all(s, note, &r);
-	CHECK(r.nr == 1 && r.v[0] == p && r.ours);
+	CHECK(r.nr == 1 && r.v[0] == p);
 	CHECK_EQ(rows_from(s, "a@x", "b@x", p + 1, 5), p);
 	CHECK_EQ(rows_from(s, "a@x", "", p + 1, 5), p);
 	CHECK_EQ(rows_from(s, "a@x", "b@x", p, 5), 0);
@@ -302,10 +308,12 @@ static void instances(void)
 	int64_t own = store_passing_add(b, 1, SLICE("u@x"), SLICE("v@x"), SLICE("<b/>"));
 	CHECK_EQ(store_commit(b), 0);
 	CHECK(one < two && two < own);
+	CHECK(store_passing_others(b, SLICE("u@x"), SLICE("v@x"), own, 5) && store_passing_others(b, SLICE("u@x"), SLICE(""), two, 5));
+	CHECK(!store_passing_others(b, SLICE("u@x"), SLICE("v@x"), one, 0) && !store_passing_others(b, SLICE("u@x"), SLICE("v@x"), own, 6));
+	CHECK_EQ(rows_from(b, "u@x", "v@x", own + 1, 0), own);
+	CHECK_EQ(rows_from(b, "u@x", "v@x", own, 0), 0);
+	CHECK_EQ(rows_from(a, "u@x", "", own, 0), two); /* the newest first */
 	struct rows r = {0};
-	store_passing_from(b, SLICE("u@x"), SLICE("v@x"), own, 0, note, &r);
-	CHECK(r.nr == 2 && !r.ours);
-	r = (struct rows){0};
 	store_passing_adopt(b, note, &r); /* a is alive */
 	CHECK_EQ(r.nr, 0);
 	store_close(a);

@@ -1,4 +1,5 @@
-/* Messages in a database that instances share: whoever has no session of the user's tells the others what it has for him. */
+/* Messages in a database that instances share: whoever has no session of the user's tells the others what it has for him; and what waits
+ * costs no more than it must. */
 #include "services/im/store.h"
 #include "tests/unit/check.h"
 #include "tests/unit/im/fake.h"
@@ -126,6 +127,42 @@ static void nobody_is_told_of_what_is_delivered(void)
 	end();
 }
 
+static size_t reads_in(uint64_t ms)
+{
+	size_t nr = shared_nr_started(STMT_PASSING_GET);
+	fake_wait(&f, ms);
+	return shared_nr_started(STMT_PASSING_GET) - nr;
+}
+
+/* Of each pair, only the first row that waits is read and tried. */
+static void what_waits_behind_another_is_not_read(void)
+{
+	enum { ROWS = 20 };
+	begin();
+	fake_logout(bob);
+	for (int i = 0; i < ROWS; i++)
+		CHECK(store_passing_add(other, 1700000999, SLICE("alice@a.example"), SLICE(BOB), SLICE(MSG)));
+	CHECK_EQ(store_commit(other), 0);
+	store_close(other); /* it dies, and nobody knows yet who is whose */
+	other = NULL;
+	f.unknown = true;
+	fake_wait(&f, 5000);
+	CHECK_EQ(reads_in(0), ROWS);
+	CHECK_EQ(reads_in(50), 1);
+	CHECK_EQ(reads_in(50), 0); /* nothing moved: the pause grows */
+	CHECK_EQ(reads_in(50), 1);
+	CHECK_EQ(reads_in(199), 0);
+	CHECK_EQ(reads_in(1), 1);
+	CHECK_EQ(reads_in(400), 1);
+	CHECK_EQ(reads_in(400), 1); /* but not for ever */
+	CHECK_EQ(fake_rows(&f, "passing"), ROWS);
+	f.unknown = false;
+	CHECK_EQ(reads_in(400), ROWS);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	CHECK_EQ(fake_rows(&f, "offline"), ROWS);
+	end();
+}
+
 int main(void)
 {
 	RUN(when_the_session_leaves);
@@ -134,5 +171,6 @@ int main(void)
 	RUN(what_waits_when_it_is_unavailable);
 	RUN(what_waits_when_it_wants_none);
 	RUN(nobody_is_told_of_what_is_delivered);
+	RUN(what_waits_behind_another_is_not_read);
 	return check_done("im.telling");
 }
