@@ -38,6 +38,7 @@ struct loop {
 	size_t nr_corpses, cap_corpses;
 	uint64_t now_ms; /* 0: not read in this turn yet */
 	bool running, stopping;
+	void *shared;
 
 	struct timers timers;
 	struct event alarm;
@@ -119,6 +120,11 @@ void loop_free(struct loop *l)
 		close(l->wake_fd);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
+}
+
+void **loop_shared(struct loop *l)
+{
+	return &l->shared;
 }
 
 struct event_base *loop_base(struct loop *l)

@@ -16,6 +16,8 @@ void loop_run(struct loop *l);                  /* until loop_stop; may be run a
 void loop_turn(struct loop *l);                 /* one turn that doesn't wait, for taking a stopped loop's objects apart */
 void loop_stop(struct loop *l);                 /* from this thread */
 struct event_base *loop_base(struct loop *l);
+/* The place of one pointer, NULL at first: to what the objects of a loop share. Who puts it there takes it out. */
+void **loop_shared(struct loop *l);
 uint64_t loop_now_ms(struct loop *l);           /* monotonic, read once for each turn */
 
 /* Work at the end of this turn, before reaping: `queued_` guards against double queueing. Embed it; fn may queue others (same turn). */

@@ -19,7 +19,7 @@
 /* Options, the order of the start (sockets and certificates as root, the rest as the user), the workers, and the wait for signals. */
 
 #define WORKERS_MAX 256
-#define PATIENCE_MS 4000   /* after the drain: then what is left is cut */
+#define PATIENCE_MS 10000  /* after the drain: a stream's close, its connection's flush and lingering take nine at most; the rest is cut */
 #define JOBS_STOP_MS 1000
 #define HANDSHAKE_BURST_US 2000      /* a few handshakes in a row: nobody else is kept waiting for longer */
 #define HANDSHAKES_WAITING_MAX 10000 /* of a worker */
@@ -81,7 +81,7 @@ static const struct option_def defs[] = {
 	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "10", NULL,
 	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
 	{"--drain-time", "SECONDS", OPTION_NUMBER, AT(drain_time), "5", NULL,
-	 "at SIGTERM, in which clients are sent to other gateways; four seconds later what is left is cut", 1, 3600},
+	 "at SIGTERM, in which clients are sent to other gateways; ten seconds later what is left is cut", 1, 3600},
 	{"--log-level", "LEVEL", OPTION_LEVEL, AT(log_level), "info", NULL, "error, warn, info or debug", 0, 0},
 	{.flag = NULL},
 };

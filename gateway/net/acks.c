@@ -43,28 +43,22 @@ struct waiters {
 struct net_shared {
 	struct loop *loop;
 	unsigned refs;
-	struct net_shared *next;
 	struct waiters waiters[STEPS + 1];    /* the last one: SLOW_MS */
 	struct loop_timer timer;
 	uint64_t queued;
 	char scratch[CONN_READ_MAX];
 };
 
-static _Thread_local struct net_shared *all_shared;
-
 static void on_poll(void *arg);
 
 struct net_shared *net_shared_get(struct loop *l)
 {
-	struct net_shared *s = all_shared;
+	void **place = loop_shared(l);
+	struct net_shared *s = *place;
 
-	while (s && s->loop != l)
-		s = s->next;
 	if (s == NULL) {
-		s = NEW(struct net_shared);
+		*place = s = NEW(struct net_shared);
 		s->loop = l;
-		s->next = all_shared;
-		all_shared = s;
 		for (size_t i = 0; i < ARRAY_LEN(s->waiters); i++)
 			s->waiters[i].end = &s->waiters[i].first;
 		loop_timer_init(l, &s->timer, on_poll, s);
@@ -75,13 +69,9 @@ struct net_shared *net_shared_get(struct loop *l)
 
 void net_shared_put(struct net_shared *s)
 {
-	struct net_shared **at = &all_shared;
-
 	if (--s->refs != 0)
 		return;
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
+	*loop_shared(s->loop) = NULL;
 	loop_timer_cancel(&s->timer);
 	free(s);
 }

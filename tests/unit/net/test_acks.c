@@ -1,5 +1,6 @@
 /* What the peer's TCP has acknowledged, in plaintext's positions. */
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -242,6 +243,29 @@ static void test_many(void)
 	pair_end();
 }
 
+static void *take_apart(void *arg)
+{
+	conn_abort(a.conn);
+	conn_abort(b.conn);
+	loop_turn(loop);
+	return arg;
+}
+
+/* The thread that ran the loop has ended, and another one cuts what is left. */
+static void test_another_thread(void)
+{
+	pthread_t thread;
+
+	pair_begin();
+	pair_open();
+	conn_send(b.conn, SLICE("x"));
+	conn_watch_acks(b.conn);
+	CHECK_EQ(pthread_create(&thread, NULL, take_apart, NULL), 0);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	CHECK(a.nr_closed == 1 && b.nr_closed == 1);
+	pair_end();
+}
+
 int main(void)
 {
 	RUN(test_small);
@@ -253,5 +277,6 @@ int main(void)
 	RUN(test_starttls);
 	RUN(test_reset);
 	RUN(test_many);
+	RUN(test_another_thread);
 	return check_done("net_acks");
 }
