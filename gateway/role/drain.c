@@ -121,7 +121,7 @@ static void close_all(struct drain *d)
 
 static bool can_move(const struct edge *e)
 {
-	return e->ops->move != NULL && !e->ended && e->stream != NULL && stream_secure(e->stream) &&
+	return e->ops->move != NULL && !e->ended && !e->waits && e->stream != NULL && stream_secure(e->stream) &&
 	       stream_state(e->stream) < STREAM_CLOSING;
 }
 

@@ -49,7 +49,7 @@ static void arm(struct edge *e)
 	uint64_t now = loop_now_ms(e->env->loop);
 	uint64_t at;
 
-	if (e->ended || e->waits)
+	if (e->ended || (e->waits && stream_state(e->stream) < STREAM_CLOSING))
 		return;
 	at = stream_tick(e->stream, now);
 	if (e->slowed_until_ms > now && e->slowed_until_ms < at)
@@ -387,7 +387,11 @@ void edge_close(struct edge *e, enum close_reason r)
 {
 	if (e->ended)
 		return;
-	if (e->stream != NULL) {
+	if (e->waits) {
+		/* a word for it would wait as long as it does */
+		stream_lost(e->stream, r);
+		conn_abort(e->conn);
+	} else if (e->stream != NULL) {
 		stream_close(e->stream, r);
 		edge_kick(e);
 	} else if (e->conn != NULL) {

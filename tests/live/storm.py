@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A storm of newcomers at a gateway that has little time for them: who is admitted first, what the others feel, and who is turned away; and a drain at the pace of what the
-other gateways can take."""
+other gateways can take, which no newcomer at the door holds up."""
 import json
 import os
 import re
@@ -177,11 +177,23 @@ class Story:
         for client in clients:
             client.close()
 
+    async def leaving(self):
+        """Who waits at the door when a drain ends the rest is closed at once: the patience at the door is a minute here."""
+        accepted = self.metric("g1", "ambrosia_connections_accepted_total")
+        crowd = [Newcomer(self.direct("g1"), self.c.trust) for _ in range(60)]
+        check, ports = self.test.check, {one.port for one in crowd}
+        check("many wait at a gateway that is to be drained", await until(lambda: self.metric("g1", "ambrosia_connections_accepted_total") == accepted + len(crowd))
+              and self.waiting("g1") > 2 * RETURNING)
+        check("it drains", self.ctl("drain", "g1.example", "--over", "1", "--no-wait").returncode == 0)
+        check("and soon nobody waits", await until(lambda: [one.turned_away() for one in crowd] and self.waiting("g1") == 0, 60))
+        check("they were closed without a handshake", len(self.order("g1", ports)) < len(crowd) - RETURNING)
+
     async def play(self):
         await self.start()
         await self.admission()
         await self.shedding()
         await self.drain()
+        await self.leaving()
 
 
 def main():
