@@ -6,7 +6,7 @@
  * are admitted. In advance, since a login's cost comes late, when a crowd would have been let in for the little of their handshakes.
  *
  * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
- * somebody was here before is easily made up.
+ * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is.
  */
 
 #define ROW_MAX 7u                  /* of the returning, while new ones wait */
@@ -24,12 +24,14 @@ void admission_init(struct admission *a, const struct admission_options *o, uint
 
 static void fill(struct admission *a, uint64_t now_us)
 {
-	uint64_t passed = now_us - a->filled_at_us, more = passed * a->o.share_percent / 100;
+	uint64_t more;
 
-	if (now_us <= a->filled_at_us || more == 0)
+	if (now_us <= a->filled_at_us)
 		return;
+	more = (now_us - a->filled_at_us) * a->o.share_percent + a->hundredths;
 	a->filled_at_us = now_us;
-	a->level_us += (int64_t)more;
+	a->hundredths = (unsigned)(more % 100);
+	a->level_us += (int64_t)(more / 100);
 	if (a->level_us > (int64_t)a->o.burst_us)
 		a->level_us = a->o.burst_us;
 }
@@ -40,15 +42,6 @@ static void admitted(struct admission *a)
 	a->cost_us = (a->cost_us * COST_WEIGHT + a->spent_us) / (COST_WEIGHT + 1);
 	a->spent_us = 0;
 	a->level_us -= (int64_t)a->cost_us;
-}
-
-static bool waits_before(const struct admission *a, enum admission_class class)
-{
-	for (int i = 0; i <= (int)class; i++) {
-		if (!TAILQ_EMPTY(&a->queues[i]))
-			return true;
-	}
-	return false;
 }
 
 static void take_out(struct admission *a, struct admission_wait *w)
@@ -81,7 +74,7 @@ enum admission_answer admission_ask(struct admission *a, struct admission_wait *
 				    struct admission_wait **instead)
 {
 	*instead = NULL;
-	if (!admission_crowded(a, now_us) || (a->level_us > 0 && !waits_before(a, class))) {
+	if (!admission_crowded(a, now_us)) {
 		admitted(a);
 		return ADMISSION_GO;
 	}

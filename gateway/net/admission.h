@@ -39,6 +39,7 @@ struct admission {
 	size_t nr_waiting;
 	int64_t level_us;            /* may be below 0: what was taken in advance */
 	uint64_t filled_at_us;
+	unsigned hundredths;         /* of a microsecond, beside the level */
 	unsigned row;                /* of the returning, admitted one after the other while new ones wait */
 	uint64_t cost_us;            /* of one that is admitted, a moving mean */
 	uint64_t spent_us;           /* since the last one was admitted */

@@ -30,8 +30,9 @@ static void on_event(evutil_socket_t fd, short what, void *arg);
 /* Without a read interest the peer's reset would go unseen, or, level-triggered, be seen without end: EPOLLERR wakes an edge-triggered
  * write interest once. */
 #define WATCH_RESET (EV_WRITE | EV_ET)
-/* What the peer says stays unread; more of it is worth a look, and so is that it has gone. */
+/* What the peer says stays unread; more of it is worth a look, until all is known, and so is that it has gone. */
 #define WATCH_WAITING (EV_READ | EV_CLOSED | EV_ET)
+#define WATCH_GONE (EV_WRITE | EV_CLOSED | EV_ET)
 
 static short wanted_interest(const struct conn *c)
 {
@@ -43,7 +44,7 @@ static short wanted_interest(const struct conn *c)
 	case CONN_LAST_PLAIN: /* as a rule it is over at this turn's end: not worth four system calls */
 		return c->write_blocked ? WATCH_RESET : c->interest;
 	case CONN_AT_THE_DOOR:
-		return c->wait != NULL ? WATCH_WAITING : EV_READ;
+		return c->wait == NULL ? EV_READ : c->looked_through ? WATCH_GONE : WATCH_WAITING;
 	case CONN_HANDSHAKE:
 		return c->handshake_writes ? EV_WRITE : EV_READ;
 	case CONN_OPEN:
@@ -341,7 +342,7 @@ static void writable(struct conn *c)
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = conn_of(arg);
-	/* conn_admitted() is charged by itself */
+	/* conn_admitted() and a look at who waits are charged by themselves */
 	uint64_t begun = c->newcomer && c->state != CONN_AT_THE_DOOR ? handshakes_begin(c->limits->handshakes) : 0;
 	enum handshakes_stage stage = c->ch.ssl == NULL ? HANDSHAKES_ACCEPT : HANDSHAKES_LOGIN;
 
@@ -358,7 +359,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 		if ((what & EV_READ) && c->state != CONN_ENDED)
 			readable(c);
 	}
-	handshakes_end(c->limits->handshakes, stage, begun);
+	handshakes_end(c->limits->handshakes, stage, begun, &c->charged_us);
 }
 
 /* --- birth --------------------------------------------------------------- */

@@ -220,7 +220,8 @@ void conn_close(struct conn *c, unsigned linger_ms)
 		buf_clear(&c->out); /* it was to go encrypted */
 	conn_count_out(c);
 	handshakes_leave(c->limits->handshakes, c);
-	c->linger_ms = linger_ms;
+	ASSERT(linger_ms <= UINT16_MAX);
+	c->linger_ms = (uint16_t)linger_ms;
 	c->dropped = 0;
 	c->state = CONN_FLUSHING;
 	hold_segments(c);

@@ -36,7 +36,7 @@ void conn_admitted(struct conn *c)
 	tell(c, false);
 	if (c->state == CONN_HANDSHAKE)
 		conn_handshake_step(c);
-	handshakes_end(c->limits->handshakes, HANDSHAKES_LOGIN, begun);
+	handshakes_end(c->limits->handshakes, HANDSHAKES_LOGIN, begun, &c->charged_us);
 }
 
 void conn_turned_away(struct conn *c)

@@ -42,9 +42,11 @@ struct conn {
 	bool handshake_writes : 1;
 	bool newcomer : 1;              /* accepted, and not settled yet */
 	bool peer_done : 1;             /* its FIN came while we were closing */
+	bool looked_through : 1;        /* at the door: what it said first has told all that it can */
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
-	unsigned linger_ms;
+	uint16_t charged_us;            /* while it is a newcomer */
+	uint16_t linger_ms;
 	struct loop *loop;
 	const struct conn_ops *ops;
 	void *arg;

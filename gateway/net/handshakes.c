@@ -15,6 +15,10 @@
  * attacker can ask for but a look at it.
  */
 
+/* Of one connection, by the end of the stage; in 16 bits. An honest one needs a twentieth of it. */
+#define ACCEPT_MAX_US 2000
+#define LOGIN_MAX_US 20000
+
 struct conn_wait {
 	struct admission_wait w;     /* first */
 	struct conn *c;
@@ -78,19 +82,24 @@ static void on_timer(void *arg)
 	arm(h);
 }
 
-static bool returns(const struct conn *c)
+/* At what it said first, until that tells all that it can. */
+static bool returns(struct handshakes *h, struct conn *c)
 {
+	uint64_t begun = handshakes_begin(h);
 	char *scratch = net_shared_scratch(c->shared);
 	ssize_t n = recv(c->ch.fd, scratch, CONN_READ_MAX, MSG_PEEK);
+	enum hello hello = n > 0 ? hello_look((struct slice){scratch, (size_t)n}) : HELLO_PARTIAL;
 
-	return n > 0 && hello_look((struct slice){scratch, (size_t)n}) == HELLO_RETURNING;
+	c->looked_through = hello != HELLO_PARTIAL;
+	handshakes_end(h, HANDSHAKES_ACCEPT, begun, &c->charged_us);
+	return hello == HELLO_RETURNING;
 }
 
 bool handshakes_enter(struct handshakes *h, struct conn *c)
 {
 	uint64_t now = now_us();
 	/* who does not have to wait is not looked at */
-	enum admission_class class = admission_crowded(&h->login, now) && returns(c) ? ADMISSION_RETURNING : ADMISSION_NEW;
+	enum admission_class class = admission_crowded(&h->login, now) && returns(h, c) ? ADMISSION_RETURNING : ADMISSION_NEW;
 	struct conn_wait *wait = NEW(struct conn_wait);
 	struct admission_wait *instead;
 	enum admission_answer answer = admission_ask(&h->login, &wait->w, class, now, &instead);
@@ -113,7 +122,7 @@ bool handshakes_enter(struct handshakes *h, struct conn *c)
 
 void handshakes_more(struct handshakes *h, struct conn *c)
 {
-	if (returns(c))
+	if (!c->looked_through && returns(h, c))
 		admission_returns(&h->login, &c->wait->w);
 }
 
@@ -130,14 +139,27 @@ uint64_t handshakes_begin(const struct handshakes *h)
 	return h != NULL ? now_us() : 0;
 }
 
-void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun)
+/* As much of it as the bound leaves. */
+static uint64_t put_on(uint16_t *charged_us, enum handshakes_stage stage, uint64_t us)
 {
-	uint64_t now = h != NULL && begun != 0 ? now_us() : 0;
+	uint64_t max = stage == HANDSHAKES_ACCEPT ? ACCEPT_MAX_US : LOGIN_MAX_US, left = max > *charged_us ? max - *charged_us : 0;
 
-	if (now > begun && stage == HANDSHAKES_ACCEPT)
-		admission_charge(&h->accept, now - begun, now);
-	else if (now > begun)
-		admission_spent(&h->login, now - begun);
+	us = us < left ? us : left;
+	*charged_us = (uint16_t)(*charged_us + us);
+	return us;
+}
+
+void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us)
+{
+	uint64_t now = h != NULL && begun != 0 ? now_us() : 0, us;
+
+	if (now <= begun)
+		return;
+	us = charged_us != NULL ? put_on(charged_us, stage, now - begun) : now - begun;
+	if (stage == HANDSHAKES_ACCEPT)
+		admission_charge(&h->accept, us, now);
+	else
+		admission_spent(&h->login, us);
 }
 
 uint64_t handshakes_accept_in_ms(struct handshakes *h)

@@ -20,9 +20,11 @@ size_t handshakes_waiting(const struct handshakes *h);
 /* 0: one more connection may be accepted; else ask again in so many ms. h may be NULL. */
 uint64_t handshakes_accept_in_ms(struct handshakes *h);
 enum handshakes_stage { HANDSHAKES_ACCEPT, HANDSHAKES_LOGIN };   /* up to the handshake, and from there on */
-/* Work for one that is not in yet, from begin to end, is charged. h may be NULL. */
+/* Work for one that is not in yet, from begin to end, is charged. h may be NULL. *charged_us: what its connection was charged so far, which
+ * has a bound for each stage, far above what an honest one needs: who sends one byte at a time would shut the door for all others. NULL: it
+ * is no connection's. */
 uint64_t handshakes_begin(const struct handshakes *h);
-void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun);
+void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us);
 void handshakes_charge(void *h, uint64_t us);           /* what other threads did for the login of one; on the loop */
 
 /* The rest is for conn.c. One whose handshake is about to begin, and has sent something: true when it may go on at once. Else it waits,

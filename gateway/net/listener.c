@@ -19,6 +19,7 @@ enum {
 	ACCEPTS_A_TURN = 16,
 	BACKLOG = 4096,
 	BACK_OFF_MS = 100,
+	ACCEPT_EVERY_MS = 10,   /* one at least, however little time there is: nothing that others do shuts the door */
 };
 
 struct listener {
@@ -28,7 +29,7 @@ struct listener {
 	struct loop_timer back_off;
 	int fd;
 	bool paused, ended;
-	uint64_t warned;
+	uint64_t warned, accepted_at_ms;
 	void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len);
 	void *arg;
 };
@@ -147,25 +148,28 @@ static void back_off(struct listener *ln, int err)
 	look_away(ln, BACK_OFF_MS);
 }
 
-/* One of those who knock, if there is one and there is time for it. False: no more now. */
+/* One of those who knock, if there is one and there is time for it, or none came in for a while. False: no more now. */
 static bool accept_one(struct listener *ln)
 {
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof peer;
 	uint64_t wait_ms = handshakes_accept_in_ms(ln->pace), begun = handshakes_begin(ln->pace);
+	uint64_t since_ms = loop_now_ms(ln->loop) - ln->accepted_at_ms;
 	int fd, err;
 
-	if (wait_ms > 0) {
-		look_away(ln, wait_ms);
+	if (wait_ms > 0 && since_ms < ACCEPT_EVERY_MS) {
+		look_away(ln, wait_ms < ACCEPT_EVERY_MS - since_ms ? wait_ms : ACCEPT_EVERY_MS - since_ms);
 		return false;
 	}
 	fd = accept4(ln->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	err = errno;
-	if (fd >= 0)
+	if (fd >= 0) {
+		ln->accepted_at_ms = loop_now_ms(ln->loop);
 		ln->accepted(ln->arg, fd, (const struct sockaddr *)&peer, len);
-	else if (is_shortage(err))
+	} else if (is_shortage(err)) {
 		back_off(ln, err);
-	handshakes_end(ln->pace, HANDSHAKES_ACCEPT, begun);
+	}
+	handshakes_end(ln->pace, HANDSHAKES_ACCEPT, begun, NULL);
 	/* else it died in the queue: the next one */
 	return fd >= 0 || (err != EAGAIN && !is_shortage(err));
 }

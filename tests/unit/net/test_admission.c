@@ -128,7 +128,8 @@ static void test_shows_late_that_it_returns(void)
 	CHECK(admission_next(&a, now) == NULL);
 }
 
-/* One that comes while others wait does not pass them, though there is time again. */
+/* One that comes while others wait does not pass them, though there is time again: nor one that returns, or the eighth place that is a new
+ * one's would come late for each of them. */
 static void test_no_overtaking(void)
 {
 	struct admission_wait w[3];
@@ -139,8 +140,9 @@ static void test_no_overtaking(void)
 	now += 10 * MS;
 	CHECK(admission_crowded(&a, now));
 	CHECK_EQ(ask(&w[1], ADMISSION_NEW), ADMISSION_WAIT);
-	CHECK_EQ(ask(&w[2], ADMISSION_RETURNING), ADMISSION_GO);
+	CHECK_EQ(ask(&w[2], ADMISSION_RETURNING), ADMISSION_WAIT);
 	CHECK_EQ(admission_due_us(&a, now), now);
+	CHECK(admission_next(&a, now) == &w[2]);
 	CHECK(admission_next(&a, now) == &w[0]);
 	CHECK(admission_next(&a, now) == &w[1]);
 	CHECK(!admission_crowded(&a, now));
@@ -203,6 +205,20 @@ static void test_debt_is_bounded(void)
 	CHECK(admission_next(&a, now) == &w);
 }
 
+/* However often it is asked, and though each time is no whole number of what the share gives. */
+static void test_fractions_add_up(void)
+{
+	struct admission_options o = {.share_percent = 3, .burst_us = 10 * MS};
+
+	begin(&o);
+	admission_charge(&a, 5 * MS, now);
+	for (int i = 0; i < 2000; i++) {
+		now += 50;
+		(void)admission_crowded(&a, now);
+	}
+	CHECK_EQ(a.level_us, 5 * MS + 3000);
+}
+
 static void test_without_limit(void)
 {
 	struct admission_options o = quarter;
@@ -243,6 +259,7 @@ int main(void)
 	RUN(test_patience);
 	RUN(test_full);
 	RUN(test_debt_is_bounded);
+	RUN(test_fractions_add_up);
 	RUN(test_without_limit);
 	RUN(test_room);
 	return check_done("net_admission");

@@ -39,14 +39,17 @@ static void use_up(unsigned ms)
 /* Little, so that a test comes to its point before the bucket is full again. */
 static const struct admission_options little = {.share_percent = 4, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
 
-/* Somebody says the first of a ClientHello when there is no time for it. */
-static void speak(void)
+#define PART_OF_HELLO SLICE("\x16\x03\x01\x02\x00")
+#define NO_HELLO SLICE("\x17")
+
+/* Somebody says something when there is no time for it. */
+static void speak(struct slice first)
 {
 	pair_raw();
 	SSL *ssl = pair_ssl(true);
 	use_up(100);
 	conn_start_tls(b.conn, ssl);
-	CHECK_EQ(send(raw, "\x16\x03\x01\x02\x00", 5, 0), 5);
+	CHECK_EQ(send(raw, first.p, first.n, 0), first.n);
 }
 
 static void test_quiet(void)
@@ -81,24 +84,66 @@ static void test_waits_and_goes(void)
 /* Its share is charged until its owner says that it is in, and no longer. */
 static void test_charged(void)
 {
+	uint64_t spent;
+
 	begin(little);
 	pair_tls();
-	uint32_t room = handshakes_room(door);
-	CHECK(room > 0 && room < ADMISSION_ANY);
-	CHECK(b.conn->newcomer);
+	spent = door->login.spent_us;
+	CHECK(spent > 0);
 	conn_settled(b.conn);
-	CHECK(!b.conn->newcomer);
 	CHECK(!a.conn->newcomer);
+	for (size_t i = 1; i <= 100; i++) {
+		conn_send(a.conn, SLICE("x"));
+		CHECK(run_until_in(&b, i));
+	}
+	CHECK_EQ(door->login.spent_us, spent);
 	end();
 }
 
-static void leaves(bool by_reset)
+/* Who makes work without end has it charged up to a bound, so that others come in. */
+static void test_charged_within_bounds(void)
+{
+	uint16_t charged_us = 0;
+	int64_t level;
+
+	begin(little);
+	level = door->accept.level_us;
+	for (int i = 0; i < 10; i++)
+		handshakes_end(door, HANDSHAKES_ACCEPT, handshakes_begin(door) - 1500, &charged_us);
+	CHECK_EQ(charged_us, 2000);
+	for (int i = 0; i < 10; i++)
+		handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 9000, &charged_us);
+	CHECK(level - door->accept.level_us <= 2000);
+	CHECK_EQ(door->login.spent_us, 18000);
+	handshakes_end(door, HANDSHAKES_ACCEPT, handshakes_begin(door) - 50000, NULL);
+	CHECK(door->accept.level_us < -40000); /* what is no connection's has none */
+	end();
+}
+
+/* Bytes one at a time, before any TLS. */
+static void test_trickle(void)
+{
+	begin(little);
+	pair_open();
+	b.conn->charged_us = 2000;
+	for (size_t i = 1; i <= 100; i++) {
+		conn_send(a.conn, SLICE("x"));
+		CHECK(run_until_in(&b, i));
+	}
+	CHECK(b.conn->newcomer);
+	CHECK_EQ(door->accept.level_us, little.burst_us);
+	end();
+}
+
+static void leaves(struct slice first, bool by_reset)
 {
 	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 
 	begin(little);
-	speak();
+	speak(first);
 	CHECK(run_until(&b.nr_waits, 1));
+	run_for(5);
+	CHECK_EQ(b.nr_closed, 0);
 	if (by_reset)
 		(void)setsockopt(raw, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 	close(raw);
@@ -113,14 +158,31 @@ static void leaves(bool by_reset)
 
 static void test_peer_leaves(void)
 {
-	leaves(false);
-	leaves(true);
+	leaves(PART_OF_HELLO, false);
+	leaves(PART_OF_HELLO, true);
+	leaves(NO_HELLO, false);
+	leaves(NO_HELLO, true);
+}
+
+/* What was said is looked at until it tells all that it can, and no more. */
+static void test_looked_through(void)
+{
+	begin(little);
+	speak(PART_OF_HELLO);
+	CHECK(run_until(&b.nr_waits, 1));
+	CHECK(!b.conn->looked_through && (b.conn->interest & EV_READ));
+	CHECK(b.conn->charged_us > 0);
+	CHECK_EQ(send(raw, (char[600]){2}, 600, 0), 600);
+	for (int i = 0; i < 1000 && !b.conn->looked_through; i++)
+		run_for(1);
+	CHECK(b.conn->looked_through && !(b.conn->interest & EV_READ));
+	end();
 }
 
 static void test_we_leave(void)
 {
 	begin(little);
-	speak();
+	speak(PART_OF_HELLO);
 	CHECK(run_until(&b.nr_waits, 1));
 	conn_close(b.conn, 0);
 	CHECK_EQ(handshakes_waiting(door), 0);
@@ -135,7 +197,7 @@ static void test_patience(void)
 
 	o.patience_ms = 1;
 	begin(o);
-	speak();
+	speak(PART_OF_HELLO);
 	CHECK(run_until(&b.nr_closed, 1));
 	CHECK_EQ(b.nr_waits, 1);
 	CHECK_EQ(b.why, CONN_END_CROWDED);
@@ -148,7 +210,7 @@ static void test_full(void)
 
 	o.waiting_max = 0;
 	begin(o);
-	speak();
+	speak(PART_OF_HELLO);
 	CHECK(run_until(&b.nr_closed, 1));
 	CHECK_EQ(b.nr_waits, 0);
 	CHECK_EQ(b.why, CONN_END_CROWDED);
@@ -160,7 +222,10 @@ int main(void)
 	RUN(test_quiet);
 	RUN(test_waits_and_goes);
 	RUN(test_charged);
+	RUN(test_charged_within_bounds);
+	RUN(test_trickle);
 	RUN(test_peer_leaves);
+	RUN(test_looked_through);
 	RUN(test_we_leave);
 	RUN(test_patience);
 	RUN(test_full);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../check.h"
+#include "net/handshakes.h"
 #include "net/listener.h"
 #include "pair.h"
 
@@ -210,6 +211,32 @@ static void test_out_of_descriptors(void)
 	pair_end();
 }
 
+/* With no time for newcomers one gets in now and then all the same. */
+static void test_never_shut(void)
+{
+	const struct admission_options o = {.share_percent = 4, .burst_us = 1000, .patience_ms = 1000, .waiting_max = 10};
+	uint16_t port = 0;
+	char why[200];
+	int fd = listener_bind("127.0.0.1", 0, &port, why, sizeof why);
+
+	pair_begin();
+	struct handshakes *h = handshakes_new(loop, &o);
+	ln = listener_new(loop, fd, on_any, NULL);
+	listener_pace(ln, h);
+	int c = dial(port), d = dial(port);
+	handshakes_end(h, HANDSHAKES_ACCEPT, handshakes_begin(h) - 100000, NULL);
+	CHECK(handshakes_accept_in_ms(h) > 5000);
+	CHECK(run_until(&nr_accepted, 2));
+	CHECK(handshakes_accept_in_ms(h) > 0);
+	close_accepted();
+	close(c);
+	close(d);
+	listener_free(ln);
+	loop_turn(loop);
+	handshakes_free(h);
+	pair_end();
+}
+
 int main(void)
 {
 	RUN(test_accept);
@@ -218,5 +245,6 @@ int main(void)
 	RUN(test_wildcard);
 	RUN(test_without_ipv6);
 	RUN(test_out_of_descriptors);
+	RUN(test_never_shut);
 	return check_done("net_listener");
 }
