@@ -1,6 +1,7 @@
 #include "member.h"
 
 #include "common/err.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "common/zev.h"
 #include "kept.h"
@@ -29,6 +30,7 @@ struct member {
 	struct svc_id id;
 	uint64_t incarnation;
 	struct kept *kept;          /* NULL: not kept */
+	struct hash *strict;        /* domains that know others by their certificates only */
 	struct secrets secrets;
 	uint64_t warned_ms;
 	uint16_t client_port;
@@ -76,12 +78,20 @@ static void announce(struct member *m)
 	m->announced = true;
 }
 
+/* More than a step of room_of(), or from or to a mark: what wavers about a power of two is no news. */
+static bool room_is_news(uint32_t was, uint32_t is)
+{
+	if (was == 0 || is == 0 || was == UINT32_MAX || is == UINT32_MAX)
+		return was != is;
+	return is / 2 > was || was / 2 > is;
+}
+
 static bool load_is_due(const struct member *m)
 {
 	uint32_t load = m->ops->load(m->arg), change = load > m->load ? load - m->load : m->load - load;
 	uint64_t since_ms = loop_now_ms(m->loop) - m->announced_at_ms;
 
-	if (since_ms >= LOAD_SOON_MS && room_of(m) != m->room)
+	if (since_ms >= LOAD_SOON_MS && room_is_news(m->room, room_of(m)))
 		return true;
 	return change > 0 && since_ms >= (change > m->load / 8 ? LOAD_SOON_MS : LOAD_LATER_MS);
 }
@@ -202,6 +212,23 @@ static int is_of(void *arg, const struct directory_registration *r)
 	return memcmp(&gone->instance, &r->instance, sizeof r->instance) == 0 && strcmp(gone->key, r->key) == 0;
 }
 
+static int is_strict(void *arg, const struct directory_registration *r)
+{
+	(void)arg;
+	return r->certificates_only;
+}
+
+/* Told once when it becomes so, however many instances say it. */
+static void note_policy(struct member *m, const char *domain)
+{
+	struct slice key = slice_str(domain);
+
+	if (directory_each_registration(m->directory, domain, SVCPROTO_SERVER, is_strict, NULL) == 0)
+		(void)hash_del(m->strict, key);
+	else if (hash_put(m->strict, key, m) == NULL)
+		m->ops->restricted(m->arg, domain);
+}
+
 /* With its last registration an instance has ended: a lease ran out, or it said so. What one says of its domain may be new. */
 static void on_registration(void *arg, const struct directory_registration *r, bool gone)
 {
@@ -209,8 +236,7 @@ static void on_registration(void *arg, const struct directory_registration *r, b
 	struct directory_registration last = *r;
 
 	changed(m);
-	if (!gone && r->certificates_only)
-		m->ops->restricted(m->arg, r->domain);
+	note_policy(m, r->domain);
 	if (gone && directory_every_registration(m->directory, is_of, &last) == 0)
 		m->ops->gone(m->arg, r->key, &r->instance);
 }
@@ -235,6 +261,7 @@ struct member *member_new(const struct member_options *o, const struct member_op
 	m->id = o->id;
 	m->incarnation = o->incarnation;
 	loop_timer_init(m->loop, &m->timer, tick, m);
+	m->strict = hash_new();
 	m->directory = directory_new(&directory_ops, m);
 	ASSERT(m->directory != NULL);
 	if (o->keep_path != NULL)
@@ -301,6 +328,7 @@ void member_free(struct member *m)
 	loop_timer_cancel(&m->timer);
 	kept_free(m->kept);
 	directory_free(m->directory);
+	hash_free(m->strict);
 	svc_key_wipe(&m->key);
 	secrets_wipe(&m->secrets);
 	free(m->registries);

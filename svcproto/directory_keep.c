@@ -31,6 +31,14 @@ static bool add(void *arg, const struct reg_frame *f)
 	return reg_put(&w->message, f) || (flush(w) && reg_put(&w->message, f));
 }
 
+/* How a gateway fares is news of the moment, and so is the number of that news: any word of a registry is newer. */
+static void leave_out_state(struct entry *gateway)
+{
+	gateway->version = 1;
+	gateway->load = gateway->room = 0;
+	gateway->has_room = false;
+}
+
 static bool write_all(const struct directory *d, struct writer *w)
 {
 	size_t n;
@@ -43,7 +51,8 @@ static bool write_all(const struct directory *d, struct writer *w)
 	w->frame.type = REG_ENTRY;
 	while ((e = directory_feed_next(d, e)) != NULL) {
 		w->frame.e = *e;
-		w->frame.e.load = 0;
+		if (e->kind == DIR_GATEWAY)
+			leave_out_state(&w->frame.e);
 		if (!add(w, &w->frame))
 			return false;
 	}

@@ -2,8 +2,8 @@
 #define SVCPROTO_DIRECTORY_KEEP_H
 
 /*
- * A directory as bytes, for the next start: messages of part II (KEYS, then ENTRY), each after its length as u32. Pure. Loads are left out:
- * they say nothing later, and the bytes are the same as long as nothing else changes.
+ * A directory as bytes, for the next start: messages of part II (KEYS, then ENTRY), each after its length as u32. Pure. Loads and
+ * rooms are left out: they say nothing later, and the bytes are the same as long as nothing else changes.
  */
 
 #include "svcproto/directory_feed.h"

@@ -355,7 +355,7 @@ void s2s_pairs_restrict(struct role_env *env, const char *from)
 
 	for (p = env->pairs; p != NULL; p = next) {
 		next = p->next;   /* freed at the turn's end at the earliest */
-		if (!p->strict && !p->leaving && !p->resetting && strcmp(p->from, from) == 0)
+		if (!p->strict && !p->over && !p->leaving && !p->resetting && strcmp(p->from, from) == 0)
 			restrict_pair(p);
 	}
 	restrict_edges(env, from);
