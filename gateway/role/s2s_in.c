@@ -40,15 +40,16 @@ static void end_accepted(struct link_end *end, const char *full_jid)
 
 static void end_writable(struct link_end *end);
 
-/* Other pairs go on: true, and the next stanza of this one asks for a service anew. */
+/* Other pairs go on: true, and the next stanza of this one asks for a service anew. What nobody has acknowledged is lost with it: that the
+ * other server learns by the end of its stream, which says so. */
 static bool ends_alone(struct in_pair *p, const char *condition)
 {
 	struct s2s_in *in = p->in;
 
-	if (stream_nr_pairs(in->e.stream) < 2)
+	if (stream_nr_pairs(in->e.stream) < 2 || p->sent != p->acked)
 		return false;
-	log_info(in->e.role, in->e.id, "pair-ended", "from=%s to=%s condition=%s unacknowledged=%u", log_escape(slice_str(p->from)),
-		 log_escape(slice_str(p->to)), condition != NULL ? log_escape(slice_str(condition)) : "-", p->sent - p->acked);
+	log_info(in->e.role, in->e.id, "pair-ended", "from=%s to=%s condition=%s", log_escape(slice_str(p->from)),
+		 log_escape(slice_str(p->to)), condition != NULL ? log_escape(slice_str(condition)) : "-");
 	end_writable(&p->end);
 	return true;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Several pairs of domains on one stream: an administrator finds each, a service that goes ends only its own, and a domain that becomes certificates-only ends what its
-new policy would not admit, and nothing else. Against a small server of the test's own."""
+new policy would not admit, and nothing else; what is lost with a pair ends the stream. Against a small server of the test's own."""
 import asyncio
 import json
 import os
@@ -109,6 +109,20 @@ async def the_policy_changes(test, pki, server, juliet, bianca):
         caller.close()
 
 
+async def nothing_is_acknowledged(test, pki, juliet):
+    """What a service that dies has not acknowledged is lost: the other server hears of it by its stream's end."""
+    for name in ("strict", "other"):
+        test.check(f"{name} ends with status 0", test.stop(name) == 0)
+    silent = test.start("silent", [f"{BUILD}/tests/live/silent", f"{test.folder}/state", OTHER])
+    ready(silent)
+    caller = await dial(pki, KNOWN, "our-ca")
+    caller.wire.send(f"<message from='someone@{KNOWN}' to='{BIANCA}'><body>Lost</body></message>")
+    await says(test, "the first pair goes on while the second's service acknowledges nothing", caller, juliet, "seven")
+    silent.kill()
+    test.check("when that dies the stream ends", await error_of(caller) == "system-shutdown")
+    caller.close()
+
+
 async def story(test, env, passwords, pki):
     server = await fake.Server(STRANGER, pki.context(True, STRANGER, "stranger-ca")).start(THEIR_ADDRESS)
     peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), peers.srv(STRANGER, "fake.example", server.port)])
@@ -119,6 +133,7 @@ async def story(test, env, passwords, pki):
     caller, bianca = await a_service_goes(test, pki, passwords, juliet, bianca)
     await they_are_kicked(test, caller)
     await the_policy_changes(test, pki, server, juliet, bianca)
+    await nothing_is_acknowledged(test, pki, juliet)
     for client in (juliet, bianca):
         client.disconnect()
 
