@@ -49,7 +49,7 @@ static size_t reference(const char *p, const char *end)
 /* Bytes of a character that is not ASCII; 0: not one of XML's. */
 static size_t character(const char *p, const char *end)
 {
-	uint32_t code;
+	uint32_t code = 0;
 	size_t n = utf8_decode((struct slice){p, (size_t)(end - p)}, &code);
 	return code == 0xfffe || code == 0xffff ? 0 : n;
 }
