@@ -68,7 +68,8 @@ static bool is_name_byte(char c)
 	       (c & 0x80);
 }
 
-/* Whether "prefix:" occurs where a name may begin. It may do so in a text too: one declaration too many harms nobody. */
+/* Whether "prefix:" occurs where a name may begin, in a text or a value too, which may mean it (type='xs:int'): one declaration too many
+ * harms nobody. */
 static bool prefix_occurs(struct slice raw, struct slice prefix)
 {
 	const char *p = raw.p, *end = raw.p + raw.n;

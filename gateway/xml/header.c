@@ -35,6 +35,7 @@ static struct xml_header *make(struct slice tag, struct slice lang, const struct
 	char *to = (char *)&h->decls[nr_decls];
 	h->refs = 1;
 	h->nr_decls = nr_decls;
+	h->more_prefixes = false;
 	h->tag = put(&to, tag);
 	h->lang = put(&to, lang);
 	for (size_t i = 0; i < nr_decls; i++) {
@@ -60,6 +61,14 @@ static void write_tag(struct buf *out, const struct xml_starttag *t)
 	ASSERT(err == 0);
 }
 
+static bool declares_more(const struct xml_starttag *t)
+{
+	for (size_t i = 0; i < t->nr_decls; i++)
+		if (t->decls[i].prefix.n > 0 && !slice_eq(t->decls[i].prefix, t->head.prefix))
+			return true;
+	return false;
+}
+
 struct xml_header *xml_header_of(const struct xml_starttag *t)
 {
 	struct slice lang = xml_attr_get_ns(&t->head, NS_XML, "lang");
@@ -77,6 +86,7 @@ struct xml_header *xml_header_of(const struct xml_starttag *t)
 	} else {
 		*place = h = make(tag, lang, t->decls, t->nr_decls);
 		h->hash = hash;
+		h->more_prefixes = declares_more(t);
 	}
 	buf_clear(&text);
 	return h;

@@ -10,6 +10,7 @@ struct xml_header {
 	size_t refs;
 	uint64_t hash;
 	size_t nr_decls;
+	bool more_prefixes;          /* it declares others than its own tag's */
 	struct slice tag;            /* its name and its declarations: what an expat that begins anew must have seen */
 	struct slice lang;           /* xml:lang; empty: none, or a too long one */
 	struct xml_nsdecl decls[];

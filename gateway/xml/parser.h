@@ -49,7 +49,8 @@ struct xml_element {
 	/* the stream header's xml:lang, which is the element's if it has none itself; empty: none, or a too long one */
 	struct slice lang;
 	unsigned nr_children;        /* elements directly below it */
-	bool unprefixed;             /* surely no name in it has a prefix but xml; false: unknown */
+	/* No name in it has a prefix but xml, no text or value means one: the header declares none but its own tag's. False: unknown. */
+	bool unprefixed;
 	bool mixed_text;             /* its character data is not only white space, directly below it */
 };
 

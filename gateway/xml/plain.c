@@ -252,7 +252,6 @@ size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_l
 	if (out->element.inner.n == 0)
 		out->element.inner = SLICE_NONE;
 	out->element.raw = (struct slice){in.p, (size_t)(r.p - in.p)};
-	out->element.unprefixed = true;
 	return out->element.raw.n;
 }
 
@@ -268,3 +267,4 @@ void xml_plain_complete(struct xml_plain *out, const struct xml_header *header, 
 		if (e->decls[i].prefix.n == 0 && e->decls[i].uri.n > 0)
 			e->head.ns = e->decls[i].uri;
 }
+	e->unprefixed = !header->more_prefixes;   /* others may be meant in a text or a value */

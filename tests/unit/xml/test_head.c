@@ -105,6 +105,23 @@ static void test_write_same(void)
 	same(C2S "<a\n  b = 'c'\t d=\"e'e\"\r\n>x</a\n>", "<a xmlns='jabber:client' b='c' d=\"e'e\">x</a>");
 }
 
+/* Prefixes that a value or a text means, and no name has: the same, whoever tells the element. */
+static void test_write_meant(void)
+{
+#define MEANT "<m><a type='x:int'>y:b</a></m>"
+	const struct rewrite r = {NS_CLIENT, NS_CLIENT, SLICE_NONE, SLICE_NONE,
+				  "<m xmlns='jabber:client' xmlns:x='urn:x' xmlns:y='urn:y&apos;\"'><a type='x:int'>y:b</a></m>"};
+	rewrite(EXTRA MEANT, &r);
+	struct events v;
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, EXTRA), 0);
+	v.on_element = rewrite_element;
+	rewriting = &r;
+	CHECK_EQ(events_feed_str(&v, MEANT), 0); /* alone it is not expat's */
+	CHECK_EQ(v.nr_elements, 1);
+	events_end(&v);
+}
+
 static void test_write_converted(void)
 {
 	const struct rewrite out = {NS_CLIENT, NS_SERVER, SLICE_NONE, SLICE_NONE, NULL};
@@ -349,6 +366,7 @@ int main(void)
 {
 	RUN(test_write_same);
 	RUN(test_write_lang);
+	RUN(test_write_meant);
 	RUN(test_write_converted);
 	RUN(test_write_inner_stays);
 	RUN(test_write_stamped);
