@@ -382,7 +382,8 @@ void xml_parser_release(struct xml_parser *p)
 {
 	if (p->work == NULL || !xml_parser_idle(p))
 		return;
-	p->nr_blanks += (size_t)(p->work->fed - p->work->boundary); /* what expat held back: see between_elements() */
+	if (!p->work->suspended) /* else it is what will be fed again */
+		p->nr_blanks += (size_t)(p->work->fed - p->work->boundary); /* what expat held back: see between_elements() */
 	work_free(p);
 }
 

@@ -620,6 +620,26 @@ static void test_blanks_limit(void)
 	}
 }
 
+/* What a stopped expat has of the next elements is no white space: it is fed again. */
+static void test_blanks_suspended(void)
+{
+	const struct slice in = SLICE("<b>&#65;</b>\n<c>&#65;</c>");
+	struct events v;
+	size_t used;
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, C2S), 0);
+	xml_parser_set_blanks_max(v.parser, 10);
+	v.stop_each = true;
+	CHECK_EQ(xml_parser_feed(v.parser, in, &used), -ERR_AGAIN);
+	CHECK_EQ(used, strlen("<b>&#65;</b>"));
+	xml_parser_release(v.parser);
+	CHECK_EQ(xml_parser_blanks(v.parser), 0);
+	CHECK_EQ(events_feed(&v, in.p + used, in.n - used), 0);
+	CHECK_EQ(xml_parser_blanks(v.parser), 1);
+	CHECK_EQ(v.nr_elements, 2);
+	events_end(&v);
+}
+
 /* What a stream used up is no burden for the next one on the same parser. */
 static void test_blanks_reset(void)
 {
@@ -661,6 +681,7 @@ int main(void)
 	RUN(test_large_element);
 	RUN(test_blanks_pass_by);
 	RUN(test_blanks_limit);
+	RUN(test_blanks_suspended);
 	RUN(test_blanks_reset);
 	return check_done("unit.xml.parser");
 }
