@@ -87,7 +87,8 @@ struct queued {
 	STAILQ_ENTRY(queued) all;
 	uint64_t cookie;
 	uint64_t since_ms;       /* when it came, or became the first of those that move */
-	uint32_t seq;            /* 0: the engine does not have it */
+	uint32_t seq;            /* on its stream, if sent: any number, 0 too */
+	bool sent;               /* the engine has it */
 	bool repeated;
 	size_t n;
 	char xml[];

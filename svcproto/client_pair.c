@@ -122,7 +122,7 @@ static void bounce_first(struct svcproto *sp, struct pair *p, const char *type, 
 {
 	struct queued *q = take_first(sp, p);
 
-	if (q->repeated || q->seq != 0)
+	if (q->repeated || q->sent)
 		p->has_id = false; /* positions would count it, and nobody may have taken it */
 	client_give_back(sp, q->cookie, type, condition, q->xml, q->n);
 	free(q);
@@ -148,7 +148,7 @@ void client_pair_acked(struct svcproto *sp, struct svc_stream *s, uint32_t seq)
 	struct pair *p = svc_stream_data(s);
 	struct queued *q;
 
-	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->seq != 0 && (int32_t)(q->seq - seq) <= 0) {
+	while (p != NULL && (q = STAILQ_FIRST(&p->queue)) != NULL && q->sent && (int32_t)(q->seq - seq) <= 0) {
 		(void)take_first(sp, p);
 		if (p->nr > 0)
 			STAILQ_FIRST(&p->queue)->since_ms = sp->now_ms;
@@ -190,8 +190,8 @@ static void unsend(struct svcproto *sp, struct pair *p)
 	p->closing = p->accepted = false;
 	p->held_until_ms = 0;
 	STAILQ_FOREACH(q, &p->queue, all) {
-		q->repeated = q->repeated || q->seq != 0;
-		q->seq = 0;
+		q->repeated = q->repeated || q->sent;
+		q->sent = false;
 	}
 	p->unsent = STAILQ_FIRST(&p->queue);
 	if (p->nr > 0)
@@ -355,10 +355,9 @@ static void feed(struct svcproto *sp, struct pair *p)
 
 	while ((q = p->unsent) != NULL && rc == 0) {
 		rc = svc_stream_send(p->stream, q->xml, q->n, q->repeated ? SVC_REPEATED : 0, &q->seq);
+		q->sent = rc == 0;
 		if (rc == 0)
 			p->unsent = STAILQ_NEXT(q, all);
-		else
-			q->seq = 0;
 		if (rc == SVCPROTO_E_INVALID) { /* larger than the gateway, or the server behind it, takes */
 			take(sp, p, q);
 			client_give_back(sp, q->cookie, "modify", "policy-violation", q->xml, q->n);
@@ -376,7 +375,7 @@ static void feed(struct svcproto *sp, struct pair *p)
  */
 static void hold(struct svcproto *sp, struct pair *p)
 {
-	bool on_the_way = p->nr > 0 && STAILQ_FIRST(&p->queue)->seq != 0,
+	bool on_the_way = p->nr > 0 && STAILQ_FIRST(&p->queue)->sent,
 	     passed_on = to_user(p) || directory_is_local(sp->directory, p->to);
 
 	if ((passed_on && !on_the_way) || p->held_until_ms <= sp->now_ms)

@@ -2,6 +2,7 @@
 #include "check.h"
 #include "svcclient/fake_gateway.h"
 #include "svcproto/client.h"
+#include "svcproto/engine.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -191,6 +192,25 @@ static void test_survives_the_link(void)
 	CHECK_EQ(svc_stream_ack_through(g[0].out, 4), 0);
 	CHECK(wait_for(&s.nr_delivered, 4));
 	CHECK_EQ(s.nr_undeliverable, 0);
+	stop();
+}
+
+/* As after 2^32 - 2 stanzas on the same stream: the number after the greatest is 0. */
+static void test_over_the_wrap(void)
+{
+	struct svc_stream *out;
+
+	start(1);
+	CHECK_EQ(send_out("far.example", "<message/>", 1), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	out = TAILQ_FIRST(&s.sp->all_pairs)->stream;
+	out->out.seq = out->out.acked = out->out.reached = UINT32_MAX - 1;
+	g[0].out->in.received = g[0].out->in.row = UINT32_MAX - 1;
+	for (uint64_t i = 2; i <= 5; i++)
+		CHECK_EQ(send_out("far.example", "<message/>", i), 0);
+	CHECK(wait_for(&s.nr_delivered, 5));
+	CHECK_EQ(out->out.acked, 2);
+	CHECK_EQ(g[0].outs, 1);
 	stop();
 }
 
@@ -405,6 +425,7 @@ int main(void)
 {
 	RUN(test_out);
 	RUN(test_survives_the_link);
+	RUN(test_over_the_wrap);
 	RUN(test_refused);
 	RUN(test_narrow);
 	RUN(test_too_large_after_all);
