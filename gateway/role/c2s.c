@@ -152,6 +152,7 @@ static void op_stanza(void *arg, const struct xml_element *el)
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
 	struct c2s *c = c2s_of_end(end);
+	struct buf room;
 	struct slice out;
 
 	(void)flags; /* nothing in XMPP tells the client */
@@ -160,8 +161,10 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 		svc_stream_pause(end->stream, true);
 		return;
 	}
-	if (policy_to_client(xml, &c->e.env->limits.from_service, &out) != 0) {
+	buf_init(&room, xml.n + 4096);
+	if (policy_to_client(xml, &c->e.env->limits.from_service, &room, &out) != 0) {
 		log_warn("c2s", c->e.id, "stanza", "why=\"the service sent no well-formed stanza\" bytes=%zu", xml.n);
+		buf_clear(&room);
 		edge_close(&c->e, CLOSE_INTERNAL);
 		return;
 	}
@@ -174,6 +177,7 @@ static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struc
 	stream_sent(c->e.stream, out.n, loop_now_ms(c->e.env->loop));
 	if (c->managed)
 		edge_kick(&c->e); /* an <r/> may be due later */
+	buf_clear(&room);
 	if (conn_full(c->e.conn))
 		svc_stream_pause(end->stream, true);
 }

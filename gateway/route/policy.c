@@ -1,7 +1,7 @@
 /*
  * Who may say what in whose name. Nothing passes from one side of the gateway to the other but through here. What comes in from the
  * network, and what goes to servers, was written anew by stanza_write(), with prepared addresses; what a service has for a client goes as
- * the bytes that were checked.
+ * the bytes that were checked, as long as they mean the same in the client's stream.
  *
  * Which fault is whose (RFC 6120): a false `from` is a stream error (4.9.3.9), and so are missing or malformed addresses between servers
  * (4.9.3.7) and a first-level element that is no stanza (4.9.3.24). A client's malformed `to` (8.3.3.8) and an iq or presence that breaks
@@ -124,20 +124,33 @@ struct policy_result policy_from_server(const struct xml_element *e, struct buf 
 
 /* ---- from services ---- */
 
-/* It stands on its own, for it was parsed behind nothing: what it needs to be understood is in its bytes. */
+struct inward {
+	struct buf *room;
+	struct slice out;
+	int err;
+};
+
+/* It was parsed behind nothing, so what it needs to be understood is in its bytes; but what one with a prefix holds in no namespace would
+ * be in the client's default one. */
 static void pass_to_client(void *arg, const struct xml_element *e)
 {
-	if (stanza_kind(e, NS_CLIENT) != STANZA_NONE)
-		*(struct slice *)arg = e->raw;
+	struct inward *i = arg;
+	i->err = stanza_kind(e, NS_CLIENT) == STANZA_NONE ? -ERR_INVALID : 0;
+	i->out = e->raw;
+	if (i->err || e->head.prefix.n == 0)
+		return;
+	i->err = stanza_write(i->room, e, NS_CLIENT, NS_CLIENT, SLICE_NONE, SLICE_NONE);
+	i->out = buf_slice(i->room);
 }
 
-int policy_to_client(struct slice xml, const struct xml_limits *limits, struct slice *out)
+int policy_to_client(struct slice xml, const struct xml_limits *limits, struct buf *room, struct slice *out)
 {
-	*out = SLICE_NONE;
-	int err = stanza_parse(xml, limits, pass_to_client, out);
-	if (err)
-		*out = SLICE_NONE;
-	return err ? err : out->p == NULL ? -ERR_INVALID : 0;
+	struct inward i = {.room = room};
+	int err = stanza_parse(xml, limits, pass_to_client, &i);
+	if (!err)
+		err = i.err;
+	*out = err ? SLICE_NONE : i.out;
+	return err;
 }
 
 struct outward {

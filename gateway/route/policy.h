@@ -30,8 +30,9 @@ struct policy_result policy_from_client(const struct xml_element *e, const struc
  * given back in from_domain/to_domain (owned strings, NULL with CLOSE): the pair is to be checked before a REJECT is answered, too. */
 struct policy_result policy_from_server(const struct xml_element *e, struct buf *out, char **from_domain, char **to_domain);
 
-/* A service's stanza to a client: well-formed, restricted, jabber:client. out: what is written to the client, bytes of xml. */
-MUST_CHECK int policy_to_client(struct slice xml, const struct xml_limits *limits, struct slice *out);
+/* A service's stanza to a client: well-formed, restricted, jabber:client. out: what is written to the client, bytes of xml, or of room (an
+ * empty one) where it had to be written anew. */
+MUST_CHECK int policy_to_client(struct slice xml, const struct xml_limits *limits, struct buf *room, struct slice *out);
 
 /* A service's stanza to a server: from's domain is from_domain (empty: any), to's is to_domain, else -ERR_DENIED; out: in jabber:server. */
 MUST_CHECK int policy_to_server(struct slice xml, const struct xml_limits *limits, struct slice from_domain, struct slice to_domain,

@@ -84,12 +84,14 @@ static bool prefix_occurs(struct slice raw, struct slice prefix)
 static void add_decls(struct tag *t, const struct xml_element *e, const char *from_ns, const char *to_ns)
 {
 	size_t nr_header = e->nr_decls - e->nr_own;
+	bool has_default = false;
 	for (size_t i = 0; i < e->nr_decls; i++) {
 		struct slice prefix = e->decls[i].prefix, uri = e->decls[i].uri;
 		if (i < nr_header && prefix.n > 0 && (e->unprefixed || !prefix_occurs(e->raw, prefix)))
 			continue;
 		if (prefix.n == 0 && uri.n == 0)
-			continue; /* undoes a default that isn't there any more */
+			continue;
+		has_default |= prefix.n == 0;
 		if (slice_is(uri, from_ns))
 			uri = slice_str(to_ns);
 		if (prefix.n > 0)
@@ -97,6 +99,9 @@ static void add_decls(struct tag *t, const struct xml_element *e, const char *fr
 		else
 			add_attr(t, SLICE_NONE, SLICE("xmlns"), uri);
 	}
+	/* What it holds in no namespace would fall into the next stream's default. */
+	if (!has_default && e->head.prefix.n > 0)
+		add_attr(t, SLICE_NONE, SLICE("xmlns"), SLICE(""));
 }
 
 /* The address that replaces an attribute's value: received, given, or none (n == 0 with p). */

@@ -16,8 +16,8 @@ enum stanza_kind stanza_kind(const struct xml_element *e, const char *ns);
 
 /* Writes the element self-contained with from/to replaced (NULL p: as received; n == 0 with p: removed), in content namespace
  * `to_ns` where it was in `from_ns` (its prefix declarations bound to from_ns are bound to to_ns). -ERR_LIMIT when out is full, and out is
- * as it was. Longer than the raw bytes by no more than the stamps, escaped, and the header's namespaces and language, which is written
- * where the element has none of its own (RFC 6120 section 8.1.5). */
+ * as it was. Longer than the raw bytes by no more than the stamps, escaped, the header's namespaces and language, which is written
+ * where the element has none of its own (RFC 6120 section 8.1.5), and the xmlns='' of one with a prefix and without a default namespace. */
 MUST_CHECK int stanza_write(struct buf *out, const struct xml_element *e, const char *from_ns, const char *to_ns, struct slice from,
 			    struct slice to);
 

@@ -187,7 +187,7 @@ static void outward(const char *xml, bool to_server, int err, const char *want)
 	struct slice passed = SLICE_NONE;
 	buf_init(&out, 16384);
 	int got = to_server ? policy_to_server(slice_str(xml), &limits, SLICE("a.example"), SLICE("b.example"), &out)
-			    : policy_to_client(slice_str(xml), &limits, &passed);
+			    : policy_to_client(slice_str(xml), &limits, &out, &passed);
 	CHECK_EQ(got, err);
 	if (to_server)
 		passed = buf_slice(&out);
@@ -219,6 +219,16 @@ static void test_to_client(void)
 	outward("<message" C " from='b@b/c' to='a@a'><body>x</body></message>", false, 0,
 		"<message" C " from='b@b/c' to='a@a'><body>x</body></message>");
 	outward("<iq" C "/>\n", false, 0, "<iq" C "/>");
+	outward("<message" C "><x:a xmlns:x='urn:x' xmlns=''><b/></x:a></message>", false, 0,
+		"<message" C "><x:a xmlns:x='urn:x' xmlns=''><b/></x:a></message>");
+	/* Whose body is in no namespace, and stays there. */
+	outward("<c:message xmlns:c='jabber:client'><body/></c:message>", false, 0,
+		"<c:message xmlns:c='jabber:client' xmlns=''><body/></c:message>");
+	outward("<c:message xmlns='' xmlns:c='jabber:client'><body/></c:message>", false, 0,
+		"<c:message xmlns:c='jabber:client' xmlns=''><body/></c:message>");
+	outward("<c:message xmlns='urn:x' xmlns:c='jabber:client'><body/></c:message>", false, 0,
+		"<c:message xmlns='urn:x' xmlns:c='jabber:client'><body/></c:message>");
+	outward("<c:features xmlns:c='jabber:client'/>", false, -ERR_INVALID, "");
 	outward("<message/>", false, -ERR_XML_NAMESPACE, "");
 	outward("<message xmlns='jabber:server'/>", false, -ERR_XML_NAMESPACE, "");
 	outward("<features" C "/>", false, -ERR_INVALID, "");
@@ -236,6 +246,8 @@ static void test_to_server(void)
 		"<message" S " from='al@a.example/r' to='b@b.example'><body/></message>");
 	outward("<message" C " from='a.example' to='b.example'><f xmlns='urn:f'><message" C "/></f></message>", true, 0,
 		"<message" S " from='a.example' to='b.example'><f xmlns='urn:f'><message" C "/></f></message>");
+	outward("<c:message xmlns:c='jabber:client' from='a.example' to='b.example'><body/></c:message>", true, 0,
+		"<c:message xmlns:c='jabber:server' xmlns='' from='a.example' to='b.example'><body/></c:message>");
 	outward("<message" C " from='x@sub.a.example' to='b.example'/>", true, -ERR_DENIED, "");
 	outward("<message" C " from='a.example' to='c.example'/>", true, -ERR_DENIED, "");
 	outward("<message" C " from='a.example@evil.example' to='b.example'/>", true, -ERR_DENIED, "");
