@@ -13,6 +13,7 @@
 #include "svcproto/mutate.h"
 
 #define NEVER UINT64_MAX
+#define REGISTRIES ((1u << REG_SOURCES) - 1) /* of the sources: what was kept on disk holds nothing */
 
 struct directory *directory_new(const struct directory_ops *ops, void *arg)
 {
@@ -178,6 +179,25 @@ uint64_t directory_feed_tick(struct directory *d, uint64_t now_ms)
 
 /* ---- the feed ---- */
 
+static void hold(struct entry *e, uint32_t bit)
+{
+	e->sources |= bit;
+	e->doubted &= ~bit;
+}
+
+static void let_go(struct entry *e, uint32_t bit, bool ended)
+{
+	e->doubted = ended ? e->doubted & ~bit : e->doubted | (bit & REGISTRIES);
+	e->sources &= ~bit;
+}
+
+/* Silence is no word of an end. */
+static void lose(struct entry *e, uint32_t bit)
+{
+	if ((e->sources & bit) != 0)
+		let_go(e, bit, false);
+}
+
 void directory_feed_begin(struct directory *d, unsigned source)
 {
 	struct entry *e;
@@ -195,7 +215,7 @@ void directory_feed_end(struct directory *d, unsigned source, uint64_t up_ms, ui
 	d->sources[source].mature_at_ms = up_ms >= REG_LEASE_MAX_MS ? now_ms : now_ms + (REG_LEASE_MAX_MS - up_ms);
 	TAILQ_FOREACH(e, &d->entries.all, all)
 		if ((e->seen & bit) == 0)
-			e->sources &= ~bit;
+			lose(e, bit);
 	look_again(d);
 	(void)directory_feed_tick(d, now_ms);
 }
@@ -206,7 +226,7 @@ void directory_feed_lost(struct directory *d, unsigned source)
 
 	d->sources[source].live = false;
 	TAILQ_FOREACH(e, &d->entries.all, all)
-		e->sources &= ~(1u << source);
+		lose(e, 1u << source);
 	look_again(d);
 }
 
@@ -225,12 +245,11 @@ static bool same_content(const struct entry *a, const struct entry *b)
  */
 static void expire(struct directory *d, struct entry *old, uint32_t bit, bool ended)
 {
-	old->sources &= ~bit;
-	old->in_doubt |= !ended || is_linked(d, old);
+	let_go(old, bit, ended && !is_linked(d, old));
 	look_again(d);
 	if ((old->sources != 0 && !MUTATED(EXPIRY_BY_ONE)) || old->gone || is_linked(d, old))
 		return;
-	old->ended = !old->in_doubt;
+	old->ended = old->doubted == 0;
 	drop(d, old);
 }
 
@@ -245,13 +264,14 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 		if (old != NULL && order >= 0)
 			expire(d, old, bit, e->ended);
 		else if (old != NULL)
-			old->sources &= ~bit; /* it held an older one, and holds none now */
+			let_go(old, bit, e->ended); /* it held an older one, and holds none now */
 		look_again(d);
 		return 0;
 	}
 	if (order < 0) {
 		/* It has missed the news, and the owner is alive there all the same. */
-		old->sources |= e->gone ? 0 : bit;
+		if (!e->gone)
+			hold(old, bit);
 		old->seen |= bit;
 		return 0;
 	}
@@ -264,11 +284,10 @@ static int feed_owned(struct directory *d, unsigned source, const struct entry *
 		changed = false;
 		kept = old;
 	}
-	kept->sources |= bit;
+	hold(kept, bit);
 	kept->seen |= bit;
-	kept->in_doubt = false;
 	if (kept->gone) {
-		kept->sources = 0; /* nobody holds what is withdrawn: should it come again, only who says so does */
+		kept->sources = kept->doubted = 0; /* nobody holds what is withdrawn: should it come again, only who says so does */
 		kept->until_ms = now_ms + (MUTATED(TOMBSTONE_SHORT) ? 0 : REG_TOMBSTONE_MS);
 		look_again(d);
 	}

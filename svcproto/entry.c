@@ -161,6 +161,7 @@ static void become(struct entry *old, struct entry *copy)
 	copy->until_ms = old->until_ms;
 	copy->sources = old->sources;
 	copy->seen = old->seen;
+	copy->doubted = old->doubted;
 	copy->shown = old->shown;
 	copy->chain_ = old->chain_;
 	copy->owner_chain_ = old->owner_chain_;

@@ -39,7 +39,7 @@ struct entry {
 	uint64_t until_ms;               /* end of the lease, or of the tombstone */
 	uint32_t sources, seen;          /* directory: who holds it */
 	bool shown;                      /* directory: the events have told of it */
-	bool in_doubt;                   /* directory: some registry only heard nothing any more */
+	uint32_t doubted;                /* directory: by whom, who held it and let it go without a word of its end */
 	struct entry *chain_, *owner_chain_;
 	TAILQ_ENTRY(entry) all;
 };

@@ -296,34 +296,6 @@ static void test_a_live_link_keeps_its_entry(void)
 	directory_free(d);
 }
 
-/* Two registries lose a gateway, each because it ENDED or because it heard nothing more. What lives behind a link did not end. */
-static int dead_when(bool ended, bool ended_too, bool linked)
-{
-	struct directory *d = directory();
-	struct entry g = sample_gateway(KEY_G, 1, "tcp://h:1", 1), gone = g;
-
-	gone.gone = gone.expired = true;
-	feed(d, 0, g, 0);
-	feed(d, 1, g, 0);
-	directory_feed_end(d, 0, OLD, 0);
-	CHECK_EQ(directory_set_linked(d, KEY_G, &g.owner, linked), 0);
-	gone.ended = ended;
-	feed(d, 0, gone, 10);
-	gone.ended = ended_too;
-	feed(d, 1, gone, 10);
-	CHECK_EQ(directory_set_linked(d, KEY_G, &g.owner, false), 0);
-	directory_feed_tick(d, 20);
-	directory_free(d);
-	return told.gateways_gone == 1 ? told.gateways_dead : -1;
-}
-
-static void test_dead_or_out_of_reach(void)
-{
-	CHECK_EQ(dead_when(true, true, false), 1);
-	CHECK_EQ(dead_when(true, false, false) + dead_when(false, true, false) + dead_when(false, false, false), 0);
-	CHECK_EQ(dead_when(true, true, true), 0);
-}
-
 /* It came back at one registry and died before it could tell the other: that one's word on what it withdrew holds nothing. */
 static void test_back_at_one_registry_only(void)
 {
@@ -486,7 +458,6 @@ int main(void)
 	RUN(test_an_empty_registry_erases_nothing);
 	RUN(test_two_registries);
 	RUN(test_withdrawn_before_it_was_known);
-	RUN(test_dead_or_out_of_reach);
 	RUN(test_back_at_one_registry_only);
 	RUN(test_what_goes_is_not_found);
 	RUN(test_a_registry_that_missed_the_news);
