@@ -10,7 +10,12 @@
 #include "xml/restrict.h"
 #include "xml/utf8.h"
 
-enum { DEPTH_MAX = 32 };
+enum {
+	DEPTH_MAX = 32,
+	/* Expat keeps each name, and each namespace for a while, and has at least 1 MiB for them (restrict.c). It judges what is more. */
+	KEPT_MAX = 768 << 10,
+	KEPT_EACH = 256,     /* beside the bytes, which it may keep twice */
+};
 
 struct reader {
 	const char *p, *end;
@@ -18,6 +23,7 @@ struct reader {
 	struct xml_plain *out;
 	struct slice open[DEPTH_MAX];
 	unsigned depth;
+	size_t kept;         /* what expat would keep of it, if no name came twice */
 };
 
 static bool is_letter(char c)
@@ -91,6 +97,13 @@ static bool read_text(struct reader *r)
 	return false;
 }
 
+static bool keep(struct reader *r, struct slice s)
+{
+	r->kept += KEPT_EACH + 2 * s.n;
+	return r->kept <= KEPT_MAX;
+}
+
+/* Empty: none, or one too many. */
 static struct slice read_name(struct reader *r)
 {
 	const char *p = r->p;
@@ -99,7 +112,7 @@ static struct slice read_name(struct reader *r)
 			p++;
 	struct slice name = {r->p, (size_t)(p - r->p)};
 	r->p = p;
-	return name;
+	return keep(r, name) ? name : SLICE_NONE;
 }
 
 /* In quotes. White space other than ' ' would be changed by the reader of an attribute. */
@@ -169,7 +182,7 @@ static bool read_attr(struct reader *r, struct attrs *a)
 		return false;
 	if (!slice_is(attr.name, "xmlns"))
 		return add_attr(a, attr);
-	if (a->ns.p != NULL || !namespace_ok(attr.value))
+	if (a->ns.p != NULL || !namespace_ok(attr.value) || !keep(r, attr.value))
 		return false;
 	a->ns = attr.value;
 	return true;
@@ -236,6 +249,7 @@ size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_l
 	r.end = in.p + (in.n < limits->element_bytes ? in.n : limits->element_bytes);
 	r.limits = limits;
 	r.out = out;
+	r.kept = 0;
 	r.depth = 0;   /* and nothing of `open` is set: it is large */
 	out->element = (struct xml_element){.nr_children = 0};
 	if (r.p == r.end || *r.p != '<' || !read_start(&r))
@@ -263,8 +277,8 @@ void xml_plain_complete(struct xml_plain *out, const struct xml_header *header, 
 	e->nr_decls = tag->nr_decls;
 	e->nr_own = tag->nr_own;
 	e->lang = header->lang;
+	e->unprefixed = !header->more_prefixes;   /* others may be meant in a text or a value */
 	for (size_t i = 0; i < e->nr_decls; i++)
 		if (e->decls[i].prefix.n == 0 && e->decls[i].uri.n > 0)
 			e->head.ns = e->decls[i].uri;
 }
-	e->unprefixed = !header->more_prefixes;   /* others may be meant in a text or a value */

@@ -171,6 +171,30 @@ static void test_limits(void)
 	}
 }
 
+/* Expat's memory is bounded: where names are many enough for it to refuse them, it is asked. */
+static void test_many_names(void)
+{
+	static const int many[] = {1000, 20000};
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		struct events whole, bytes;
+		struct buf text;
+		buf_init(&text, wide.element_bytes);
+		CHECK_EQ(buf_add_str(&text, "<a>"), 0);
+		for (int k = 0; k < many[i]; k++)
+			CHECK_EQ(buf_printf(&text, "<b%d/>", k), 0);
+		CHECK_EQ(buf_add(&text, "</a>", sizeof "</a>"), 0);
+		const char *p = buf_slice(&text).p;
+		CHECK_EQ(needs_expat(p, &wide, &whole), i > 0);
+		events_begin(&bytes, &wide);
+		CHECK_EQ(events_feed_str(&bytes, C2S "<a>"), 0);
+		CHECK_EQ(events_feed_str(&bytes, p + 3), i > 0 ? -ERR_XML_LIMIT : 0);
+		CHECK_EQ(whole.nr_elements, bytes.nr_elements);
+		events_end(&whole);
+		events_end(&bytes);
+		buf_clear(&text);
+	}
+}
+
 /* However an element is cut short, nothing is told of it. */
 static void test_unfinished(void)
 {
@@ -225,6 +249,7 @@ int main(void)
 	RUN(test_plain);
 	RUN(test_others);
 	RUN(test_limits);
+	RUN(test_many_names);
 	RUN(test_unfinished);
 	RUN(test_mixed);
 	RUN(test_reset_inside);
