@@ -32,6 +32,8 @@ struct members {
 	void *arg;
 	struct hash *all;       /* struct member by name */
 	uint64_t next_ms, now_ms;
+	uint64_t turn_at_ms;    /* the last; 0: none was */
+	uint64_t unsure_ms;     /* until then what was read may have been sent long before */
 	int ended_fd;           /* of the walk at hand */
 };
 
@@ -118,10 +120,17 @@ static int mark(void *arg, struct slice key, void *value)
 	(void)key;
 	if (x->fd == m->ended_fd && x->due_ms == NEVER) {
 		x->due_ms = m->now_ms + MEMBERS_GONE_MS;
-		x->died = m->now_ms < x->spoke_at_ms + MEMBERS_SPEAK_MS;
+		x->died = m->now_ms < x->spoke_at_ms + MEMBERS_SPEAK_MS && m->now_ms >= m->unsure_ms;
 	}
 	m->next_ms = x->due_ms < m->next_ms ? x->due_ms : m->next_ms;
 	return 0;
+}
+
+void members_turn(struct members *m, uint64_t now_ms)
+{
+	if (m->turn_at_ms != 0 && now_ms > m->turn_at_ms + 2 * MEMBERS_TURN_MS)
+		m->unsure_ms = now_ms + MEMBERS_SPEAK_MS;
+	m->turn_at_ms = now_ms;
 }
 
 void members_ended(struct members *m, int fd, uint64_t now_ms)

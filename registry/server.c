@@ -182,7 +182,7 @@ void registry_server_counts(const struct registry_server *s, struct registry_cou
 					 .beat_at_ms = atomic_load(&s->beat_was_ms), .bound = atomic_load(&s->bound) };
 }
 
-/* When the next beat is due, or an entry ends. */
+/* When the next turn is due: in time for the members, a beat, or an entry that ends. */
 static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 {
 	uint64_t next;
@@ -195,7 +195,7 @@ static uint64_t do_what_is_due(struct registry_server *s, uint64_t now)
 		atomic_store(&s->beat_was_ms, now);
 		s->beat_at_ms = now + REG_BEAT_MS;
 	}
-	next = earlier(snapshots_advance(s->snapshots, now), s->beat_at_ms);
+	next = earlier(snapshots_advance(s->snapshots, now), earlier(s->beat_at_ms, now + MEMBERS_TURN_MS));
 	next = earlier(next, kept_redirects_tick(&s->kept, s->table, now));
 	/* Leases end when no renewal can be waiting: a thread that was held up, or has much to do, must not take that for its members'
 	 * end. */
@@ -221,6 +221,7 @@ static void watch_connections(struct registry_server *s)
 {
 	int fd;
 
+	members_turn(s->members, registry_now_ms());
 	while (s->sockets.router != NULL && (fd = registry_sockets_ended(&s->sockets)) >= 0)
 		members_ended(s->members, fd, registry_now_ms());
 }

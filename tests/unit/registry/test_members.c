@@ -139,6 +139,32 @@ static void test_died_or_silent(void)
 	members_free(m);
 }
 
+/* After a pause of ours an old word and the end come together: which was first by how much, nobody knows. */
+static void test_late_ourselves(void)
+{
+	struct members *m = begin("");
+
+	members_turn(m, 1000);
+	members_turn(m, 1000 + 2 * MEMBERS_TURN_MS);
+	spoke_at(m, 1, KEY_A, 'a', 10, 1600);
+	members_turn(m, 1700);
+	members_ended(m, 10, 1700);
+	spoke_at(m, 2, KEY_B, 'b', 11, 9000); /* sent at 3000, say */
+	members_turn(m, 9000);
+	members_ended(m, 11, 9000);
+	members_tick(m, 9000 + MEMBERS_GONE_MS);
+	CHECK_EQ(world.gone, 2);
+	CHECK_EQ(world.died, 1);
+	for (uint64_t at = 9000; at <= 9000 + MEMBERS_SPEAK_MS; at += MEMBERS_TURN_MS)
+		members_turn(m, at);
+	spoke_at(m, 3, KEY_A, 'c', 12, 9000 + MEMBERS_SPEAK_MS);
+	members_ended(m, 12, 9000 + MEMBERS_SPEAK_MS);
+	members_tick(m, 20000);
+	CHECK_EQ(world.gone, 3);
+	CHECK_EQ(world.died, 2);
+	members_free(m);
+}
+
 static void test_our_own_doing(void)
 {
 	struct members *m = begin("");
@@ -178,6 +204,7 @@ int main(void)
 	RUN(test_descriptor_of_another);
 	RUN(test_another_key);
 	RUN(test_died_or_silent);
+	RUN(test_late_ourselves);
 	RUN(test_our_own_doing);
 	RUN(test_bounds);
 	return check_done("registry.members");
