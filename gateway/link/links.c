@@ -388,22 +388,6 @@ size_t links_nr_up(const struct links *ls)
 
 /* --- birth and death ---------------------------------------------------- */
 
-/* The monitor's pair runs inside the process: its name must be unique there. */
-static int watch_disconnects(struct links *ls, void *zmq_context)
-{
-	int none = 0;
-	char name[64];
-
-	snprintf(name, sizeof name, "inproc://links-%p", (void *)ls);
-	if (zmq_socket_monitor(ls->zsock, name, ZMQ_EVENT_DISCONNECTED) != 0)
-		return -1;
-	ls->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
-	if (ls->monitor == NULL || zmq_setsockopt(ls->monitor, ZMQ_LINGER, &none, sizeof none) != 0 || zmq_connect(ls->monitor, name) != 0)
-		return -1;
-	ls->zev_monitor = zev_new(ls->loop, ls->monitor, &monitor_ops, ls);
-	return ls->zev_monitor == NULL ? -1 : 0;
-}
-
 struct links *links_new(const struct links_options *o, const struct links_ops *ops, void *arg, char *why, size_t why_size)
 {
 	struct links *ls = NEW(struct links);
@@ -421,15 +405,17 @@ struct links *links_new(const struct links_options *o, const struct links_ops *o
 	loop_timer_init(ls->loop, &ls->tick, on_tick, ls);
 	loop_timer_init(ls->loop, &ls->probe, on_probe, ls);
 	ls->zsock = links_socket_new(o->zmq_context, o->key);
-	if (ls->zsock == NULL || zmq_bind(ls->zsock, o->bind) != 0 ||
-	    zmq_getsockopt(ls->zsock, ZMQ_LAST_ENDPOINT, ls->endpoint, &n) != 0 || watch_disconnects(ls, o->zmq_context) != 0) {
+	ls->monitor = ls->zsock != NULL ? links_socket_watch(o->zmq_context, ls->zsock) : NULL;
+	if (ls->monitor == NULL || links_socket_bind(ls->zsock, ls->monitor, o->bind) != 0 ||
+	    zmq_getsockopt(ls->zsock, ZMQ_LAST_ENDPOINT, ls->endpoint, &n) != 0) {
 		snprintf(why, why_size, "cannot bind the service port %s: %s; choose another with --svc", o->bind,
 			 zmq_strerror(zmq_errno()));
 		links_free(ls);
 		return NULL;
 	}
 	ls->zev = zev_new(ls->loop, ls->zsock, &router_ops, ls);
-	ASSERT(ls->zev != NULL);
+	ls->zev_monitor = zev_new(ls->loop, ls->monitor, &monitor_ops, ls);
+	ASSERT(ls->zev != NULL && ls->zev_monitor != NULL);
 	return ls;
 }
 

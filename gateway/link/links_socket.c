@@ -1,5 +1,10 @@
 #include "link/links_socket.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <zmq.h>
 
 #include "svcproto/link.h"
@@ -9,6 +14,9 @@
 
 #define HIGH_WATER 2       /* batches in 0MQ, each way and peer */
 #define KERNEL_BYTES 32768 /* of the socket, each way */
+/* Loopback's own segments are as large as such a buffer: one that is larger than what the receiver's window has left waits for the persist
+ * timer, 200 ms, since the receiver tells of room when it has twice as much only (RFC 9293, 3.8.6.2). Small ones always fit soon. */
+#define SEGMENT_BYTES 8192
 
 static int set_int(void *zsock, int option, int value)
 {
@@ -50,4 +58,46 @@ void *links_socket_new(void *zmq_context, const struct svc_key *key)
 	if (z != NULL)
 		zmq_close(z);
 	return NULL;
+}
+
+void *links_socket_watch(void *zmq_context, void *zsock)
+{
+	char name[64];
+	void *monitor;
+
+	/* The pair runs inside the process: its name must be unique there. */
+	snprintf(name, sizeof name, "inproc://links-%p", zsock);
+	if (zmq_socket_monitor(zsock, name, ZMQ_EVENT_LISTENING | ZMQ_EVENT_DISCONNECTED) != 0)
+		return NULL;
+	monitor = zmq_socket(zmq_context, ZMQ_PAIR);
+	if (monitor != NULL && set_int(monitor, ZMQ_LINGER, 0) == 0 && zmq_connect(monitor, name) == 0)
+		return monitor;
+	if (monitor != NULL)
+		zmq_close(monitor);
+	return NULL;
+}
+
+/* The descriptor that listens, of which only the monitor tells: event and value in the first part, the address in the second. */
+static int listening(void *monitor)
+{
+	struct {
+		uint16_t event;
+		uint32_t value;
+	} __attribute__((packed)) first = {0};
+	char address[8];
+
+	if (zmq_recv(monitor, &first, sizeof first, 0) != (int)sizeof first || first.event != ZMQ_EVENT_LISTENING)
+		return -1;
+	(void)zmq_recv(monitor, address, sizeof address, 0);
+	return (int)first.value;
+}
+
+int links_socket_bind(void *zsock, void *monitor, const char *endpoint)
+{
+	int fd, bytes = SEGMENT_BYTES;
+
+	if (zmq_bind(zsock, endpoint) != 0)
+		return -1;
+	fd = listening(monitor); /* bind told it before it returned */
+	return fd < 0 ? -1 : setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &bytes, sizeof bytes);
 }
