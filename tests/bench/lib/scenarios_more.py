@@ -3,7 +3,7 @@ import os
 import signal
 
 from measure import Failed, Load, cpu, less, pss
-from scenarios import BODY, WINDOW, deliveries, parts_of, total
+from scenarios import BODY, WINDOW, closed_loop, deliveries, parts_of, total
 from stacks import DOMAIN, SECOND, Ours, Prosody, OurCluster
 
 OUR_KINDS = {"ambrosia": (Ours, Ours), "ambrosia-prosody": (Ours, Prosody), "prosody": (Prosody, Prosody)}
@@ -22,7 +22,7 @@ def domains(context, name):
     used = {f"{i + 1}-{part}": value for i, stack in enumerate(stacks) for part, value in less(cpu(stack), before[i]).items()}
     parts_of("cpu_us", used, 1e6 / answer["messages"], figures)
     figures["per_s"] = answer["messages"] / answer["seconds"]
-    deliveries(answer, "busy", figures)
+    closed_loop(context, answer, "busy", figures, name == Ours.name)
     load.end()
     for stack in stacks:
         stack.stop()
@@ -40,7 +40,8 @@ def many(context, _):
         load.do("connect", 2 * sizes.pairs, 10, 0)
         load.do("chat", sizes.pairs, BODY, WINDOW, max(sizes.each // 10, 1))
         answer = load.measured(stack, "chat", sizes.pairs, BODY, WINDOW, sizes.each)
-        figures[f"{name}.cpu_us"] = (answer["cpu"]["gateway0"] + answer["cpu"]["im"]) * 1e6 / answer["messages"]
+        parts_of(f"{name}.cpu_us", {part: answer["cpu"][part] for part in ("gateway0", "im")}, 1e6 / answer["messages"], figures)
+        closed_loop(context, answer, f"{name}.busy", figures, True)
         before = cpu(stack)
         deliveries(load.do("open", sizes.pairs, BODY, 100, max(sizes.seconds, 2)), name, figures)
         figures[f"{name}.all_cpu_percent"] = total(less(cpu(stack), before)) * 100 / max(sizes.seconds, 2)

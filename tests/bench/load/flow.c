@@ -65,6 +65,15 @@ void flow_send(struct load *l, struct flow *f, uint64_t when_us)
 	client_queue(f->from, "</body></message>", 17);
 }
 
+/* Beside the body, which may be long, stands what a server adds. */
+static bool is_delayed(struct slice stanza, struct slice body)
+{
+	struct slice before = {stanza.p, (size_t)(body.p - stanza.p)};
+	struct slice behind = {body.p + body.n, stanza.n - before.n - body.n};
+
+	return scan_has(before, "urn:xmpp:delay") || scan_has(behind, "urn:xmpp:delay");
+}
+
 struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza)
 {
 	struct flow *f = to->play;
@@ -91,6 +100,7 @@ struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza
 	}
 	if (memcmp(body.p + 12, l->pattern + f->received % 26, f->body - 12) != 0)
 		load_error(l, "a body that was changed");
+	l->nr_delayed += is_delayed(stanza, body);
 	hist_add(f->large ? &l->large_latency : &l->latency, now - f->sent_us[f->received % f->ring]);
 	f->received++;
 	l->progress_us = now;

@@ -42,6 +42,7 @@ struct load {
 	void *state;                 /* its own */
 	struct hist latency, large_latency;
 	uint64_t began_us, progress_us, errors;
+	uint64_t nr_delayed;         /* delivered with <delay/>: the server had stored them (XEP-0203) */
 	char error[160];
 	struct flow *flows;
 	unsigned nr_flows;

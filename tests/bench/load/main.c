@@ -103,7 +103,7 @@ static void command(struct load *l, char *line)
 			continue;
 		hist_clear(&l->latency);
 		hist_clear(&l->large_latency);
-		l->errors = 0;
+		l->errors = l->nr_delayed = 0;
 		l->error[0] = '\0';
 		l->began_us = l->progress_us = now_us();
 		l->phase = p;

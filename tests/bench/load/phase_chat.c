@@ -57,7 +57,7 @@ static void chat_print(struct load *l, FILE *out)
 {
 	struct chat *s = l->state;
 
-	fprintf(out, ",\"messages\":%llu,", (unsigned long long)s->received);
+	fprintf(out, ",\"messages\":%llu,\"delayed\":%llu,", (unsigned long long)s->received, (unsigned long long)l->nr_delayed);
 	hist_print(&l->latency, "delivery", out);
 	if (l->large_latency.nr) {
 		fputc(',', out);

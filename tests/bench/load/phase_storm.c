@@ -94,6 +94,7 @@ static void print(struct load *l, FILE *out)
 	fputc(',', out);
 	hist_print(&s->resumed_after, "resumed_after", out);
 	fputc(',', out);
+	fprintf(out, "\"delayed\":%llu,", (unsigned long long)l->nr_delayed);
 	hist_print(&l->latency, "others", out);
 	flows_free(l);
 	free(s->retry_us);
