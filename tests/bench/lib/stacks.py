@@ -275,7 +275,7 @@ class Jabberd2(Stack):
                     (r"<plain/>\s*<external/>", "<plain/><scram-sha-1/><scram-sha-256/>"))
         schema = gzip.open("/usr/share/doc/jabberd2/db-setup.sqlite.gz", "rt").read()
         rows = "".join(f"INSERT INTO authreg(username, realm, password) VALUES('{u}','{DOMAIN}','{self.place.password}');" for u in self.place.names())
-        subprocess.run(["sqlite3", f"{self.folder}/sqlite.db"], check=True, text=True, input=f"{schema}\nBEGIN;{rows}COMMIT;")
+        subprocess.run(["sqlite3", f"{self.folder}/sqlite.db"], check=True, text=True, stdout=subprocess.DEVNULL, input=f"{schema}\nBEGIN;{rows}COMMIT;")
         for part in ("router", "sm", "c2s"):
             self.spawn(part, [f"/usr/sbin/jabberd2-{part}", "-c", f"{self.folder}/{part}.xml"])
             self.says("router" if part == "sm" else part, {"router": "listening", "sm": f"[{domain}] online", "c2s": "listening"}[part])
