@@ -114,15 +114,24 @@ struct im_peer {
 struct im_resume {
 	struct im_waiting {
 		int64_t row;
-		uint64_t pair;           /* hash of sender and recipient; 0: it was not read yet */
+		size_t bytes;
+		uint64_t sender;         /* hash of the sender; 0: the row does not say */
+		uint64_t pair;           /* the same of sender and recipient, or what reading it said */
 		bool gone;
 	} *rows;                         /* ascending */
 	size_t nr, cap;
 	size_t at;                       /* how far this round has come */
 	bool moved;                      /* something could go in this round */
 	struct hash *skipped;            /* pairs of which one could not go, in this round */
+	struct hash *waits;              /* struct im_waits by sender, and by pair */
 	uint64_t due_ms;                 /* the next round */
 	uint64_t pause_ms;               /* the last pause between two */
+};
+
+/* What waits here of one sender, or of one sender for one recipient. */
+struct im_waits {
+	size_t nr, bytes;
+	int64_t newest_s;                /* when the last of them came */
 };
 
 /* What stamping messages uses again and again. */
@@ -275,8 +284,8 @@ void passing_send(struct im *im, const struct jid *from, const struct jid *to, s
 void passing_init(struct im *im);
 void passing_clear(struct im *im);
 int64_t passing_store(struct im *im, int64_t at_s, struct slice xml); /* the row */
-void passing_wait(struct im *im, int64_t row);          /* it goes when it may */
-bool passing_waits(const struct im *im, int64_t row);   /* it has not gone yet */
+/* Stored, and goes when it may. */
+void passing_wait(struct im *im, int64_t at_s, struct slice sender, struct slice recipient, struct slice xml);
 void passing_resume(struct im *im);
 void passing_adopt(struct im *im);   /* outside a transaction: looks for instances that died */
 void passing_soon(struct im *im);    /* a session begins: it may be of a user whose instance died */
@@ -284,6 +293,10 @@ void passing_soon(struct im *im);    /* a session begins: it may be of a user wh
 void behind_opened(struct im_session *s);
 /* A message of a client's that must wait for earlier ones: it is in the store, and nothing more is to be done. */
 bool behind_keeps(struct stanza *st, const struct jid *to);
+uint64_t behind_pair(struct slice sender, struct slice recipient);   /* their hash */
+void behind_count(struct im *im, const struct im_waiting *w, int64_t at_s);   /* it waits here */
+void behind_uncount(struct im *im, const struct im_waiting *w);               /* it has gone */
+void behind_clear(struct im *im);
 /* Has another instance rows of this sender and recipient with lower numbers? */
 bool behind_others(const struct im *im, struct slice sender, struct slice recipient, int64_t row);
 

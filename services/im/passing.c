@@ -121,21 +121,6 @@ static void resume_to(struct resume *r, const struct xml_element *e, const struc
 	store_passing_del(r->im->store, r->row);
 }
 
-static uint64_t pair_of(const struct jid *from, const struct jid *to)
-{
-	struct buf key;
-	buf_init(&key, IM_STANZA_MAX);
-	int err = buf_add_slice(&key, from->bare);
-	if (err == 0)
-		err = buf_add_str(&key, " ");
-	if (err == 0)
-		err = buf_add_slice(&key, to->bare);
-	ASSERT(err == 0); /* JIDs are short */
-	uint64_t pair = hash_bytes(buf_slice(&key));
-	buf_clear(&key);
-	return pair;
-}
-
 static bool is_skipped(const struct im_resume *all, uint64_t pair)
 {
 	return pair && hash_get(all->skipped, hash_u64_key(&pair));
@@ -145,7 +130,7 @@ static bool is_skipped(const struct im_resume *all, uint64_t pair)
 static void resume_pair(struct resume *r, const struct xml_element *e, const struct jid *from, const struct jid *to)
 {
 	struct im_resume *all = &r->im->resume;
-	r->pair = pair_of(from, to);
+	r->pair = behind_pair(from->bare, to->bare);
 	if (is_skipped(all, r->pair))
 		r->err = SVCPROTO_E_FULL;
 	else
@@ -169,17 +154,18 @@ static void resume_element(void *arg, const struct xml_element *e)
 }
 
 /* False: it waits on, and its pair is known. */
-static bool resume_row(struct im *im, int64_t row, struct buf *xml, uint64_t *pair)
+static bool resume_row(struct im *im, struct im_waiting *w, struct buf *xml)
 {
-	struct resume r = {.im = im, .row = row};
-	if (!store_passing_get(im->store, row, xml, &r.at_s))
+	struct resume r = {.im = im, .row = w->row};
+	if (!store_passing_get(im->store, w->row, xml, &r.at_s))
 		return true;
 	r.xml = buf_slice(xml);
 	if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0 || !r.readable) {
-		log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)row, r.xml.n);
-		store_passing_del(im->store, row); /* not ours, or of a version that wrote something else */
+		log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)w->row, r.xml.n);
+		store_passing_del(im->store, w->row); /* not ours, or of a version that wrote something else */
 	}
-	*pair = r.pair;
+	if (!w->sender)
+		w->pair = r.pair;
 	return r.err != SVCPROTO_E_FULL;
 }
 
@@ -219,8 +205,10 @@ void passing_resume(struct im *im)
 		struct im_waiting *w = &all->rows[all->at];
 		if (w->gone || is_skipped(all, w->pair))
 			continue;
-		w->gone = resume_row(im, w->row, &xml, &w->pair);
+		w->gone = resume_row(im, w, &xml);
 		all->moved |= w->gone;
+		if (w->gone)
+			behind_uncount(im, w);
 		n++;
 	}
 	if (all->at == all->nr)
@@ -234,23 +222,28 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-bool passing_waits(const struct im *im, int64_t row)
+static void add(struct im *im, const struct store_passing *p)
 {
-	const struct im_resume *all = &im->resume;
-	const struct im_waiting key = {.row = row};
-	const struct im_waiting *w = all->nr ? bsearch(&key, all->rows, all->nr, sizeof *all->rows, by_number) : NULL;
-	return w && !w->gone;
-}
-
-static void add(void *arg, int64_t row)
-{
-	struct im_resume *all = arg;
+	struct im_resume *all = &im->resume;
+	struct im_waiting w = {.row = p->row, .bytes = p->bytes};
+	if (p->sender.n) {
+		w.sender = hash_bytes(p->sender);
+		w.pair = behind_pair(p->sender, p->recipient);
+	}
 	if (all->nr == all->cap) {
 		all->cap = all->cap ? 2 * all->cap : 64;
 		all->rows = mem_resize(all->rows, all->cap * sizeof *all->rows);
 	}
-	all->rows[all->nr++] = (struct im_waiting){.row = row};
-	all->due_ms = all->pause_ms = 0;
+	all->rows[all->nr++] = w;
+	behind_count(im, &w, p->at);
+}
+
+/* Left by another process: it is looked at at once. */
+static void add_left(void *arg, const struct store_passing *p)
+{
+	struct im *im = arg;
+	add(im, p);
+	im->resume.due_ms = im->resume.pause_ms = 0;
 }
 
 /* As they stand there, finished ones too. */
@@ -265,27 +258,36 @@ static void sort_from(struct im_resume *all, size_t first)
 	begin_again(all);
 }
 
-void passing_wait(struct im *im, int64_t row)
+void passing_wait(struct im *im, int64_t at_s, struct slice sender, struct slice recipient, struct slice xml)
 {
 	struct im_resume *all = &im->resume;
+	struct store_passing p = {.at = at_s, .bytes = xml.n, .sender = sender, .recipient = recipient};
 	size_t first = all->nr;
-	uint64_t due_ms = first ? all->due_ms : im->now_ms + AGAIN_MS, pause_ms = first ? all->pause_ms : 0;
-	add(all, row);
-	all->due_ms = due_ms;
-	all->pause_ms = pause_ms;
+	p.row = store_passing_add(im->store, at_s, sender, recipient, xml);
+	sid_log("passing", xml, recipient, p.row);
+	if (!p.row)
+		return; /* the store is dead, and so are we when the turn ends */
+	if (first == 0) {
+		all->due_ms = im->now_ms + AGAIN_MS;
+		all->pause_ms = 0;
+	}
+	add(im, &p);
 	sort_from(all, first);
 }
 
 void passing_init(struct im *im)
 {
 	im->resume.skipped = hash_new();
-	store_passing_all(im->store, add, &im->resume);
+	im->resume.waits = hash_new();
+	store_passing_all(im->store, add_left, im);
 }
 
 void passing_clear(struct im *im)
 {
-	if (im->resume.skipped)
+	if (im->resume.skipped) {
 		hash_free(im->resume.skipped);
+		behind_clear(im);
+	}
 	free(im->resume.rows);
 }
 
@@ -296,7 +298,7 @@ void passing_adopt(struct im *im)
 	if (!store_shared(im->store) || !im->linked || im->now_ms < im->adopt_at_ms)
 		return;
 	im->adopt_at_ms = im->now_ms + ADOPT_MS;
-	store_passing_adopt(im->store, add, &im->resume);
+	store_passing_adopt(im->store, add_left, im);
 	sort_from(&im->resume, first);
 }
 

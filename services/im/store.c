@@ -181,23 +181,27 @@ bool store_passing_get(struct store *s, int64_t row, struct buf *xml, int64_t *a
 	return next(s, STMT_PASSING_GET, DB_VALUES(DB_INT(row)), xml, at) != 0;
 }
 
-void store_passing_all(struct store *s, store_row_fn *fn, void *arg)
+/* The rows of a statement that was started, all columns but the stanza. */
+static void each_passing(struct store *s, enum db_stmt id, store_passing_fn *fn, void *arg)
 {
-	store_read(s, STMT_PASSING_ALL, DB_VALUES(DB_INT(owner(s))));
-	while (store_row(s, STMT_PASSING_ALL))
-		fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ALL, 0));
+	const struct db_ops *ops = s->db->ops;
+
+	while (store_row(s, id)) {
+		const struct store_passing p = {
+			.row = ops->column_int(s->db, id, 0),
+			.at = ops->column_int(s->db, id, 1),
+			.bytes = (size_t)ops->column_int(s->db, id, 2),
+			.sender = ops->column(s->db, id, 3),
+			.recipient = ops->column(s->db, id, 4),
+		};
+		fn(arg, &p);
+	}
 }
 
-bool store_passing_ours(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_is_fn *fn,
-			void *arg)
+void store_passing_all(struct store *s, store_passing_fn *fn, void *arg)
 {
-	bool found = false;
-
-	store_read(s, STMT_PASSING_OURS, DB_VALUES(DB_BYTES(sender), DB_BYTES(recipient), DB_INT(before), DB_INT(since), DB_INT(owner(s))));
-	while (!found && store_row(s, STMT_PASSING_OURS))
-		found = fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_OURS, 0));
-	store_end(s, STMT_PASSING_OURS);
-	return found;
+	store_read(s, STMT_PASSING_ALL, DB_VALUES(DB_INT(owner(s))));
+	each_passing(s, STMT_PASSING_ALL, fn, arg);
 }
 
 bool store_passing_others(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since)
@@ -211,14 +215,13 @@ void store_passing_del(struct store *s, int64_t row)
 	(void)store_write(s, STMT_PASSING_DEL, DB_VALUES(DB_INT(row)));
 }
 
-void store_passing_adopt(struct store *s, store_row_fn *fn, void *arg)
+void store_passing_adopt(struct store *s, store_passing_fn *fn, void *arg)
 {
 	int64_t dead = 0;
 
 	while (begin(s) && (dead = s->db->ops->next_dead(s->db, dead)) != 0) {
 		store_read(s, STMT_PASSING_ADOPT, DB_VALUES(DB_INT(owner(s)), DB_INT(dead)));
-		while (store_row(s, STMT_PASSING_ADOPT))
-			fn(arg, s->db->ops->column_int(s->db, STMT_PASSING_ADOPT, 0));
+		each_passing(s, STMT_PASSING_ADOPT, fn, arg);
 	}
 	if (store_commit(s) < 0)
 		return; /* it stays until the turn's own */

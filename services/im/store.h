@@ -57,19 +57,20 @@ void store_offline_size(struct store *s, int64_t user, size_t *nr, size_t *bytes
 
 /* Stanzas that were acknowledged and not yet answered by their next hop. Rows have their order from all instances together, and keep it
  * when another one takes them over. sender and recipient: bare JIDs, or domains. */
-typedef void store_row_fn(void *arg, int64_t row);
-typedef bool store_is_fn(void *arg, int64_t row);
+struct store_passing {
+	int64_t row, at;
+	size_t bytes;
+	struct slice sender, recipient; /* empty: an older version did not say */
+};
+typedef void store_passing_fn(void *arg, const struct store_passing *p); /* borrowed */
 int64_t store_passing_add(struct store *s, int64_t at, struct slice sender, struct slice recipient, struct slice xml);
 bool store_passing_get(struct store *s, int64_t row, struct buf *xml, int64_t *at); /* false: it is gone */
-void store_passing_all(struct store *s, store_row_fn *fn, void *arg);  /* ours, in order */
+void store_passing_all(struct store *s, store_passing_fn *fn, void *arg);  /* ours, in order */
 void store_passing_del(struct store *s, int64_t row);
 /* Takes over what instances that died left in a shared database; fn gets each, in any order. Outside a transaction, and commits. */
-void store_passing_adopt(struct store *s, store_row_fn *fn, void *arg);
-/* Is there one, of another instance's or of ours for which fn says so, that came no earlier than `since`, with a lower number than
- * `before`? An empty recipient: whoever it is. */
+void store_passing_adopt(struct store *s, store_passing_fn *fn, void *arg);
+/* Has another instance one that came no earlier than `since`, with a lower number than `before`? An empty recipient: whoever it is. */
 bool store_passing_others(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since);
-bool store_passing_ours(struct store *s, struct slice sender, struct slice recipient, int64_t before, int64_t since, store_is_fn *fn,
-			void *arg);
 
 /* Other instances may have rows in it. They tell each other what they stored for users whom they have no session of. */
 bool store_shared(const struct store *s);

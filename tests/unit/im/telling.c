@@ -30,7 +30,7 @@ static void begin(void)
 
 static void end(void)
 {
-	store_close(other);
+	store_close(other); /* NULL is allowed */
 	fake_close(&f);
 }
 
@@ -147,7 +147,7 @@ static void what_waits_behind_another_is_not_read(void)
 	other = NULL;
 	f.unknown = true;
 	fake_wait(&f, 5000);
-	CHECK_EQ(reads_in(0), ROWS);
+	CHECK_EQ(reads_in(0), 1);
 	CHECK_EQ(reads_in(50), 1);
 	CHECK_EQ(reads_in(50), 0); /* nothing moved: the pause grows */
 	CHECK_EQ(reads_in(50), 1);
@@ -163,6 +163,95 @@ static void what_waits_behind_another_is_not_read(void)
 	end();
 }
 
+/* Alice comes from another instance, which has something of hers on its way. */
+static void alice_is_behind(void)
+{
+	CHECK(store_passing_add(other, 1700000000 + (int64_t)(f.now_ms / 1000), SLICE("alice@a.example"), SLICE(BOB), SLICE(MSG)));
+	CHECK_EQ(store_commit(other), 0);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+}
+
+/* One sender fills what all share no further than his own bound; and it is his, not one of each session. */
+static void one_sender_has_a_bound_behind_others(void)
+{
+	enum { ROWS = 5 };
+	begin();
+	f.limits.offline_max = ROWS;
+	fake_crash(&f);
+	bob = fake_online(&f, BOB, "two", 0);
+	alice_is_behind();
+	struct client *third = fake_online(&f, "carol@a.example", "x", 0), *second = fake_online(&f, "alice@a.example", "second", 0);
+	for (int i = 0; i < ROWS; i++)
+		CHECK(fake_acked(&f, fake_from(i % 2 ? alice : second, MSG)));
+	CHECK_EQ(fake_rows(&f, "passing"), 1 + ROWS);
+	CHECK_EQ(fake_unread(&f, alice) + fake_unread(&f, second), 0);
+	uint64_t t = fake_from(second, MSG);
+	CHECK(fake_got(&f, second, "type='error'", "<error type='wait'", "resource-constraint", NULL));
+	fake_deliver_all(&f);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 1 + ROWS);
+	fake_from(third, "<message xmlns='jabber:client' from='carol@a.example/x' to='" BOB "'><body>of another</body></message>");
+	CHECK(fake_got(&f, bob, "of another", NULL));
+	fake_deliver_all(&f);
+	/* What was in the way has gone: hers follow, and there is room. */
+	store_passing_del(other, 1);
+	CHECK_EQ(store_commit(other), 0);
+	fake_wait(&f, 400);
+	for (int i = 0; i < ROWS; i++)
+		CHECK(fake_got(&f, bob, "<body>hi</body>", NULL));
+	CHECK(!fake_next(&f, bob));
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_deliver_all(&f);
+	fake_from(alice, MSG);
+	CHECK(fake_got(&f, bob, "<body>hi</body>", NULL));
+	end();
+}
+
+/* The same in bytes, and for what an instance that died had left of the sender's. */
+static void the_bound_counts_bytes_and_what_was_left(void)
+{
+	begin();
+	f.limits.offline_bytes_max = 4 * strlen(MSG);
+	fake_crash(&f);
+	bob = fake_online(&f, BOB, "two", 0);
+	alice_is_behind();
+	CHECK(store_passing_add(other, 1700000000 + (int64_t)(f.now_ms / 1000), SLICE("alice@a.example"), SLICE(BOB), SLICE(MSG)));
+	CHECK_EQ(store_commit(other), 0);
+	store_close(other); /* two rows are ours now */
+	other = NULL;
+	f.unknown = true;
+	fake_logout(bob);
+	fake_wait(&f, 5000);
+	CHECK_EQ(fake_rows(&f, "passing"), 2);
+	fake_from(alice, MSG); /* with a stanza id it is more than a fourth */
+	CHECK_EQ(fake_rows(&f, "passing"), 3);
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	fake_from(alice, MSG);
+	CHECK(fake_got(&f, alice, "type='error'", "resource-constraint", NULL));
+	CHECK_EQ(fake_rows(&f, "passing"), 3);
+	end();
+}
+
+static size_t starts_in_message(enum db_stmt id)
+{
+	size_t nr = shared_nr_started(id);
+	fake_from(alice, MSG);
+	return shared_nr_started(id) - nr;
+}
+
+/* What waits here is known without a question to the database. */
+static void being_behind_what_waits_here_costs_no_query(void)
+{
+	begin();
+	fake_crash(&f);
+	bob = fake_online(&f, BOB, "two", 0);
+	alice_is_behind();
+	CHECK_EQ(starts_in_message(STMT_PASSING_OTHERS), 1);
+	CHECK_EQ(starts_in_message(STMT_PASSING_OTHERS), 0);
+	CHECK_EQ(fake_rows(&f, "passing"), 3);
+	end();
+}
+
 int main(void)
 {
 	RUN(when_the_session_leaves);
@@ -172,5 +261,8 @@ int main(void)
 	RUN(what_waits_when_it_wants_none);
 	RUN(nobody_is_told_of_what_is_delivered);
 	RUN(what_waits_behind_another_is_not_read);
+	RUN(one_sender_has_a_bound_behind_others);
+	RUN(the_bound_counts_bytes_and_what_was_left);
+	RUN(being_behind_what_waits_here_costs_no_query);
 	return check_done("im.telling");
 }
