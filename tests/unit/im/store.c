@@ -2,14 +2,12 @@
  * holds for both databases is tried on PostgreSQL, in a schema of its own for each test; then instances that share one. */
 #include "services/im/store.h"
 #include "tests/unit/check.h"
+#include "tests/unit/im/database.h"
 
-#include <libpq-fe.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static char dir[64], path[512], why[256];
-static const char *conninfo;
+static char why[256];
 
 struct rows {
 	int64_t v[4];
@@ -28,65 +26,25 @@ static void note(void *arg, const struct store_passing *p)
 	r->v[r->nr++] = p->row;
 }
 
-static void begin_postgres(void)
-{
-	static unsigned nr;
-	PGconn *conn = PQconnectdb(conninfo);
-	char create[64];
-
-	snprintf(create, sizeof create, "CREATE SCHEMA test%u", ++nr);
-	PQclear(PQexec(conn, create));
-	CHECK_STR(PQerrorMessage(conn), "");
-	PQfinish(conn);
-	snprintf(path, sizeof path, "%s options='-c search_path=test%u'", conninfo, nr);
-}
-
-static void begin(void)
-{
-	if (conninfo) {
-		begin_postgres();
-		return;
-	}
-	snprintf(dir, sizeof dir, "/tmp/im-store-XXXXXX");
-	ASSERT(mkdtemp(dir));
-	snprintf(path, sizeof path, "%s/im.sqlite", dir);
-}
-
 static void end(struct store *s)
 {
-	static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
-	char name[544];
 	store_close(s);
-	if (conninfo)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-		snprintf(name, sizeof name, "%s%s", path, endings[i]);
-		unlink(name);
-	}
-	rmdir(dir);
+	database_drop();
 }
 
 static struct store *again(struct store *s)
 {
 	store_close(s);
-	s = store_open(path, why, sizeof why);
+	s = store_open(database, why, sizeof why);
 	if (!s)
 		fprintf(stderr, "%s\n", why);
 	ASSERT(s);
 	return s;
 }
 
-static void sql(const char *text)
-{
-	sqlite3 *db;
-	CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
-	CHECK_EQ(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
 static void users(void)
 {
-	begin();
+	database_make();
 	struct store *s = again(NULL);
 	CHECK_EQ(store_user_find(s, SLICE("a@x")), 0);
 	CHECK(!store_dirty(s));
@@ -104,7 +62,7 @@ static void users(void)
 
 static void contacts(void)
 {
-	begin();
+	database_make();
 	struct store *s = again(NULL);
 	int64_t u = store_user_add(s, SLICE("a@x"), 5);
 	struct contact c = {.jid = mem_strdup("b@x"),
@@ -149,7 +107,7 @@ static void contacts(void)
 
 static void queues(void)
 {
-	begin();
+	database_make();
 	struct store *s = again(NULL);
 	struct buf xml;
 	size_t nr, bytes;
@@ -198,7 +156,7 @@ static char *long_text(size_t n)
 /* Another instance finds the row by its ends, all of them. */
 static void seen_by_another(char *sender, char *recipient, int64_t row)
 {
-	struct store *s = store_open(path, why, sizeof why);
+	struct store *s = store_open(database, why, sizeof why);
 	ASSERT(s);
 	CHECK(store_passing_others(s, slice_str(sender), slice_str(recipient), row + 1, 5));
 	CHECK(store_passing_others(s, slice_str(sender), SLICE(""), row + 1, 5));
@@ -212,7 +170,7 @@ static void seen_by_another(char *sender, char *recipient, int64_t row)
 /* The longest addresses that there are fit into every index, and are told apart by their last byte. */
 static void long_addresses(void)
 {
-	begin();
+	database_make();
 	struct store *s = again(NULL);
 	char *sender = long_text(2047), *recipient = long_text(2047);
 	sender[1023] = recipient[1023] = '@';
@@ -221,7 +179,7 @@ static void long_addresses(void)
 	int64_t row = store_passing_add(s, 5, slice_str(sender), slice_str(recipient), SLICE("<p/>"));
 	CHECK(row > 0);
 	CHECK_EQ(store_commit(s), 0);
-	if (conninfo)
+	if (database_is_postgres())
 		seen_by_another(sender, recipient, row);
 	struct contact c = {.jid = sender, .listed = true, .groups = mem_alloc(sizeof *c.groups), .nr_groups = 1};
 	c.groups[0] = long_text(2500 - 2047); /* what roster.c lets through */
@@ -235,31 +193,30 @@ static void long_addresses(void)
 
 static void whose_file(void)
 {
-	begin();
+	database_make();
 	struct store *s = again(NULL);
-	CHECK(!store_open(path, why, sizeof why));
+	CHECK(!store_open(database, why, sizeof why));
 	CHECK(strstr(why, "another process"));
 	store_close(s);
-	sql("PRAGMA user_version = 99");
-	CHECK(!store_open(path, why, sizeof why));
+	database_sql("PRAGMA user_version = 99");
+	CHECK(!store_open(database, why, sizeof why));
 	CHECK(strstr(why, "newer"));
-	sql("PRAGMA user_version = 1; PRAGMA application_id = 1");
-	CHECK(!store_open(path, why, sizeof why));
+	database_sql("PRAGMA user_version = 1; PRAGMA application_id = 1");
+	CHECK(!store_open(database, why, sizeof why));
 	CHECK(strstr(why, "another program"));
 	end(NULL);
-	snprintf(path, sizeof path, "/nonexistent/im.sqlite");
-	CHECK(!store_open(path, why, sizeof why));
+	CHECK(!store_open("/nonexistent/im.sqlite", why, sizeof why));
 	CHECK(strstr(why, "lock file"));
 }
 
 static void not_a_database(void)
 {
-	begin();
-	FILE *file = fopen(path, "w");
+	database_make();
+	FILE *file = fopen(database, "w");
 	fprintf(file, "this is not what it should be, but it is longer than a header of a database would have to be, which is one hundred "
 		      "bytes\n");
 	fclose(file);
-	CHECK(!store_open(path, why, sizeof why));
+	CHECK(!store_open(database, why, sizeof why));
 	CHECK(strstr(why, "not a database"));
 	end(NULL);
 }
@@ -267,8 +224,8 @@ static void not_a_database(void)
 /* What one stored for a user of another's, that one hears of when it is committed; and not of what it said itself. */
 static void told(void)
 {
-	begin();
-	struct store *a = again(NULL), *b = store_open(path, why, sizeof why);
+	database_make();
+	struct store *a = again(NULL), *b = store_open(database, why, sizeof why);
 	struct buf bare;
 	int64_t row = 0;
 
@@ -292,8 +249,8 @@ static void told(void)
 /* Two instances on one database: each has its own passing stanzas, and the one that lives takes over what the other left. */
 static void instances(void)
 {
-	begin();
-	struct store *a = again(NULL), *b = store_open(path, why, sizeof why);
+	database_make();
+	struct store *a = again(NULL), *b = store_open(database, why, sizeof why);
 	struct buf xml;
 
 	ASSERT(b);
@@ -327,7 +284,7 @@ static void instances(void)
 	r = (struct rows){0};
 	store_passing_all(b, note, &r);
 	CHECK(r.nr == 3 && r.v[0] == one && r.v[1] == two && r.v[2] == own);
-	a = store_open(path, why, sizeof why); /* another life: nothing of the first is its own */
+	a = store_open(database, why, sizeof why); /* another life: nothing of the first is its own */
 	ASSERT(a);
 	r = (struct rows){0};
 	store_passing_all(a, note, &r);
@@ -345,13 +302,12 @@ static void no_server(void)
 
 int main(void)
 {
-	conninfo = getenv("AMBROSIA_TEST_DATABASE");
 	RUN(users);
 	RUN(contacts);
 	RUN(queues);
 	RUN(long_addresses);
 	RUN(no_server);
-	if (conninfo) {
+	if (database_is_postgres()) {
 		RUN(instances);
 		RUN(told);
 		return check_done("im.store (PostgreSQL)");
