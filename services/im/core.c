@@ -152,6 +152,7 @@ struct im_user *im_user_ref(struct im *im, struct slice bare, int64_t id)
 		u = NEW(struct im_user);
 		u->id = id;
 		TAILQ_INIT(&u->sessions);
+		TAILQ_INIT(&u->unstored);
 		int err = jid_parse(&u->jid, bare);
 		ASSERT(err == 0); /* it came out of a JID */
 		hash_put(im->users, u->jid.bare, u);

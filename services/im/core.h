@@ -29,6 +29,8 @@ struct im_user {
 	size_t nr_refs;                  /* sessions and works; gone at 0 */
 	int64_t pumped;                  /* offline rows up to this one are in flight or delivered */
 	bool backlog;                    /* there may be rows after it: new messages queue behind them */
+	TAILQ_HEAD(, im_work) unstored;  /* messages on their way to sessions here that have no row, in order */
+	size_t nr_unstored, unstored_bytes;
 	size_t nr_limbo;                 /* messages to it on sessions that have left: they may come back, and new ones wait for that */
 	bool dirty;                      /* in im->dirty */
 	TAILQ_ENTRY(im_user) dirty_link;
@@ -84,6 +86,8 @@ struct im_work {
 	bool waiting;                    /* to be acknowledged */
 	size_t nr_open;                  /* sends in flight, and the handler that still works on it */
 	bool delivered, failed;          /* at least one of its sends was */
+	bool unstored;                   /* in its user's list of these */
+	TAILQ_ENTRY(im_work) link_unstored;
 	bool local;                      /* IM_PASSING: the next hop is a client of ours */
 	enum im_fallback fallback;
 	int64_t row;                     /* of its copy in the store (offline or passing, by fallback); 0: none */
@@ -212,6 +216,8 @@ struct im_work *work_new(struct im *im, const uint64_t *ticket); /* ticket NULL:
 void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml);
 void work_unkeep(struct im_work *w);   /* somebody else sees to it from here on */
 void work_store(struct im_work *w);    /* now, if there is room, a message that may come back; other instances hear of it */
+/* Those that this user's sessions may not have yet get their rows, before one that came later does. */
+void works_store(struct im_user *u);
 void work_hold(struct im_work *w);
 void work_release(struct im_work *w);  /* w may be gone afterwards */
 void work_abandon(struct im_work *w);  /* the same without any consequence: when the core is freed */
@@ -271,7 +277,10 @@ MUST_CHECK int stanza_add_child(struct buf *out, struct slice xml, struct slice 
 /* message.c, offline.c, passing.c, behind.c */
 void message_handle(struct stanza *st);
 bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped where it would have been stored */
-/* Stores a message with its delay stamp; the row, or 0 when there is too much. */
+bool offline_has_room(const struct im *im, int64_t user, size_t bytes);
+/* May one more be on its way to him that storage was not asked about? */
+bool offline_may_send(const struct im *im, const struct im_user *u, size_t bytes);
+/* Stores a message with its delay stamp; the row, or 0 when the store is dead. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);
 /* A row that no session here may get: the user may have one at another instance, for which it is not in its turn. */

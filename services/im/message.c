@@ -14,10 +14,13 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 {
 	if (!offline_wants(st->xml))
 		return;
-	if (!offline_store(st->im, id, bare, st->at_s, st->xml)) {
+	if (!offline_has_room(st->im, id, st->xml.n)) {
 		error_reply(st, "service-unavailable");
 		return;
 	}
+	if (u)
+		works_store(u);
+	(void)offline_store(st->im, id, bare, st->at_s, st->xml);
 	if (u)
 		im_user_backlog(st->im, u);
 }
@@ -31,6 +34,11 @@ static bool has_backlog(struct im *im, struct im_user *u)
 	if (!u->backlog && moving_is_elsewhere(im, u) && offline_waits(u))
 		im_user_backlog(im, u);
 	return u->backlog;
+}
+
+static bool may_go(const struct stanza *st, struct im_user *u)
+{
+	return !st->stored && !has_backlog(st->im, u) && offline_may_send(st->im, u, st->xml.n);
 }
 
 /* To all available sessions of the highest priority that is not negative; how many took it. */
@@ -70,7 +78,7 @@ static void to_account(struct stanza *st, const struct jid *bare)
 		headline(st, u);
 	else if (!is_chat(st))
 		return; /* an error: silently ignored */
-	else if (u && !st->stored && !has_backlog(st->im, u) && send_best(st, u))
+	else if (u && may_go(st, u) && send_best(st, u))
 		work_keep(st->work, IM_OFFLINE, u, st->xml);
 	else
 		store(st, u, id, bare);
@@ -80,7 +88,7 @@ static void to_session(struct stanza *st, struct im_session *s)
 {
 	if (!is_chat(st))
 		route_session(st, s);
-	else if (!st->stored && !has_backlog(st->im, s->user) && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
+	else if (may_go(st, s->user) && STAILQ_EMPTY(&s->queue) && send_session(s, st->xml, st->work) == 0)
 		work_keep(st->work, IM_OFFLINE, s->user, st->xml);
 	else
 		store(st, s->user, s->user->id, &s->user->jid);

@@ -81,11 +81,23 @@ bool offline_wants(struct slice xml)
 	return !refused && (!states || others);
 }
 
-static bool has_room(struct im *im, int64_t user, size_t n)
+static bool is_within(const struct im_limits *l, size_t nr, size_t bytes)
 {
-	size_t nr, bytes;
-	store_offline_size(im->store, user, &nr, &bytes);
-	return nr < im->limits.offline_max && bytes + n <= im->limits.offline_bytes_max;
+	return nr < l->offline_max && bytes <= l->offline_bytes_max;
+}
+
+bool offline_has_room(const struct im *im, int64_t user, size_t bytes)
+{
+	size_t nr, stored;
+	store_offline_size(im->store, user, &nr, &stored);
+	return is_within(&im->limits, nr, stored + bytes);
+}
+
+/* Whatever was sent must find room when it takes long: while a client may have it, it can't be sent back. So as much again as is stored may
+ * be on its way, and is stored though storage be full. */
+bool offline_may_send(const struct im *im, const struct im_user *u, size_t bytes)
+{
+	return is_within(&im->limits, u->nr_unstored, u->unstored_bytes + bytes);
 }
 
 void offline_tell(struct im *im, const struct jid *jid, int64_t row)
@@ -123,8 +135,6 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 {
 	struct buf out;
 	int64_t row = 0;
-	if (!has_room(im, user, xml.n))
-		return 0;
 	buf_init(&out, IM_STANZA_MAX);
 	if (write_stored(&out, xml, jid, at_s) == 0)
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));

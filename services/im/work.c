@@ -22,6 +22,24 @@ struct im_work *work_new(struct im *im, const uint64_t *ticket)
 	return w;
 }
 
+static void count(struct im_work *w)
+{
+	w->unstored = true;
+	TAILQ_INSERT_TAIL(&w->user->unstored, w, link_unstored);
+	w->user->nr_unstored++;
+	w->user->unstored_bytes += w->xml_n;
+}
+
+static void uncount(struct im_work *w)
+{
+	if (!w->unstored)
+		return;
+	w->unstored = false;
+	TAILQ_REMOVE(&w->user->unstored, w, link_unstored);
+	w->user->nr_unstored--;
+	w->user->unstored_bytes -= w->xml_n;
+}
+
 void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, struct slice xml)
 {
 	if (w->fallback != IM_DROP)
@@ -35,6 +53,8 @@ void work_keep(struct im_work *w, enum im_fallback f, struct im_user *user, stru
 		free(w->xml); /* a message that became its own error */
 		w->xml = mem_slicedup(xml);
 		w->xml_n = xml.n;
+		if (f == IM_OFFLINE)
+			count(w);
 	}
 }
 
@@ -43,6 +63,7 @@ void work_unkeep(struct im_work *w)
 	if (w->row && w->fallback == IM_PASSING)
 		store_passing_del(w->im->store, w->row);
 	w->row = 0;
+	uncount(w);
 	w->fallback = IM_DROP;
 	free(w->xml);
 	w->xml = NULL;
@@ -66,6 +87,7 @@ static void acknowledge(struct im_work *w)
 
 static void work_free(struct im_work *w)
 {
+	uncount(w);
 	if (w->row && w->fallback == IM_OFFLINE)
 		hash_del(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row});
 	if (w->user)
@@ -74,10 +96,13 @@ static void work_free(struct im_work *w)
 	free(w);
 }
 
-/* The message goes to offline storage, unless that is full, or it is not worth it. */
-static void store_message(struct im_work *w)
+/* The message goes to offline storage, however full that is, unless it is not worth it. */
+static void store_one(struct im_work *w)
 {
 	struct slice xml = {w->xml, w->xml_n};
+	uncount(w);
+	if (w->delivered)
+		return;
 	if (!offline_wants(xml)) {
 		w->fallback = IM_DROP;
 		return;
@@ -87,13 +112,32 @@ static void store_message(struct im_work *w)
 		hash_put(w->im->inflight, (struct slice){(const char *)&w->row, sizeof w->row}, w);
 }
 
-/* The same, and back it goes when that is full. False: it is not stored. */
+/* Those first that came before it: rows are sent in their order. */
+static void store_message(struct im_work *w)
+{
+	struct im_work *earlier;
+	while (w->unstored && (earlier = TAILQ_FIRST(&w->user->unstored)) != w)
+		store_one(earlier);
+	store_one(w);
+}
+
+void works_store(struct im_user *u)
+{
+	struct im_work *w;
+	while ((w = TAILQ_FIRST(&u->unstored)))
+		store_one(w);
+}
+
+/* One that came back is stored, or goes back to its sender when storage is full. False: it is not stored. */
 static bool store_or_bounce(struct im_work *w)
 {
-	store_message(w);
-	if (!w->row && w->fallback != IM_DROP) {
+	struct slice xml = {w->xml, w->xml_n};
+	if (offline_has_room(w->im, w->user->id, xml.n) || !offline_wants(xml)) {
+		store_message(w);
+	} else {
+		uncount(w);
 		w->fallback = IM_DROP;
-		error_bounce(w->im, (struct slice){w->xml, w->xml_n}, "service-unavailable", w);
+		error_bounce(w->im, xml, "service-unavailable", w);
 	}
 	return w->row != 0;
 }
@@ -155,16 +199,17 @@ void work_store(struct im_work *w)
 		return;
 	if (w->row)
 		offline_tell(w->im, &w->user->jid, w->row);
-	else
+	else if (offline_has_room(w->im, w->user->id, w->xml_n))
 		store_message(w);
 }
 
-/* Waited long enough: the copy in the store is what is acknowledged. */
+/* Waited long enough: the copy in the store is what is acknowledged. A message is stored though storage be full: its send is open, and with
+ * an error for the sender the recipient might have it all the same. */
 static void expire(struct im_work *w)
 {
 	work_hold(w);
 	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
-		store_or_bounce(w);
+		store_message(w);
 	if (w->fallback == IM_PASSING && !w->row) /* its error, if it went back to another server */
 		w->row = passing_store(w->im, w->at_s, (struct slice){w->xml, w->xml_n});
 	free(w->xml);

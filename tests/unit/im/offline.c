@@ -165,27 +165,107 @@ static void without_to_it_is_for_oneself(void)
 	fake_close(&f);
 }
 
-static void a_full_storage_bounces(void)
+/* Bob's storage, for two, is full, and on its way to him. */
+static struct client *two_are_kept(void)
 {
-	begin();
 	im_free(f.im);
 	f.im = NULL;
 	f.limits.offline_max = 2;
 	fake_crash(&f);
 	alice = fake_online(&f, "alice@a.example", "one", 0);
-	struct client *bob = fake_online(&f, "bob@b.example", "two", 0);
-	uint64_t t[3];
-	for (int i = 0; i < 3; i++)
-		t[i] = fake_from(alice, MSG("bob@b.example", "chat", "x"));
+	fake_logout(fake_login(&f, "bob@b.example", "x"));
+	fake_from(alice, MSG("bob@b.example", "chat", "1"));
+	fake_from(alice, MSG("bob@b.example", "chat", "2"));
+	struct client *bob = bob_arrives("two", "0");
+	CHECK(fake_got(&f, bob, "<body>1</body>", NULL));
+	CHECK(fake_got(&f, bob, "<body>2</body>", NULL));
+	CHECK_EQ(fake_rows(&f, "offline"), 2);
+	return bob;
+}
+
+static void a_full_storage_bounces(void)
+{
+	begin();
+	struct client *bob = two_are_kept();
+	uint64_t t = fake_from(alice, MSG("bob@b.example", "chat", "x"));
 	fake_logout(bob); /* three come back, two fit */
 	CHECK_EQ(fake_rows(&f, "offline"), 2);
-	CHECK(fake_acked(&f, t[0]) && fake_acked(&f, t[1]) && !fake_acked(&f, t[2]));
+	CHECK(!fake_acked(&f, t));
 	CHECK(fake_got(&f, alice, "service-unavailable", "type='error'", NULL));
 	fake_from(alice, MSG("bob@b.example", "chat", "y"));
 	CHECK(fake_got(&f, alice, "service-unavailable", NULL));
 	fake_deliver_all(&f);
-	CHECK(fake_acked(&f, t[2]));
-	f.watch_table = "offline";
+	CHECK(fake_acked(&f, t));
+	fake_close(&f);
+}
+
+/* While a client may have it, its sender is told nothing, and it is stored all the same. */
+static void a_full_storage_takes_what_was_sent(void)
+{
+	begin();
+	struct client *bob = two_are_kept();
+	uint64_t t = fake_from(alice, MSG("bob@b.example", "chat", "x"));
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "<body>x</body>"));
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 3);
+	CHECK(!fake_next(&f, alice));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	CHECK(!fake_next(&f, alice) && !fake_next(&f, bob));
+	fake_close(&f);
+}
+
+/* So what is on its way has a bound too, in number and bytes, which is that of storage. */
+static void what_was_sent_has_a_bound(void)
+{
+	for (int in_bytes = 0; in_bytes <= 1; in_bytes++) {
+		begin();
+		struct client *bob = two_are_kept();
+		f.limits.offline_max = in_bytes ? 1000 : 2;
+		f.limits.offline_bytes_max = in_bytes ? 5 * strlen(MSG("bob@b.example", "chat", "x")) : SIZE_MAX;
+		fake_crash(&f);
+		alice = fake_online(&f, "alice@a.example", "one", 0);
+		bob = bob_arrives("two", "0");
+		fake_read_all(&f); /* two are in flight, of storage */
+		fake_from(alice, MSG("bob@b.example", "chat", "x"));
+		fake_from(alice, MSG("bob@b.example", "chat", "x"));
+		CHECK_EQ(fake_unread(&f, bob), 2);
+		CHECK_EQ(fake_rows(&f, "offline"), 2);
+		fake_from(alice, MSG("bob@b.example", "chat", "y"));
+		CHECK_EQ(fake_unread(&f, bob), 2);
+		CHECK(fake_got(&f, alice, "service-unavailable", NULL));
+		fake_wait(&f, 1000);
+		CHECK_EQ(fake_rows(&f, "offline"), 4);
+		fake_deliver_all(&f);
+		CHECK_EQ(fake_rows(&f, "offline"), 0);
+		fake_close(&f);
+	}
+}
+
+/* What is on its way gets its row before one that comes later, so that rows are in order whoever comes for them. */
+static void what_was_sent_stays_before_what_is_stored(void)
+{
+	static const char *const texts[] = {"1", "2", "3", "4", "5", NULL};
+	begin();
+	struct client *low = bob_arrives("low", "-1"), *bob;
+	fake_from(alice, MSG("bob@b.example/low", "chat", "1")); /* by its full JID it is reached */
+	fake_from(alice, MSG("bob@b.example/low", "chat", "2"));
+	CHECK_EQ(fake_unread(&f, low), 2);
+	fake_from(alice, MSG("bob@b.example", "chat", "3"));
+	fake_from(alice, MSG("bob@b.example/low", "chat", "4"));
+	struct client *other = bob_arrives("other", "-1");
+	fake_from(alice, MSG("bob@b.example/other", "chat", "5"));
+	fake_logout(other);
+	fake_logout(low);
+	CHECK_EQ(fake_rows(&f, "offline"), 5);
+	bob = bob_arrives("two", "0");
+	for (size_t i = 0; texts[i]; i++) {
+		char body[32];
+		snprintf(body, sizeof body, "<body>%s</body>", texts[i]);
+		CHECK(fake_got(&f, bob, body, NULL));
+	}
 	fake_close(&f);
 }
 
@@ -221,6 +301,9 @@ int main(void)
 	RUN(not_worth_keeping);
 	RUN(without_to_it_is_for_oneself);
 	RUN(a_full_storage_bounces);
+	RUN(a_full_storage_takes_what_was_sent);
+	RUN(what_was_sent_has_a_bound);
+	RUN(what_was_sent_stays_before_what_is_stored);
 	RUN(from_another_server);
 	return check_done("im.offline");
 }

@@ -150,13 +150,13 @@ static void answers_after_the_end(void)
 	fake_close(&f);
 }
 
-/* A storage that is full, and alice's message on its way to bob. */
+/* Storage for one. */
 static void begin_full(void)
 {
 	fake_open(&f);
 	im_free(f.im);
 	f.im = NULL;
-	f.limits.offline_max = 0;
+	f.limits.offline_max = 1;
 	fake_crash(&f);
 }
 
@@ -170,6 +170,7 @@ static void not_back_while_another_may_get_it(void)
 	struct client *alice = fake_online(&f, "alice@a.example", "x", 0);
 	struct client *one = fake_online(&f, "bob@a.example", "one", 0), *two = fake_online(&f, "bob@a.example", "two", 0);
 	fake_read_all(&f);
+	fake_stored(&f, "bob@a.example", TO_BOB("alice"));
 	uint64_t t = fake_from(alice, TO_BOB("alice"));
 	struct sent *first = fake_next(&f, one), *second = fake_next(&f, two);
 	CHECK(first && second);
@@ -190,6 +191,7 @@ static void back_when_nobody_may(void)
 	begin_full();
 	struct client *alice = fake_online(&f, "alice@a.example", "x", 0), *bob = fake_online(&f, "bob@a.example", "one", 0);
 	fake_read_all(&f);
+	fake_stored(&f, "bob@a.example", TO_BOB("alice"));
 	fake_from(alice, TO_BOB("alice"));
 	struct sent *s = fake_next(&f, bob);
 	fake_login(&f, "bob@a.example", "one");
@@ -206,9 +208,11 @@ static void an_error_in_flight_is_its_senders(void)
 	struct client *alice = fake_online(&f, "alice@a.example", "x", 0), *carol = fake_online(&f, "carol@a.example", "x", 0);
 	struct client *bob = fake_online(&f, "bob@a.example", "one", 0);
 	fake_read_all(&f);
+	fake_stored(&f, "bob@a.example", TO_BOB("alice"));
 	fake_from(alice, TO_BOB("alice"));
-	CHECK(fake_got(&f, bob, "<body>hi", NULL));
-	fake_wait(&f, 1000);
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "<body>hi"));
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
 	CHECK_EQ(fake_unread(&f, alice), 1);
 	fake_login(&f, "alice@a.example", "x");
 	CHECK_STR(alice->closed, "conflict");
