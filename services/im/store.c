@@ -3,7 +3,10 @@
  */
 #include "services/im/store_db.h"
 
+#include <stdlib.h>
+
 #include "common/err.h"
+#include "common/hash.h"
 
 /* "postgresql://…", or words like host=… that libpq takes; else the name of a file. */
 bool store_is_file(const char *database)
@@ -23,7 +26,26 @@ struct store *store_open(const char *database, char *why, size_t why_size)
 		return NULL;
 	s = NEW(struct store);
 	s->db = db;
+	s->tells = hash_new();
 	return s;
+}
+
+static int tell_one(void *arg, struct slice bare, void *lowest)
+{
+	struct store *s = arg;
+
+	if (!s->db->failed)
+		(void)s->db->ops->tell(s->db, bare, *(int64_t *)lowest);
+	hash_del(s->tells, bare);
+	free(lowest);
+	return 0;
+}
+
+static int forget_one(void *arg, struct slice bare, void *lowest)
+{
+	(void)arg, (void)bare;
+	free(lowest);
+	return 0;
 }
 
 void store_close(struct store *s)
@@ -31,6 +53,8 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	s->db->ops->close(s->db);
+	hash_each(s->tells, forget_one, NULL);
+	hash_free(s->tells);
 	free(s);
 }
 
@@ -92,6 +116,8 @@ char *store_column_dup(struct store *s, enum db_stmt id, int at, size_t *n)
 
 int store_commit(struct store *s)
 {
+	if (s->dirty)
+		hash_each(s->tells, tell_one, s);
 	if (s->dirty && !s->db->failed)
 		(void)s->db->ops->run(s->db, "COMMIT");
 	s->dirty = false;
@@ -234,8 +260,15 @@ bool store_shared(const struct store *s)
 
 void store_tell(struct store *s, struct slice bare, int64_t row)
 {
-	if (begin(s))
-		(void)s->db->ops->tell(s->db, bare, row);
+	int64_t *lowest = begin(s) ? hash_get(s->tells, bare) : NULL;
+
+	if (!lowest) {
+		lowest = NEW(int64_t);
+		*lowest = row;
+		hash_put(s->tells, bare, lowest);
+	}
+	if (*lowest > row)
+		*lowest = row;
 }
 
 bool store_told(struct store *s, struct buf *bare, int64_t *row)

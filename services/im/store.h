@@ -74,7 +74,8 @@ bool store_passing_others(struct store *s, struct slice sender, struct slice rec
 
 /* Other instances may have rows in it. They tell each other what they stored for users whom they have no session of. */
 bool store_shared(const struct store *s);
-void store_tell(struct store *s, struct slice bare, int64_t row);              /* once the transaction is committed */
+/* That there is something for this user from that row on: once the transaction is committed, and once for all that it has for him. */
+void store_tell(struct store *s, struct slice bare, int64_t row);
 bool store_told(struct store *s, struct buf *bare, int64_t *row);              /* the next thing that another one told; false: no more */
 bool store_is_file(const char *database);               /* a file's name, not a connection string, which may hold a password */
 

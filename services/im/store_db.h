@@ -9,6 +9,7 @@
 struct store {
 	struct db *db;
 	bool dirty;             /* a transaction is open */
+	struct hash *tells;     /* what it is to tell the others: the lowest row (int64_t) by bare JID */
 };
 
 #define DB_INT(value) {.n = (int64_t)(value)}

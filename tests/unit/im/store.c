@@ -4,7 +4,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/im/database.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char why[256];
@@ -231,7 +233,9 @@ static void told(void)
 
 	ASSERT(b);
 	buf_init(&bare, 100);
-	store_tell(a, SLICE("u@x"), 7);
+	store_tell(a, SLICE("u@x"), 9);
+	store_tell(a, SLICE("u@x"), 7); /* from there on */
+	store_tell(a, SLICE("u@x"), 8);
 	CHECK(!store_told(b, &bare, &row));
 	CHECK_EQ(store_commit(a), 0);
 	bool heard = false;
@@ -294,6 +298,75 @@ static void instances(void)
 	end(b);
 }
 
+/* Nothing of a turn in which the disk is full is there afterwards, and it is known before anything is acknowledged. */
+static void no_room_on_the_disk(void)
+{
+	struct rlimit all, few;
+	database_make();
+	struct store *s = again(NULL);
+	struct buf xml;
+	size_t nr, bytes;
+	buf_init(&xml, 4u << 20);
+	int err = 0;
+	for (int i = 0; i < 1 << 18 && err == 0; i++)
+		err = buf_add_str(&xml, "<a/>");
+	CHECK_EQ(err, 0);
+	CHECK(store_offline_add(s, 7, 1, SLICE("<before/>")));
+	CHECK_EQ(store_commit(s), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_EQ(getrlimit(RLIMIT_FSIZE, &all), 0);
+	few = (struct rlimit){.rlim_cur = 1u << 19, .rlim_max = all.rlim_max};
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &few), 0);
+	(void)store_offline_add(s, 7, 1, buf_slice(&xml));
+	CHECK(store_commit(s) < 0);
+	CHECK(store_why(s)[0] != '\0');
+	CHECK_EQ(setrlimit(RLIMIT_FSIZE, &all), 0);
+	CHECK_EQ(store_offline_add(s, 7, 1, SLICE("<after/>")), 0); /* for good */
+	CHECK(store_dirty(s) && store_commit(s) < 0);
+	s = again(s);
+	store_offline_size(s, 7, &nr, &bytes);
+	CHECK(nr == 1 && bytes == 9);
+	buf_clear(&xml);
+	end(s);
+}
+
+/* Of everybody. */
+static void cut_connections(void)
+{
+	database_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> "
+		     "pg_backend_pid()");
+}
+
+/* A server that goes in the middle of a turn, and between two. */
+static void a_connection_that_is_lost(void)
+{
+	struct buf bare;
+	int64_t row;
+	database_make();
+	struct store *s = again(NULL);
+	CHECK(store_user_add(s, SLICE("a@x"), 5));
+	cut_connections();
+	(void)store_offline_add(s, 7, 1, SLICE("<a/>"));
+	store_tell(s, SLICE("a@x"), 1);
+	CHECK(store_commit(s) < 0);
+	CHECK(store_why(s)[0] != '\0');
+	CHECK_EQ(store_user_find(s, SLICE("a@x")), 0);
+	CHECK_EQ(store_user_add(s, SLICE("a@x"), 5), 0);
+	CHECK(store_dirty(s) && store_commit(s) < 0);
+	s = again(s);
+	CHECK_EQ(store_user_find(s, SLICE("a@x")), 0); /* nothing of that turn */
+	CHECK(!store_dirty(s));
+	buf_init(&bare, 100);
+	cut_connections();
+	for (int i = 0; i < 1000 && !store_dirty(s); i++) {
+		CHECK(!store_told(s, &bare, &row)); /* a turn begins */
+		usleep(10000);
+	}
+	CHECK(store_dirty(s) && store_commit(s) < 0);
+	buf_clear(&bare);
+	end(s);
+}
+
 static void no_server(void)
 {
 	CHECK(!store_open("host=/nonexistent dbname=x", why, sizeof why));
@@ -310,9 +383,11 @@ int main(void)
 	if (database_is_postgres()) {
 		RUN(instances);
 		RUN(told);
+		RUN(a_connection_that_is_lost);
 		return check_done("im.store (PostgreSQL)");
 	}
 	RUN(whose_file);
 	RUN(not_a_database);
+	RUN(no_room_on_the_disk);
 	return check_done("im.store");
 }
