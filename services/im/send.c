@@ -173,7 +173,12 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 
 void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
-	if (w && !im_is_here(im, to))
+	bool here = im_is_here(im, to);
+	if (!here && !(w && (w->waiting || w->row))) {
+		passing_send(im, from, to, xml); /* what it answers was acknowledged, and is in the store no more */
+		return;
+	}
+	if (!here)
 		work_keep(w, IM_PASSING, NULL, xml);
 	send_reply(im, from, to, xml, w);
 }

@@ -178,6 +178,13 @@ static void taken_over_for_nobody(void)
 	CHECK_EQ(fake_rows(&f, "offline"), 0);
 	struct sent *s = fake_next(&f, NULL);
 	CHECK(s && strstr(s->xml, "type='error'") && strcmp(s->to_domain, "alice@a.example") == 0);
+	CHECK_EQ(fake_rows(&f, "passing"), 1); /* the error: her message was acknowledged, so it must not be lost either */
+	fake_crash(&f);
+	s = fake_next(&f, NULL);
+	CHECK(s && strstr(s->xml, "type='error'") && strcmp(s->to_domain, "alice@a.example") == 0);
+	if (s)
+		fake_delivered(&f, s);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
 	fake_close(&f);
 }
 
