@@ -48,6 +48,7 @@ struct im *im_new(const char *database, char *const *domains, size_t nr_domains,
 	im->users = hash_new();
 	im->sends = hash_new();
 	im->inflight = hash_new();
+	im->stored = hash_new();
 	im->peers = hash_new();
 	sid_init(im);
 	TAILQ_INIT(&im->waiting);
@@ -97,6 +98,8 @@ void im_free(struct im *im)
 	hash_free(im->users);
 	hash_free(im->sends);
 	hash_free(im->inflight);
+	offline_forget(im);
+	hash_free(im->stored);
 	hash_free(im->peers);
 	for (size_t i = 0; i < im->nr_domains; i++)
 		free(im->domain_names[i]);

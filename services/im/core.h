@@ -138,6 +138,12 @@ struct im_waits {
 	int64_t newest_s;                /* when the last of them came */
 };
 
+/* What is stored for a user, as it was found not long ago. */
+struct im_stored {
+	size_t nr, bytes;                /* no less than there is, but for what other instances have added */
+	bool shrunk;                     /* it may be less */
+};
+
 /* What stamping messages uses again and again. */
 struct im_sid {
 	struct buf clean, id, stamped;
@@ -156,6 +162,8 @@ struct im {
 	struct hash *users;              /* by bare JID */
 	struct hash *sends;              /* by cookie */
 	struct hash *inflight;           /* works by their offline row */
+	struct hash *stored;             /* struct im_stored by the user's id */
+	uint64_t stored_until_ms;        /* all of it is forgotten then */
 	struct hash *peers;              /* struct im_peer by bare JID */
 	uint64_t cookie_last;
 	TAILQ_HEAD(im_works, im_work) waiting;
@@ -277,7 +285,9 @@ MUST_CHECK int stanza_add_child(struct buf *out, struct slice xml, struct slice 
 /* message.c, offline.c, passing.c, behind.c */
 void message_handle(struct stanza *st);
 bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped where it would have been stored */
-bool offline_has_room(const struct im *im, int64_t user, size_t bytes);
+bool offline_has_room(struct im *im, int64_t user, size_t bytes);
+void offline_del(struct im *im, int64_t user, int64_t row);
+void offline_forget(struct im *im); /* how much is stored for whom */
 /* May one more be on its way to him that storage was not asked about? */
 bool offline_may_send(const struct im *im, const struct im_user *u, size_t bytes);
 /* Stores a message with its delay stamp; the row, or 0 when the store is dead. */

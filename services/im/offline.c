@@ -2,11 +2,15 @@
  * Offline messages (RFC 6121 section 8.5.2.2, XEP-0160): kept with the time at which they came (XEP-0203), sent in order to the session
  * that gets the user's messages, deleted when it has them.
  */
+#include <stdlib.h>
 #include <time.h>
 
 #include "services/im/core.h"
 
-enum { PUMP_MAX = 64 }; /* rows in one turn: the rest follows when some are answered */
+enum {
+	PUMP_MAX = 64,      /* rows in one turn: the rest follows when some are answered */
+	REMEMBER_MS = 1000, /* how much is stored for whom: counting it takes as long as there are rows */
+};
 
 static int write_delay(struct buf *out, const struct jid *from, int64_t at_s)
 {
@@ -65,9 +69,22 @@ static int write_stored(struct buf *out, struct slice xml, const struct jid *use
 	return err;
 }
 
+/* The names of elements are written with their letters alone: most stanzas hold none of these, and need not be looked into. */
+static bool may_be_refused(struct slice xml)
+{
+	static const char *const names[] = {"no-store", "active", "composing", "gone", "paused"}; /* "inactive" holds one of them */
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (memmem(xml.p, xml.n, names[i], strlen(names[i])))
+			return true;
+	}
+	return false;
+}
+
 /* XEP-0160: what somebody was typing (XEP-0085) is no news later; and a sender may say so of anything (XEP-0334). */
 bool offline_wants(struct slice xml)
 {
+	if (!may_be_refused(xml))
+		return true;
 	struct xml_tree *t = xml_tree_parse(xml, &im_xml_limits, NULL, 0);
 	struct xml_node *root = t ? xml_tree_root(t) : NULL;
 	bool states = false, others = false, refused = false;
@@ -86,11 +103,57 @@ static bool is_within(const struct im_limits *l, size_t nr, size_t bytes)
 	return nr < l->offline_max && bytes <= l->offline_bytes_max;
 }
 
-bool offline_has_room(const struct im *im, int64_t user, size_t bytes)
+static struct slice user_key(const int64_t *user)
 {
-	size_t nr, stored;
-	store_offline_size(im->store, user, &nr, &stored);
-	return is_within(&im->limits, nr, stored + bytes);
+	return (struct slice){(const char *)user, sizeof *user};
+}
+
+static int forget(void *arg, struct slice user, void *stored)
+{
+	hash_del(arg, user);
+	free(stored);
+	return 0;
+}
+
+void offline_forget(struct im *im)
+{
+	hash_each(im->stored, forget, im->stored);
+	im->stored_until_ms = im->now_ms + REMEMBER_MS;
+}
+
+bool offline_has_room(struct im *im, int64_t user, size_t bytes)
+{
+	struct im_stored *s;
+	if (im->now_ms >= im->stored_until_ms)
+		offline_forget(im);
+	s = hash_get(im->stored, user_key(&user));
+	if (!s) {
+		s = NEW(struct im_stored);
+		*s = (struct im_stored){.nr = SIZE_MAX, .shrunk = true};
+		hash_put(im->stored, user_key(&user), s);
+	}
+	if (s->shrunk && !is_within(&im->limits, s->nr, s->bytes + bytes)) {
+		store_offline_size(im->store, user, &s->nr, &s->bytes);
+		s->shrunk = false;
+	}
+	return is_within(&im->limits, s->nr, s->bytes + bytes);
+}
+
+void offline_del(struct im *im, int64_t user, int64_t row)
+{
+	struct im_stored *s = hash_get(im->stored, user_key(&user));
+	store_offline_del(im->store, row);
+	if (s)
+		s->shrunk = true;
+}
+
+static void count_stored(struct im *im, int64_t user, size_t bytes)
+{
+	struct im_stored *s = hash_get(im->stored, user_key(&user));
+	if (!s || s->nr == SIZE_MAX)
+		return;
+	s->nr++;
+	s->bytes += bytes;
 }
 
 /* Whatever was sent must find room when it takes long: while a client may have it, it can't be sent back. So as much again as is stored may
@@ -138,6 +201,7 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	buf_init(&out, IM_STANZA_MAX);
 	if (write_stored(&out, xml, jid, at_s) == 0)
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
+	count_stored(im, user, buf_len(&out));
 	buf_clear(&out);
 	sid_log("offline", xml, jid->bare, row);
 	offline_tell(im, jid, row);

@@ -157,7 +157,7 @@ static void message_failed(struct im_work *w)
 static void settle_copy(struct im_work *w)
 {
 	if (w->fallback == IM_OFFLINE && w->delivered)
-		store_offline_del(w->im->store, w->row);
+		offline_del(w->im, w->user->id, w->row);
 	else if (w->fallback == IM_PASSING)
 		store_passing_del(w->im->store, w->row);
 }

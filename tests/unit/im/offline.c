@@ -134,6 +134,11 @@ static void not_worth_keeping(void)
 		{STATE "<body>hi</body>", 1},
 		{"<thread>t</thread>", 1},
 		{"<body>secret</body><no-store xmlns='urn:xmpp:hints'/>", 0},
+		{"<h:no-store xmlns:h='urn:xmpp&#58;hints'/><body>secret</body>", 0}, /* however it is written */
+		{"<body>no-store, composing</body>", 1},
+		{"<inactive xmlns='http://jabber.org/protocol/chatstates'/>", 0},
+		{"<s:paused xmlns:s='http://jabber.org/protocol/chatstates'/>", 0},
+		{"<gone xmlns='http://jabber.org/protocol/chatstates'/>", 0},
 		{"<body>hi</body><no-copy xmlns='urn:xmpp:hints'/>", 1},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -34,13 +34,15 @@ static void end(void)
 	fake_close(&f);
 }
 
+static size_t nr_heard;       /* by the last heard() */
+
 /* The lowest row that the other instance heard of since it was asked last; 0: none. */
 static int64_t heard(void)
 {
 	struct buf bare;
 	int64_t row, lowest = 0;
 	buf_init(&bare, 100);
-	while (store_told(other, &bare, &row)) {
+	for (nr_heard = 0; store_told(other, &bare, &row); nr_heard++) {
 		CHECK(slice_is(buf_slice(&bare), BOB));
 		lowest = lowest && lowest < row ? lowest : row;
 	}
@@ -70,6 +72,23 @@ static void when_the_session_leaves(void)
 	CHECK_EQ(heard(), 1);
 	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
 	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	end();
+}
+
+/* As often as there is somebody to hear of, not as there are messages. */
+static void once_for_all_of_a_user(void)
+{
+	enum { NR = 20 };
+	begin();
+	for (int i = 0; i < NR; i++)
+		fake_from(alice, MSG);
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "offline"), NR);
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "/two' type='unavailable'/>");
+	CHECK_EQ(heard(), 0);
+	fake_logout(bob); /* all come back in one turn */
+	CHECK_EQ(heard(), 1);
+	CHECK_EQ(nr_heard, 1);
 	end();
 }
 
@@ -232,6 +251,45 @@ static void the_bound_counts_bytes_and_what_was_left(void)
 	end();
 }
 
+/* Storage is measured once in a while, not for each message; but nothing is refused while there is room. */
+static void storage_is_measured_once(void)
+{
+	enum { NR = 10 };
+	begin();
+	f.limits.offline_max = NR;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	size_t nr = shared_nr_started(STMT_OFFLINE_SIZE);
+	for (int i = 0; i < NR; i++)
+		fake_from(alice, MSG);
+	CHECK_EQ(fake_rows(&f, "offline"), NR);
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	for (int i = 0; i < NR; i++)
+		fake_from(alice, MSG);
+	CHECK_EQ(fake_unread(&f, alice), NR); /* errors */
+	CHECK_EQ(shared_nr_started(STMT_OFFLINE_SIZE), nr + 1);
+	fake_read_all(&f);
+	bob = fake_login(&f, BOB, "two");
+	fake_from(bob, "<presence xmlns='jabber:client' from='" BOB "/two'/>");
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_logout(bob);
+	fake_from(alice, MSG);
+	CHECK_EQ(fake_unread(&f, alice), 0);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	for (int i = 1; i < NR; i++)
+		fake_from(alice, MSG);
+	CHECK_EQ(shared_nr_started(STMT_OFFLINE_SIZE), nr + 2);
+	/* What another instance stored counts when the next measure is taken. */
+	CHECK(store_offline_add(other, store_user_find(other, SLICE(BOB)), 1700000999, SLICE(MSG)));
+	CHECK_EQ(store_commit(other), 0);
+	fake_wait(&f, 1000);
+	fake_from(alice, MSG);
+	CHECK(fake_got(&f, alice, "type='error'", "service-unavailable", NULL));
+	CHECK_EQ(shared_nr_started(STMT_OFFLINE_SIZE), nr + 3);
+	end();
+}
+
 static size_t starts_in_message(enum db_stmt id)
 {
 	size_t nr = shared_nr_started(id);
@@ -256,6 +314,7 @@ int main(void)
 {
 	RUN(when_the_session_leaves);
 	RUN(when_it_comes_back);
+	RUN(once_for_all_of_a_user);
 	RUN(what_waits_when_the_session_leaves);
 	RUN(what_waits_when_it_is_unavailable);
 	RUN(what_waits_when_it_wants_none);
@@ -264,5 +323,6 @@ int main(void)
 	RUN(one_sender_has_a_bound_behind_others);
 	RUN(the_bound_counts_bytes_and_what_was_left);
 	RUN(being_behind_what_waits_here_costs_no_query);
+	RUN(storage_is_measured_once);
 	return check_done("im.telling");
 }
