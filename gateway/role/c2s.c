@@ -90,7 +90,7 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 {
 	struct c2s *c = c2s_of_end(end);
 
-	if (c->resuming) {
+	if (c->resuming != NULL) {
 		c2s_resume_refused(c, r);
 		return;
 	}
@@ -224,6 +224,10 @@ static void end_closed(struct link_end *end, const char *condition, const char *
 {
 	struct c2s *c = c2s_of_end(end);
 
+	if (link_lost && c->resuming != NULL) {
+		c2s_resume_lost(c);
+		return;
+	}
 	if (link_lost)
 		stream_close(c->e.stream, CLOSE_SERVICE_LOST);
 	else

@@ -16,8 +16,7 @@ struct c2s {
 	bool counted;               /* among env->nr_sessions */
 	bool managed;               /* the client says what it has (XEP-0198) */
 	bool asked;                 /* it has turned stream management on, or wants to */
-	bool resuming;              /* end.stream is one that the client asked to resume */
-	uint32_t claimed;           /* its h then */
+	struct c2s_resuming *resuming; /* end.stream is one that the client asked to resume, or is to be again; else NULL */
 	struct svc_rest *rest;      /* its service has died: what another instance is to be sent once it has accepted; else NULL */
 	struct svc_id instance;     /* of the service that has the stream */
 	uint32_t stanzas_max, bytes_max; /* that the service leaves unacknowledged */
@@ -65,6 +64,7 @@ void c2s_op_sm_counts(void *arg, struct stream_counts *out);
 void c2s_end_enabled(struct link_end *end, uint32_t resume_s);
 void c2s_end_resumed(struct link_end *end, const char *full_jid);
 void c2s_resume_refused(struct c2s *c, const struct svc_refusal *r);
+void c2s_resume_lost(struct c2s *c);         /* resuming: the link broke before the service answered */
 /* The client's stream has ended for this reason: the service's is left for it to come back to, or ends too. */
 void c2s_leave(struct c2s *c, enum close_reason r);
 

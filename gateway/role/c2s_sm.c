@@ -8,11 +8,21 @@
 /*
  * A client's stream management (XEP-0198), glued to the service's stream, which keeps all counts. The id by which a client resumes is the
  * service instance's and the stream's: any gateway finds the way from it, and the service looks who may. "failed" is never said for want of
- * a link: it would make the client give up a session that is still there.
+ * a link: it would make the client give up a session that is still there. A question that was lost with its link is asked again over the
+ * next one.
  */
 
 #define ID_BYTES 32
 #define ID_TEXT 44           /* in base64 */
+#define AGAIN_MS 500         /* between two looks whether a link is back */
+#define PATIENCE_MS 10000    /* for it; less than clients have, more than it takes to learn that an instance has died */
+
+struct c2s_resuming {
+	struct svc_id stream;
+	uint32_t h;              /* that the client claims */
+	uint64_t until_ms;       /* 0 as long as no link was lost */
+	struct loop_timer again;
+};
 
 /* --- enabling ---------------------------------------------------------------- */
 
@@ -112,35 +122,83 @@ static const char *domain_of(const char *bare_jid)
 	return at != NULL ? at + 1 : bare_jid;
 }
 
-void c2s_op_sm_resume(void *arg, struct slice id, uint32_t h)
+static void resuming_end(struct c2s *c)
 {
-	struct c2s *c = c2s_of(arg);
+	if (c->resuming != NULL)
+		loop_timer_cancel(&c->resuming->again);
+	free(c->resuming);
+	c->resuming = NULL;
+}
+
+/* -ERR_NOTFOUND: the instance is no more; else as links_resume. */
+static int ask(struct c2s *c)
+{
+	char *bare = mem_slicedup(stream_jid(c->e.stream)->bare);
 	struct svc_resume r = {
+		.stream_id = c->resuming->stream,
+		.bare_jid = bare,
 		.mechanism = c->mechanism,
 		.address = conn_peer_text(c->e.conn),
 		.secure = stream_secure(c->e.stream),
-		.h = h,
+		.h = c->resuming->h,
 	};
-	char *bare = mem_slicedup(stream_jid(c->e.stream)->bare);
+	int err = -ERR_NOTFOUND;
+
+	if (links_knows(c->e.env->links, &c->instance, domain_of(bare)))
+		err = links_resume(c->e.env->links, &c->instance, &r, &c->end);
+	free(bare);
+	return err;
+}
+
+/* It is not, and this is why. */
+static void not_resumed(struct c2s *c, int err)
+{
+	resuming_end(c);
+	if (err == -ERR_NOTFOUND) {
+		stream_sm_failed(c->e.stream, "item-not-found", NULL);
+	} else {
+		log_info("c2s", c->e.id, "resume-refused", "why=\"%s\"",
+			 err == -ERR_LIMIT ? "the service's link is full" : "no link to the service");
+		stream_close_with(c->e.stream, err == -ERR_LIMIT ? "resource-constraint" : "remote-connection-failed", "try again");
+	}
+	edge_kick(&c->e);
+}
+
+static void on_again(void *arg)
+{
+	struct c2s *c = c2s_of(arg);
+	int err = ask(c);
+
+	if (err == -ERR_AGAIN && loop_now_ms(c->e.env->loop) < c->resuming->until_ms)
+		loop_timer_set(&c->resuming->again, AGAIN_MS);
+	else if (err != 0)
+		not_resumed(c, err);
+}
+
+void c2s_op_sm_resume(void *arg, struct slice id, uint32_t h)
+{
+	struct c2s *c = c2s_of(arg);
 	int err;
 
-	c->claimed = h;
-	r.bare_jid = bare;
-	if (!id_read(id, &c->instance, &r.stream_id) || !links_knows(c->e.env->links, &c->instance, domain_of(bare))) {
-		free(bare);
-		stream_sm_failed(c->e.stream, "item-not-found", NULL);
-		edge_kick(&c->e);
-		return;
-	}
-	err = links_resume(c->e.env->links, &c->instance, &r, &c->end);
-	free(bare);
-	c->resuming = err == 0;
-	if (err == 0)
-		return;
-	log_info("c2s", c->e.id, "resume-refused", "why=\"%s\"",
-		 err == -ERR_LIMIT ? "the service's link is full" : "no link to the service");
-	stream_close_with(c->e.stream, err == -ERR_LIMIT ? "resource-constraint" : "remote-connection-failed", "try again");
-	edge_kick(&c->e);
+	c->resuming = NEW(struct c2s_resuming);
+	c->resuming->h = h;
+	loop_timer_init(c->e.env->loop, &c->resuming->again, on_again, c);
+	err = id_read(id, &c->instance, &c->resuming->stream) ? ask(c) : -ERR_NOTFOUND;
+	if (err != 0)
+		not_resumed(c, err);
+}
+
+/* Not at once: the link is still among those that are up, or the process has ended and that is not known yet. */
+void c2s_resume_lost(struct c2s *c)
+{
+	uint64_t now = loop_now_ms(c->e.env->loop);
+
+	if (c->resuming->until_ms == 0)
+		c->resuming->until_ms = now + PATIENCE_MS;
+	if (now < c->resuming->until_ms)
+		loop_timer_set(&c->resuming->again, AGAIN_MS);
+	else
+		not_resumed(c, -ERR_AGAIN);
 }
 
 void c2s_end_resumed(struct link_end *end, const char *full_jid)
@@ -148,7 +206,7 @@ void c2s_end_resumed(struct link_end *end, const char *full_jid)
 	struct c2s *c = c2s_of_end(end);
 	char id[ID_TEXT + 1];
 
-	c->resuming = false;
+	resuming_end(c);
 	c->managed = c->asked = true;
 	learn_bounds(c);
 	id_write(c, id);
@@ -159,10 +217,12 @@ void c2s_end_resumed(struct link_end *end, const char *full_jid)
 
 void c2s_resume_refused(struct c2s *c, const struct svc_refusal *r)
 {
-	c->resuming = false;
+	uint32_t claimed = c->resuming->h;
+
+	resuming_end(c);
 	log_info("c2s", c->e.id, "resume-refused", "condition=%s", log_escape(slice_str(r->condition)));
 	if (r->stream_error && r->counted)
-		stream_sm_too_high(c->e.stream, c->claimed, r->sent);
+		stream_sm_too_high(c->e.stream, claimed, r->sent);
 	else if (r->stream_error || (r->type != NULL && strcmp(r->type, "wait") == 0))
 		stream_close_with(c->e.stream, r->condition, r->text);
 	else
@@ -196,9 +256,10 @@ static bool may_come_back(enum close_reason r)
 
 void c2s_leave(struct c2s *c, enum close_reason r)
 {
-	if (may_come_back(r) && (c->resuming || c->managed))
+	if (may_come_back(r) && (c->resuming != NULL || c->managed))
 		links_detach(&c->end);
 	else
 		links_release(&c->end, NULL, NULL);
+	resuming_end(c);
 	links_touch(c->e.env->links);
 }

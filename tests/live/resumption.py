@@ -3,6 +3,7 @@
 whose client does not come back."""
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 
@@ -158,13 +159,17 @@ class Story:
         for client in (nurse, other, late):
             client.close()
 
+    async def cut(self, gateway):
+        """Until the chain is flushed."""
+        port, mark = self.c.ports[gateway]["svc"].rsplit(":", 1)[1], len(self.c.log(gateway))
+        for end in ("dport", "sport"):
+            nft("add", "rule", "inet", "cut", "out", "meta l4proto tcp", "tcp", end, port, "reject with tcp reset")
+        return await until(lambda: " down " in self.c.log(gateway)[mark:])
+
     async def no_link(self):
         juliet, sm_id = await self.session("juliet")
         juliet.close()
-        port, mark = self.c.ports["g2"]["svc"].rsplit(":", 1)[1], len(self.c.log("g2"))
-        for end in ("dport", "sport"):
-            nft("add", "rule", "inet", "cut", "out", "meta l4proto tcp", "tcp", end, port, "reject with tcp reset")
-        self.check("the link to g2 is cut", await until(lambda: " down " in self.c.log("g2")[mark:]))
+        self.check("the link to g2 is cut", await self.cut("g2"))
         second = await self.enter("juliet", "g2")
         second.resume(sm_id, 0)
         self.check("without a link, resumption is an end and not a failure", await second.hear("<stream:error><remote-connection-failed"))
@@ -185,6 +190,35 @@ class Story:
         for client in (juliet, again):
             client.close()
 
+    async def asked_and_cut(self):
+        """A client that has asked for its session when the link breaks, before the service, which stands still, could answer."""
+        juliet, sm_id = await self.session("juliet")
+        juliet.close()
+        again = await self.enter("juliet", "g2")
+        self.test.programs["im"].send_signal(signal.SIGSTOP)
+        again.resume(sm_id, 0)
+        self.check("the link breaks on a client that waits for the service's answer", await self.cut("g2"))
+        nft("flush", "chain", "inet", "cut", "out")
+        return again
+
+    async def link_comes_back(self):
+        again = await self.asked_and_cut()
+        self.test.programs["im"].send_signal(signal.SIGCONT)
+        self.check("when there is a link again the service is asked again", await again.hear("<resumed xmlns='urn:xmpp:sm:3'"))
+        again.say(message(1, JULIET))
+        self.check("and the session goes on", await again.hear("<body>1</body>"))
+        again.say("</stream:stream>")
+        await again.hear("</stream:stream>")
+        again.close()
+
+    async def instance_dies_unanswered(self):
+        again = await self.asked_and_cut()
+        self.c.kill("im")
+        self.check("when the service is known to be dead, the resumption fails", await again.hear("<failed xmlns='urn:xmpp:sm:3'><item-not-found"))
+        await self.start_im()
+        self.check("and the client begins anew on the same stream", await again.bind("phone"))
+        again.close()
+
     async def play(self):
         nft("add", "table", "inet", "cut")
         nft("add", "chain", "inet", "cut", "out", "{ type filter hook output priority 0; }")
@@ -194,6 +228,8 @@ class Story:
         await self.broken_record()
         await self.absence()
         await self.instance_dies(*await self.no_link())
+        await self.link_comes_back()
+        await self.instance_dies_unanswered()
 
 
 def nft(*words):
