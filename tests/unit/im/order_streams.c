@@ -36,17 +36,26 @@ void user_bind(unsigned user)
 	}
 }
 
-void user_say(unsigned user)
+static void say(struct user *u, unsigned user)
 {
-	struct user *u = &users[user];
 	char xml[256];
-	u->say_at = now + 200 + order_rnd(3000);
-	if (!users[user ^ 1].was_here || !u->session || u->session->left || u->session->node->dead || u->said + 1 == NUMBERS)
+	if (u->said + 1 == NUMBERS)
 		return;
 	u->said++;
 	snprintf(xml, sizeof xml, "<message xmlns='jabber:client' from='%s/phone' to='%s' type='chat'><body>%u</body></message>", u->bare,
 		 users[user ^ 1].bare, u->said);
 	items_put(&u->session->up, xml, strlen(xml), 0);
+}
+
+/* Now and then more than the other one's session has room for. */
+void user_say(unsigned user)
+{
+	struct user *u = &users[user];
+	u->say_at = now + 200 + order_rnd(3000);
+	if (!users[user ^ 1].was_here || !u->session || u->session->left || u->session->node->dead)
+		return;
+	for (unsigned nr = order_rnd(20) ? 1 : 2 * ROOM; nr > 0; nr--)
+		say(u, user);
 }
 
 static void arrive(struct session *s, const struct item *i)
@@ -91,7 +100,7 @@ void client_leave(struct session *s, unsigned after_ms)
 
 static void session_up(struct session *s)
 {
-	while (s->handed < s->up.nr && order_rnd(4)) {
+	while (s->handed < s->up.nr && order_rnd(s->up.nr - s->handed > ROOM / 2 ? ROOM : 4)) {
 		struct item *i = &s->up.v[s->handed++];
 		if (i->number && !s->closing)
 			order_note(s->user, "%u of %s comes to i%u", i->number, users[s->user].bare, s->node->index);
