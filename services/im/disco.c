@@ -62,15 +62,10 @@ static void no_items(struct stanza *st)
 /* XEP-0030 section 8: otherwise nobody learns whether the account exists. */
 static bool may_see(struct stanza *st)
 {
-	struct contact c;
 	if (jid_empty(&st->to) || slice_eq(st->to.bare, st->from->bare))
 		return true;
 	int64_t id = store_user_find(st->im->store, st->to.bare);
-	if (!id || !store_contact_get(st->im->store, id, st->from->bare, &c))
-		return false;
-	bool subscribed = c.state & SUB_FROM;
-	contact_clear(&c);
-	return subscribed;
+	return id && (store_contact_state(st->im->store, id, st->from->bare) & SUB_FROM);
 }
 
 void disco_info_server(struct stanza *st, struct xml_node *query)

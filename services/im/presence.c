@@ -141,14 +141,9 @@ static void presence_refuse(struct stanza *st)
 static void probed(struct stanza *st)
 {
 	struct im *im = st->im;
-	struct contact c;
 	int64_t id = store_user_find(im->store, st->to.bare);
-	bool allowed = id && slice_eq(st->to.bare, st->from->bare);
-	if (id && !allowed && store_contact_get(im->store, id, st->from->bare, &c)) {
-		allowed = c.state & SUB_FROM;
-		contact_clear(&c);
-	}
-	if (!allowed) {
+	bool own = slice_eq(st->to.bare, st->from->bare);
+	if (!id || !(own || (store_contact_state(im->store, id, st->from->bare) & SUB_FROM))) {
 		presence_refuse(st);
 		return;
 	}
@@ -173,20 +168,16 @@ static void probe(struct im_session *s, const struct jid *contact, struct im_wor
 	struct im *im = s->im;
 	struct im_user *u = im_user_find(im, contact->bare);
 	struct im_session *other;
-	struct contact c;
 	if (!im_is_here(im, contact)) {
 		send_plain(im, "probe", &s->user->jid, contact, w);
 		return;
 	}
-	if (!u || !store_contact_get(im->store, u->id, s->user->jid.bare, &c))
+	if (!u || !u->nr_sessions || !(store_contact_state(im->store, u->id, s->user->jid.bare) & SUB_FROM))
 		return;
-	if (c.state & SUB_FROM) {
-		TAILQ_FOREACH(other, &u->sessions, link_user) {
-			if (other->available)
-				tell(other, &s->user->jid, s, w);
-		}
+	TAILQ_FOREACH(other, &u->sessions, link_user) {
+		if (other->available)
+			tell(other, &s->user->jid, s, w);
 	}
-	contact_clear(&c);
 }
 
 static void became_available(struct im_session *s, struct im_work *w)
@@ -247,16 +238,10 @@ static void available(struct stanza *st)
 /* Those who got directed presence and no broadcast (RFC 6121 section 4.6.3). */
 static void directed_gone(struct im_session *s, struct im_work *w)
 {
-	struct contact c;
 	struct jid to;
 	for (size_t i = 0; i < s->nr_directed; i++) {
-		bool told = false;
 		if (jid_parse(&to, slice_str(s->directed[i])) == 0) {
-			if (store_contact_get(s->im->store, s->user->id, to.bare, &c)) {
-				told = s->available && (c.state & SUB_FROM);
-				contact_clear(&c);
-			}
-			if (!told)
+			if (!s->available || !(store_contact_state(s->im->store, s->user->id, to.bare) & SUB_FROM))
 				send_plain(s->im, "unavailable", &s->jid, &to, w);
 			jid_clear(&to);
 		}

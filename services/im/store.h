@@ -43,9 +43,10 @@ struct contact_list {
 void contact_clear(struct contact *c);
 void contact_list_clear(struct contact_list *l);
 bool store_contact_get(struct store *s, int64_t user, struct slice jid, struct contact *out); /* with groups; clear it when true */
+unsigned store_contact_state(struct store *s, int64_t user, struct slice jid); /* SUB_*; 0: no contact, or nothing between the two */
 void store_contact_put(struct store *s, int64_t user, const struct contact *c);               /* replaces, groups too */
 void store_contact_del(struct store *s, int64_t user, struct slice jid);
-/* Those with one of the state bits in `mask`, or all for 0. Clear the list. */
+/* Those with one of the state bits in `mask`, without groups, or all with them for 0. Clear the list. */
 void store_contacts(struct store *s, int64_t user, unsigned mask, struct contact_list *out);
 size_t store_contact_count(struct store *s, int64_t user);
 

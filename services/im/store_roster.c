@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "common/hash.h"
+
 void contact_clear(struct contact *c)
 {
 	for (size_t i = 0; i < c->nr_groups; i++)
@@ -34,13 +36,35 @@ static void contact_read(struct store *s, enum db_stmt id, struct contact *c)
 	c->request = store_column_dup(s, id, 4, &c->request_n);
 }
 
+/* From a row whose column `at` is the name. */
+static void group_add(struct store *s, enum db_stmt id, int at, struct contact *c)
+{
+	c->groups = mem_resize(c->groups, (c->nr_groups + 1) * sizeof *c->groups);
+	c->groups[c->nr_groups++] = store_column_dup(s, id, at, NULL);
+}
+
 static void groups_read(struct store *s, int64_t user, struct contact *c)
 {
 	store_read(s, STMT_GROUP_ALL, DB_VALUES(DB_INT(user), DB_BYTES(slice_str(c->jid))));
-	while (store_row(s, STMT_GROUP_ALL)) {
-		c->groups = mem_resize(c->groups, (c->nr_groups + 1) * sizeof *c->groups);
-		c->groups[c->nr_groups++] = store_column_dup(s, STMT_GROUP_ALL, 0, NULL);
+	while (store_row(s, STMT_GROUP_ALL))
+		group_add(s, STMT_GROUP_ALL, 0, c);
+}
+
+/* Of all contacts with one statement: a roster of thousands would else be as many questions to a server, in one turn. */
+static void all_groups_read(struct store *s, int64_t user, const struct contact_list *l)
+{
+	struct hash *by_jid = hash_new();
+	struct contact *c;
+
+	for (size_t i = 0; i < l->nr; i++)
+		hash_put(by_jid, slice_str(l->v[i].jid), &l->v[i]);
+	store_read(s, STMT_GROUP_EACH, DB_VALUES(DB_INT(user)));
+	while (store_row(s, STMT_GROUP_EACH)) {
+		c = hash_get(by_jid, s->db->ops->column(s->db, STMT_GROUP_EACH, 0));
+		if (c)
+			group_add(s, STMT_GROUP_EACH, 1, c);
 	}
+	hash_free(by_jid);
 }
 
 bool store_contact_get(struct store *s, int64_t user, struct slice jid, struct contact *out)
@@ -52,6 +76,11 @@ bool store_contact_get(struct store *s, int64_t user, struct slice jid, struct c
 	store_end(s, STMT_CONTACT_GET);
 	groups_read(s, user, out);
 	return true;
+}
+
+unsigned store_contact_state(struct store *s, int64_t user, struct slice jid)
+{
+	return (unsigned)store_number(s, STMT_CONTACT_STATE, DB_VALUES(DB_INT(user), DB_BYTES(jid)));
 }
 
 void store_contact_put(struct store *s, int64_t user, const struct contact *c)
@@ -85,8 +114,8 @@ void store_contacts(struct store *s, int64_t user, unsigned mask, struct contact
 		}
 		contact_read(s, STMT_CONTACT_ALL, &out->v[out->nr++]);
 	}
-	for (size_t i = 0; mask == 0 && i < out->nr; i++) /* broadcasts need no groups */
-		groups_read(s, user, &out->v[i]);
+	if (mask == 0) /* broadcasts need no groups */
+		all_groups_read(s, user, out);
 }
 
 size_t store_contact_count(struct store *s, int64_t user)

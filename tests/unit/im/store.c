@@ -93,7 +93,10 @@ static void contacts(void)
 	struct contact_list l;
 	store_contacts(s, u, 0, &l);
 	CHECK_EQ(l.nr, 2);
-	CHECK_EQ(l.v[0].nr_groups + l.v[1].nr_groups, 1);
+	for (size_t i = 0; i < l.nr; i++) {
+		CHECK_EQ(l.v[i].nr_groups, strcmp(l.v[i].jid, "b@x") == 0 ? 1 : 0);
+		CHECK(l.v[i].nr_groups == 0 || strcmp(l.v[i].groups[0], "one") == 0 || strcmp(l.v[i].groups[0], "two") == 0);
+	}
 	contact_list_clear(&l);
 	store_contacts(s, u, SUB_TO, &l);
 	CHECK_EQ(l.nr, 1);
@@ -101,6 +104,9 @@ static void contacts(void)
 	CHECK_STR(l.v[0].request, "<x/>");
 	contact_list_clear(&l);
 	CHECK_EQ(store_contact_count(s, u), 2);
+	CHECK_EQ(store_contact_state(s, u, SLICE("c@x")), SUB_TO);
+	CHECK_EQ(store_contact_state(s, u, SLICE("d@x")), 0);
+	CHECK_EQ(store_contact_state(s, u + 1, SLICE("c@x")), 0);
 	store_contact_del(s, u, SLICE("b@x"));
 	CHECK_EQ(store_contact_count(s, u), 1);
 	CHECK(!store_contact_get(s, u, SLICE("b@x"), &c));

@@ -251,6 +251,27 @@ static void the_bound_counts_bytes_and_what_was_left(void)
 	end();
 }
 
+/* A roster costs as many statements with many contacts as with few. */
+static void a_roster_is_read_at_once(void)
+{
+	enum { NR = 30 };
+	begin();
+	for (int i = 0; i < NR; i++) {
+		char xml[256];
+		snprintf(xml, sizeof xml,
+			 "<iq xmlns='jabber:client' from='" BOB "/two' type='set' id='r'><query xmlns='jabber:iq:roster'><item "
+			 "jid='c%d@a.example'><group>g%d</group></item></query></iq>", i, i);
+		fake_from(bob, xml);
+	}
+	fake_deliver_all(&f);
+	fake_read_all(&f);
+	size_t nr = shared_nr_started(STMT_GROUP_ALL) + shared_nr_started(STMT_GROUP_EACH);
+	fake_from(bob, "<iq xmlns='jabber:client' from='" BOB "/two' type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+	CHECK(fake_got(&f, bob, "c0@a.example", "<group>g0</group>", "c29@a.example", "<group>g29</group>", NULL));
+	CHECK_EQ(shared_nr_started(STMT_GROUP_ALL) + shared_nr_started(STMT_GROUP_EACH), nr + 1);
+	end();
+}
+
 /* Storage is measured once in a while, not for each message; but nothing is refused while there is room. */
 static void storage_is_measured_once(void)
 {
@@ -324,5 +345,6 @@ int main(void)
 	RUN(the_bound_counts_bytes_and_what_was_left);
 	RUN(being_behind_what_waits_here_costs_no_query);
 	RUN(storage_is_measured_once);
+	RUN(a_roster_is_read_at_once);
 	return check_done("im.telling");
 }
