@@ -145,6 +145,7 @@ static void send_withdrawal(struct announcer *a, const struct entry *e)
 		if (a->registries[i].up && reg_put_entry(m, &gone))
 			(void)zmq_send(a->registries[i].dealer.socket, m->b, m->n, ZMQ_DONTWAIT);
 	}
+	a->touched = true;
 	free(m);
 }
 
@@ -183,9 +184,19 @@ bool announcer_dispatch(struct announcer *a, uint64_t now_ms)
 {
 	bool more = false;
 
+	a->touched = false;
 	for (unsigned i = 0; i < a->nr; i++)
 		more = registry_read(&a->registries[i], now_ms) || more;
 	return more;
+}
+
+/* Although no descriptor says so: a send may have eaten its edge, and updates are left where they are until there is a snapshot. */
+static bool is_due(const struct announcer *a)
+{
+	for (unsigned i = 0; i < a->nr; i++)
+		if (!a->registries[i].synced)
+			return true;
+	return a->touched;
 }
 
 uint64_t announcer_tick(struct announcer *a, uint64_t now_ms)
@@ -199,8 +210,7 @@ uint64_t announcer_tick(struct announcer *a, uint64_t now_ms)
 
 		next = at < next ? at : next;
 	}
-	/* A send may have eaten the descriptors' edge. */
-	return announcer_dispatch(a, now_ms) ? now_ms : next;
+	return is_due(a) && announcer_dispatch(a, now_ms) ? now_ms : next;
 }
 
 void announcer_exceed(struct announcer *a, uint64_t incarnation, uint64_t version)

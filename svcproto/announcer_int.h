@@ -47,6 +47,7 @@ struct announcer {
 	struct registry registries[REG_SOURCES];
 	unsigned nr;
 	bool synced_said;
+	bool touched;               /* something was sent since the last look: it may have eaten a descriptor's edge */
 	uint64_t heard_at_ms;       /* the last word of any registry whose snapshot is in force */
 	struct reg_message message; /* the one being written or read */
 	struct reg_frame frame;

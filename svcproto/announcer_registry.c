@@ -97,6 +97,7 @@ static bool send_message(struct registry *r)
 {
 	const struct reg_message *m = &r->a->message;
 
+	r->a->touched = true;
 	return zmq_send(r->dealer.socket, m->b, m->n, ZMQ_DONTWAIT) == (int)m->n;
 }
 
@@ -431,6 +432,7 @@ bool registry_read(struct registry *r, uint64_t now_ms)
 static void reconnect(struct registry *r)
 {
 	r->retry_at_ms = NEVER;
+	r->a->touched = true;
 	if (zmon_reconnect(&r->dealer) != 0 || zmon_reconnect(&r->sub) != 0)
 		announcer_log(r->a, SVCPROTO_LOG_WARN, "registry %s: cannot connect anew", r->dealer.endpoint);
 }
@@ -446,6 +448,7 @@ static void check_silence(struct registry *r, uint64_t now_ms)
 	}
 	lost(r, now_ms);
 	r->heard_at_ms = now_ms;
+	r->a->touched = true;
 	if (r->up)
 		(void)zmon_reconnect(&r->sub);
 }
@@ -456,6 +459,7 @@ static void check_down(struct registry *r, uint64_t now_ms)
 	if (r->down_at_ms == 0 || now_ms < r->down_at_ms + GIVEN_UP_MS)
 		return;
 	r->down_at_ms = now_ms;
+	r->a->touched = true;
 	(void)zmon_reconnect(&r->dealer);
 }
 

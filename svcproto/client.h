@@ -34,6 +34,8 @@ struct client_link {
 	bool surplus;            /* there is another link to the same gateway: closed */
 	bool draining;
 	bool up, said;
+	bool ready, monitor_ready; /* something may wait in that socket: it is looked at */
+	bool touched;            /* 0MQ may have taken in news since the last look */
 	unsigned broken;         /* handshakes in a row that failed */
 	uint64_t retry_at_ms, retry_delay_ms;
 	uint64_t redial_at_ms;      /* no epoch by then: the connection is taken for dead though 0MQ has it */
@@ -140,6 +142,8 @@ struct svcproto {
 	int epoll_fd, timer_fd, kick_fd;
 	atomic_bool stopping;
 	bool kicked;
+	bool kick_ready, timer_ready, announcer_ready; /* as epoll said */
+	uint64_t timer_at_ms;            /* when it is set to end; 0: it has */
 	unsigned nr_up;
 	uint64_t now_ms, swept_at_ms;
 	bool synced;                     /* a registry has answered */
@@ -179,7 +183,8 @@ static inline bool client_pair_has_room(const struct svcproto *sp, const struct 
 
 /* client.c */
 void client_kick(struct svcproto *sp);  /* dispatch runs soon */
-int client_watch(struct svcproto *sp, void *zsock);
+/* *ready becomes true in a turn in which there may be something in the socket; it must last until client_unwatch. */
+int client_watch(struct svcproto *sp, void *zsock, bool *ready);
 void client_unwatch(struct svcproto *sp, void *zsock);
 __attribute__((format(printf, 3, 4))) void client_log(struct svcproto *sp, enum svcproto_log level, const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) void client_refused(struct svcproto *sp, const char *fmt, ...);

@@ -28,6 +28,7 @@ static int on_send(void *arg, const void *batch, size_t n)
 {
 	struct client_link *cl = arg;
 
+	cl->touched = true;
 	if (zmq_send(cl->z.socket, batch, n, ZMQ_DONTWAIT) == (int)n)
 		return 0;
 	return zmq_errno() == EAGAIN ? SVCPROTO_E_FULL : SVCPROTO_E_CLOSED;
@@ -217,8 +218,8 @@ static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 	memcpy(cl->key, g->key, sizeof(cl->key));
 	TAILQ_INSERT_TAIL(&sp->links, cl, all);
 	cl->engine = svc_hub_link(sp->hub, g->key, &engine_ops, cl);
-	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket) == 0 &&
-	    client_watch(sp, cl->z.monitor) == 0)
+	if (cl->engine != NULL && zmon_open(&cl->z, &zo) == 0 && client_watch(sp, cl->z.socket, &cl->ready) == 0 &&
+	    client_watch(sp, cl->z.monitor, &cl->monitor_ready) == 0)
 		return;
 	client_log(sp, SVCPROTO_LOG_ERROR, "cannot open a link to gateway %s", g->endpoint);
 	link_close(cl);
@@ -319,6 +320,7 @@ static void read_monitor(struct client_link *cl)
 {
 	enum zmon_event ev;
 
+	cl->monitor_ready = false;
 	while ((ev = zmon_next(&cl->z)) != ZMON_NONE) {
 		if (ev == ZMON_UP)
 			connection_up(cl);
@@ -334,11 +336,16 @@ static bool link_read(struct client_link *cl)
 {
 	struct svcproto *sp = cl->sp;
 
+	if (!cl->ready && !cl->monitor_ready)
+		return false;
+	cl->ready = true; /* until it is seen empty */
 	for (unsigned i = 0; i < BUDGET; i++) {
 		int n = zmq_recv(cl->z.socket, sp->batch, sizeof(sp->batch), ZMQ_DONTWAIT);
 
 		if (n < 0) {
-			read_monitor(cl);
+			cl->ready = false;
+			if (cl->monitor_ready)
+				read_monitor(cl);
 			return false;
 		}
 		svc_link_input(cl->engine, sp->batch, (size_t)n <= sizeof(sp->batch) ? (size_t)n : 0, sp->now_ms);
@@ -360,6 +367,7 @@ bool client_links_read(struct svcproto *sp)
 static void dial_again(struct client_link *cl)
 {
 	cl->retry_at_ms = cl->redial_at_ms = CLIENT_NEVER;
+	cl->touched = true;
 	if (zmon_reconnect(&cl->z) != 0)
 		retry_later(cl);
 }
@@ -376,12 +384,15 @@ static uint64_t link_tick(struct client_link *cl)
 }
 
 /* Sending may have eaten the edge of what came, and room to send may have come before this look. */
-static bool has_more(const struct client_link *cl)
+static bool has_more(struct client_link *cl)
 {
-	int events = zmon_events(cl->z.socket);
+	if (cl->touched) {
+		int events = zmon_events(cl->z.socket);
 
-	return (events & ZMQ_POLLIN) != 0 || ((events & ZMQ_POLLOUT) != 0 && svc_link_wants_flush(cl->engine)) ||
-	       (zmon_events(cl->z.monitor) & ZMQ_POLLIN) != 0;
+		cl->touched = false;
+		cl->ready = cl->ready || (events & ZMQ_POLLIN) != 0 || ((events & ZMQ_POLLOUT) != 0 && svc_link_wants_flush(cl->engine));
+	}
+	return cl->ready || cl->monitor_ready;
 }
 
 uint64_t client_links_tick(struct svcproto *sp, bool *more)
