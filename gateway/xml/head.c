@@ -73,10 +73,10 @@ static bool is_name_byte(char c)
 static bool prefix_occurs(struct slice raw, struct slice prefix)
 {
 	const char *p = raw.p, *end = raw.p + raw.n;
-	while ((p = memmem(p, (size_t)(end - p), prefix.p, prefix.n)) != NULL) {
-		if (end - p > (ptrdiff_t)prefix.n && p[prefix.n] == ':' && p > raw.p && !is_name_byte(p[-1]))
+	for (; (p = memchr(p, ':', (size_t)(end - p))) != NULL; p++) { /* colons are rarer than what a prefix begins with */
+		const char *name = p - raw.p > (ptrdiff_t)prefix.n ? p - prefix.n : NULL;
+		if (name != NULL && memcmp(name, prefix.p, prefix.n) == 0 && !is_name_byte(name[-1]))
 			return true;
-		p++;
 	}
 	return false;
 }

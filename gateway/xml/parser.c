@@ -2,7 +2,8 @@
  * From a stream's bytes to its header, its first-level elements as raw slices, and its footer. Limits hold while parsing, on unfinished
  * input too; nothing recurses; nothing is copied of an element that lies in one feed but its start tag's strings.
  *
- * Most elements never come to expat: plain.c tells them at a fraction of the cost.
+ * Most elements never come to expat: plain.c tells them at a fraction of the cost. One that a read cuts in two does, but what follows it
+ * does not, since expat is given what ends it tag by tag.
  *
  * Positions (int64_t) count the bytes that the present expat was fed. Between elements expat can be
  * thrown away and begun again behind a replayed header tag: so idle streams need none, and one that has grown (restrict.c) is retired.
@@ -14,6 +15,9 @@
 #include "common/err.h"
 #include "xml/parser_int.h"
 #include "xml/plain.h"
+
+/* Of one feed: so many tags expat gets one at a time. */
+#define TAGS_MAX 64
 
 /* ---- expat's life ---- */
 
@@ -115,8 +119,19 @@ static enum XML_Status feed_portion(struct xml_parser *p)
 	struct xml_work *w = p->work;
 	size_t at = (size_t)(w->fed - w->window.origin);
 	size_t n = w->window.in.n - at < XML_PORTION ? w->window.in.n - at : XML_PORTION;
+	const char *from = w->window.in.p + at, *tag = p->stage == INSIDE && w->nr_tags < TAGS_MAX ? memchr(from, '>', n) : NULL;
+	if (tag != NULL) {
+		w->nr_tags++;
+		n = (size_t)(tag + 1 - from);
+	}
 	w->fed += (int64_t)n;
-	return xml_expat_feed(&w->expat, w->window.in.p + at, n);
+	return xml_expat_feed(&w->expat, from, n);
+}
+
+/* The element that was cut has ended where expat's input has: plain.c may go on. */
+static bool expat_is_done(const struct xml_parser *p)
+{
+	return p->stage == INSIDE && p->depth == 1 && p->work->fed == p->work->boundary;
 }
 
 /* Has expat nothing of an element? It may hold a '\r' back, which could be half a line end. */
@@ -142,7 +157,7 @@ static int skip_blanks(struct xml_parser *p)
 	return xml_handlers_blanks(p, n);
 }
 
-/* Until the input is used up or something halts it. 0 or -ERR_XML_*. */
+/* Until the input is used up, an element is or something halts it. 0 or -ERR_XML_*. */
 static int run(struct xml_parser *p)
 {
 	struct xml_work *w = p->work;
@@ -170,7 +185,7 @@ static int run(struct xml_parser *p)
 		if (status != XML_STATUS_OK)
 			return xml_expat_error(&w->expat);
 		err = check_unfinished(p);
-		if (err)
+		if (err || expat_is_done(p))
 			return err;
 	}
 }
@@ -214,6 +229,7 @@ static int feed_done(struct xml_parser *p, int err, size_t *used)
 		forget(p);
 		p->stage = ENDED;
 	} else {
+		*used = (size_t)(w->fed - w->window.origin);
 		save(p);
 	}
 	return 0;
@@ -228,6 +244,7 @@ static int feed_expat(struct xml_parser *p, size_t *used)
 	if (w->ahead > (int64_t)w->window.in.n)
 		expat_renew(p); /* fed again, but less of it than expat has */
 	w->ahead = 0;
+	w->nr_tags = 0;
 	int err = check_opening(p);
 	return feed_done(p, err ? err : run(p), used);
 }
@@ -272,6 +289,26 @@ static int feed_without(struct xml_parser *p, size_t *done)
 	return p->stage == ENDED ? 0 : xml_handlers_blanks(p, *done);
 }
 
+/* All of it, but for what follows an element that expat has ended. */
+static int feed_some(struct xml_parser *p, struct slice in, size_t *used)
+{
+	size_t skip;
+	*used = 0;
+	p->work->window.in = in;
+	int err = feed_without(p, &skip);
+	p->work->window.in = (struct slice){in.p + skip, in.n - skip};
+	if (p->halt == HALT_STOP) {
+		p->halt = HALT_NONE;
+		err = -ERR_AGAIN;
+	} else if (err || p->halt == HALT_RESET) {
+		err = feed_done(p, err, used);
+	} else if (skip < in.n) {
+		err = feed_expat(p, used);
+	}
+	*used += skip;
+	return err;
+}
+
 int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 {
 	ASSERT(!p->feeding);
@@ -284,23 +321,16 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 		xml_window_init(&p->work->window);
 	}
 	p->feeding = true;
-	p->work->window.in = in;
 	if (p->footer_due) {
+		p->work->window.in = in;
 		xml_handlers_footer(p);
 		err = feed_done(p, 0, used);
 	} else {
-		size_t skip;
-		err = feed_without(p, &skip);
-		p->work->window.in = (struct slice){in.p + skip, in.n - skip};
-		if (p->halt == HALT_STOP) {
-			p->halt = HALT_NONE;
-			err = -ERR_AGAIN;
-		} else if (err || p->halt == HALT_RESET) {
-			err = feed_done(p, err, used);
-		} else if (skip < in.n) {
-			err = feed_expat(p, used);
-		}
-		*used += skip;
+		size_t n;
+		do {
+			err = feed_some(p, (struct slice){in.p + *used, in.n - *used}, &n);
+			*used += n;
+		} while (err == 0 && *used < in.n);
 	}
 	p->feeding = false;
 	return err;

@@ -30,6 +30,7 @@ struct xml_work {
 	int64_t boundary;            /* end of the last complete thing at the first level */
 	int64_t last_end;            /* end of the last event */
 	bool suspended;
+	unsigned nr_tags;            /* that expat was given one at a time, of this feed */
 
 	/* The first-level element (or header) being read. */
 	bool mixed_text;

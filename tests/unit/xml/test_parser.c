@@ -583,6 +583,24 @@ static void test_large_element(void)
 	events_end(&v);
 }
 
+/* Of what follows an element that was cut, expat sees nothing; unless the element has very many tags. */
+static void test_plain_behind_a_cut(void)
+{
+	struct events v;
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, C2S "<a><b>x"), 0);
+	int64_t seen = v.parser->work->fed;
+	CHECK_EQ(events_feed_str(&v, "y</b>z</a><c>1</c> <d/><e>2</"), 0);
+	CHECK_EQ(v.nr_elements, 3);
+	CHECK_EQ(v.parser->work->fed - seen, strlen("y</b>z</a>") + strlen("<e>2</"));
+	CHECK_EQ(events_feed_str(&v, "e><f/>"), 0);
+	CHECK_EQ(v.parser->work->fed - seen, strlen("y</b>z</a>") + strlen("<e>2</e>"));
+	CHECK(events_has(&v, "raw=[<a><b>xy</b>z</a>]"));
+	CHECK(events_has(&v, "raw=[<e>2</e>]"));
+	CHECK(events_has(&v, "raw=[<f/>]"));
+	events_end(&v);
+}
+
 /* Expat, which tells of each line end by itself, sees nothing of what is poured between elements. */
 static void test_blanks_pass_by(void)
 {
@@ -679,6 +697,7 @@ int main(void)
 	RUN(test_names_retired);
 	RUN(test_names_in_one_element);
 	RUN(test_large_element);
+	RUN(test_plain_behind_a_cut);
 	RUN(test_blanks_pass_by);
 	RUN(test_blanks_limit);
 	RUN(test_blanks_suspended);
