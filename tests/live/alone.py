@@ -3,8 +3,6 @@
 domain meanwhile goes over the gateway's next start, in order and marked where it may come twice, or comes back where the other server is not there any more."""
 import asyncio
 import os
-import re
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -13,6 +11,7 @@ import fake  # noqa: E402
 import namespace  # noqa: E402
 import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS, THEIRS  # noqa: E402
+from sending import Sender, marked  # noqa: E402
 
 SENDER = "sender.example"        # ours as well, of a service that only sends
 COUNT, BURST, AWAY = 600, 20, 5
@@ -44,28 +43,12 @@ class Remote(fake.Server):
         await self.until(lambda: self.heard[-1] in ("close", "end", "broken"))
 
 
-class Sender:
-    """The service behind SENDER: numbered messages, and what it is told of each."""
-
-    def __init__(self, test, label, count):
-        state = f"{test.folder}/state"
-        self.back = []
-        self.process = test.start(label, [f"{BUILD}/tests/live/sender", open(f"{state}/registry").read().strip(), f"{state}/service.key", SENDER, THEIRS, label,
-                                          str(count), str(BURST)], stdin=subprocess.PIPE)
-        ready(self.process)
-
-    def go(self):
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
-        return asyncio.get_event_loop().run_in_executor(None, self.told)
-
-    def told(self):
-        for line in self.process.stdout:
-            word, _, rest = line.decode().strip().partition(" ")
-            if word == "done":
-                return rest
-            self.back.append(rest)
-        return "nothing"
+def start_sender(test, label, count):
+    """The service behind SENDER."""
+    state = f"{test.folder}/state"
+    sender = Sender(test, open(f"{state}/registry").read().strip(), f"{state}/service.key", (SENDER, THEIRS), label, count, BURST)
+    ready(sender.process)
+    return sender
 
 
 def start_gateway(test, env):
@@ -94,12 +77,8 @@ async def dial(pki):
     return caller
 
 
-def marked(test):
-    return sum(int(n) for n in re.findall(r" repeated from=.* stanzas=(\d+)", open(f"{test.folder}/gateway.log").read()))
-
-
 async def restarted(test, env, pki, remote, password):
-    sender, juliet, caller = Sender(test, "first", COUNT), await enter(test, password), await dial(pki)
+    sender, juliet, caller = start_sender(test, "first", COUNT), await enter(test, password), await dial(pki)
     told = sender.go()
     await remote.has(COUNT // 4)
     await stop_gateway(test)
@@ -116,7 +95,8 @@ async def restarted(test, env, pki, remote, password):
     first = list(dict.fromkeys(remote.came))
     again = len(remote.came) - len(first)
     test.check(f"in order at the other server, and none is missing ({again} came again)", first == list(range(1, COUNT + 1)))
-    test.check(f"what came again was sent marked ({marked(test)})", again <= marked(test))
+    told_of = marked(open(f"{test.folder}/gateway.log").read())
+    test.check(f"what came again was sent marked ({told_of})", again <= told_of)
     test.check("over a second connection", remote.nr_connections == 2)
     juliet, caller = await enter(test, password), await dial(pki)
     caller.wire.send(f"<message from='romeo@{THEIRS}' to='juliet@{OURS}'><body>There again</body></message>")
@@ -126,7 +106,7 @@ async def restarted(test, env, pki, remote, password):
 
 
 async def nobody_there(test, env, remote):
-    sender = Sender(test, "second", AWAY)
+    sender = start_sender(test, "second", AWAY)
     await stop_gateway(test)
     remote.listener.close()
     told = sender.go()

@@ -8,9 +8,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import BUILD, Test, accounts, arrives, login, run  # noqa: E402
+from stack import BUILD, arrives, login  # noqa: E402
 import fake  # noqa: E402
-import namespace  # noqa: E402
 import peers  # noqa: E402
 import signed_dns  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
@@ -170,14 +169,4 @@ async def story(test, env, passwords, pki):
                and peers.logged(log, "auth domain=none.example mechanism=EXTERNAL by=pkix"))
 
 
-def main():
-    namespace.enter()
-    test = Test("live.dane")
-    env, passwords = accounts(test, OURS, ("juliet",))
-    run(test, story(test, env, passwords, fake.Pki(test.folder)))
-    for name in ("im", "gateway"):
-        test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
-    test.finish()
-
-
-main()
+fake.play("live.dane", story)

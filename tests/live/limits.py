@@ -7,10 +7,9 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import Test, accounts, arrives, login, run  # noqa: E402
+from stack import arrives, login  # noqa: E402
 from by_hand import ByHand  # noqa: E402
 import fake  # noqa: E402
-import namespace  # noqa: E402
 import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
 
@@ -124,14 +123,4 @@ async def story(test, env, passwords, pki):
     juliet.disconnect()
 
 
-def main():
-    namespace.enter()
-    test = Test("live.limits")
-    env, passwords = accounts(test, OURS, ("juliet",))
-    run(test, story(test, env, passwords, fake.Pki(test.folder)))
-    for name in ("im", "gateway"):
-        test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
-    test.finish()
-
-
-main()
+fake.play("live.limits", story)

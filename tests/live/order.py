@@ -9,12 +9,13 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import BUILD, Test, run, word_in  # noqa: E402
+from stack import Test, run, word_in  # noqa: E402
 import fake  # noqa: E402
 import namespace  # noqa: E402
 import peers  # noqa: E402
 from cluster import Cluster, wait_ready  # noqa: E402
 from peers import OURS, THEIR_ADDRESS, THEIRS  # noqa: E402
+from sending import Sender, marked  # noqa: E402
 
 MEMBERS = {"gateway": "gateway", "admin": "admin", "sender": f"service {OURS}:client,server"}
 GATEWAYS = ("g1", "g2", "g3")
@@ -62,28 +63,6 @@ class Remote(fake.Server):
         await done
 
 
-class Sender:
-    """An instance of the service."""
-
-    def __init__(self, c, label, count, burst):
-        self.label, self.count, self.back, self.told = label, count, [], ""
-        self.process = c.test.start(label, [f"{BUILD}/tests/live/sender", c.known(), f"{c.folder}/sender.key", OURS, THEIRS, label, str(count), str(burst)],
-                                    c.env, stdin=subprocess.PIPE)
-
-    def go(self):
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
-        return asyncio.get_event_loop().run_in_executor(None, self.read)
-
-    def read(self):
-        for line in self.process.stdout:
-            word, _, rest = line.decode().strip().partition(" ")
-            if word == "done":
-                self.told = rest
-                return
-            self.back.append(rest)
-
-
 def account(test, remote, sender):
     """What came of an instance's stanzas, against what it was told. How many came again."""
     came = [(connection, number) for connection, label, number in remote.rows if label == sender.label]
@@ -110,9 +89,8 @@ def holder(c):
     return max(GATEWAYS, key=last)
 
 
-def marked(c):
-    """How many stanzas were sent as possible repetitions."""
-    return sum(int(n) for name in GATEWAYS for n in re.findall(r" repeated from=.* stanzas=(\d+)", c.log(name)))
+def all_marked(c):
+    return sum(marked(c.log(name)) for name in GATEWAYS)
 
 
 def cut(port):
@@ -128,7 +106,7 @@ def heal():
 async def play(c, remote, what):
     name, how = holder(c), what.split(",")[0]
     remote.slow = "slowly" in what
-    began, before = time.monotonic(), marked(c)
+    began, before = time.monotonic(), all_marked(c)
     if how == "kill":
         c.kill(name)
     elif how == "cut":
@@ -142,12 +120,12 @@ async def play(c, remote, what):
         c.start_gateway(name)
     for label, most in (("first", COUNT), ("second", SECOND)):    # more than can be on the way: what is repeated has been told
         await remote.reaches(label, min(remote.top[label] + (60 if label == "second" and how != "cut" else 300), most))
-    print(f"   {what}: {name}, stanzas go on after {time.monotonic() - began:.1f} s, {marked(c) - before} are marked as repeated", flush=True)
+    print(f"   {what}: {name}, stanzas go on after {time.monotonic() - began:.1f} s, {all_marked(c) - before} are marked as repeated", flush=True)
     if how == "cut":
         c.test.check(f"{name} goes on without its services", c.test.programs[name].poll() is None)
         heal()
     if how == "drain":
-        c.test.check("a drain repeats nothing", marked(c) == before)
+        c.test.check("a drain repeats nothing", all_marked(c) == before)
 
 
 async def story(c, pki):
@@ -157,7 +135,7 @@ async def story(c, pki):
     c.start_registry("r1")
     for name in GATEWAYS:
         c.start_gateway(name)
-    senders = [Sender(c, "first", COUNT, 100), Sender(c, "second", SECOND, 10)]
+    senders = [Sender(c.test, c.known(), f"{c.folder}/sender.key", (OURS, THEIRS), *how, c.env) for how in (("first", COUNT, 100), ("second", SECOND, 10))]
     for sender in senders:
         await wait_ready(sender.process)
         await word_in(f"{c.folder}/{sender.label}.log", f"linked gateways={len(GATEWAYS)}")
@@ -172,7 +150,7 @@ async def story(c, pki):
     print(f"   {COUNT + SECOND} stanzas and {len(EVENTS)} events in {time.monotonic() - began:.1f} s", flush=True)
     c.test.check(f"no stanza came over a connection while the one before was open {remote.overlaps}", not remote.overlaps)
     again = sum(account(c.test, remote, sender) for sender in senders)
-    c.test.check(f"what came again was sent marked: {again} of {marked(c)}", again <= marked(c))
+    c.test.check(f"what came again was sent marked: {again} of {all_marked(c)}", again <= all_marked(c))
 
 
 def main():

@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import BUILD, Test, accounts, arrives, login, run  # noqa: E402
+from stack import BUILD, arrives, login  # noqa: E402
 import fake  # noqa: E402
-import namespace  # noqa: E402
 import peers  # noqa: E402
 from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
 
@@ -304,14 +303,4 @@ async def story(test, env, passwords, pki):
     closed.close()
 
 
-def main():
-    namespace.enter()
-    test = Test("live.refusals")
-    env, passwords = accounts(test, OURS, ("juliet",))
-    run(test, story(test, env, passwords, fake.Pki(test.folder)))
-    for name in ("im", "gateway"):
-        test.check(f"{name} ends with status 0 at SIGTERM", test.stop(name) == 0)
-    test.finish()
-
-
-main()
+fake.play("live.refusals", story)

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Stream management (XEP-0198) against a cluster of two gateways, one rule after the other: what is counted, who may resume what and where, what becomes of a session
 whose client does not come back."""
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 import namespace  # noqa: E402
 from stack import Test, run, word_in  # noqa: E402
 from by_hand import ByHand  # noqa: E402
-from cluster import Cluster, until, wait_ready  # noqa: E402
+from cluster import one_service, until  # noqa: E402
 
 DOMAIN = "capulet.example"
 GATEWAYS = ("g1", "g2")
@@ -26,8 +25,7 @@ def message(number, to):
 class Story:
     def __init__(self, test):
         self.test = test
-        self.c = Cluster(test, [DOMAIN], USERS, {"gateway": "gateway", "admin": "admin", "im": f"service {DOMAIN}:client,server"})
-        self.c.authorise()
+        self.c = one_service(test, DOMAIN, USERS)
 
     async def start(self):
         self.c.start_registry("r1")
@@ -36,10 +34,7 @@ class Story:
         await self.start_im()
 
     async def start_im(self):
-        mark = os.path.getsize(f"{self.c.folder}/im.log") if os.path.exists(f"{self.c.folder}/im.log") else 0
-        await wait_ready(self.c.start_im("im", "im", "--domain", DOMAIN))
-        self.test.check("the service is linked to both gateways", await word_in(f"{self.c.folder}/im.log", "gateways=2", start=mark))
-        self.test.check("and both know its domain", await self.c.same_views(("r1",), GATEWAYS))
+        await self.c.start_linked_im(DOMAIN, "r1", GATEWAYS)
 
     async def enter(self, user, gateway="g1"):
         address = self.c.place(gateway)[1], int(self.c.ports[gateway]["c2s-direct"])

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 import namespace  # noqa: E402
 from stack import Test, run, word_in  # noqa: E402
 from by_hand import ByHand  # noqa: E402
-from cluster import CTL, Cluster, until, wait_ready  # noqa: E402
+from cluster import CTL, one_service, until  # noqa: E402
 
 DOMAIN = "capulet.example"
 USERS = ("juliet", "nurse")
@@ -60,16 +60,13 @@ def ticket(address, trust):
 class Story:
     def __init__(self, test):
         self.test = test
-        self.c = Cluster(test, [DOMAIN], USERS, {"gateway": "gateway", "admin": "admin", "im": f"service {DOMAIN}:client,server"})
-        self.c.authorise()
+        self.c = one_service(test, DOMAIN, USERS)
 
     async def start(self):
         self.c.start_registry("r1")
         for name, *flags in (("g1", *LITTLE, "--handshake-wait", "60"), ("g2", *LITTLE, "--handshake-wait", "1")):
             self.c.start_gateway(name, "--http", "127.0.0.1:0", *flags)
-        await wait_ready(self.c.start_im("im", "im", "--domain", DOMAIN))
-        self.test.check("the service is linked to both gateways", await word_in(f"{self.c.folder}/im.log", "gateways=2"))
-        self.test.check("and both know its domain", await self.c.same_views(("r1",), ("g1", "g2")))
+        await self.c.start_linked_im(DOMAIN, "r1", ("g1", "g2"))
 
     def direct(self, gateway):
         return self.c.place(gateway)[1], int(self.c.ports[gateway]["c2s-direct"])

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from registry_view import View
-from stack import BUILD, accounts, authority, certificate, curve_key, ready, replace_file
+from stack import BUILD, accounts, authority, certificate, curve_key, ready, replace_file, word_in
 
 IM, ECHO, CTL = f"{BUILD}/services/im/ambrosia-im", f"{BUILD}/services/echo/ambrosia-echo", f"{BUILD}/services/ctl/ambrosiactl"
 
@@ -23,6 +23,13 @@ async def until(holds, seconds=20):
 
 async def wait_ready(process):
     return await asyncio.get_event_loop().run_in_executor(None, ready, process)
+
+
+def one_service(test, domain, users):
+    """A cluster that is authorised for gateways, an administrator and one service of this domain, whose key is "im"."""
+    c = Cluster(test, [domain], users, {"gateway": "gateway", "admin": "admin", "im": f"service {domain}:client,server"})
+    c.authorise()
+    return c
 
 
 class Cluster:
@@ -74,6 +81,13 @@ class Cluster:
 
     def start_im(self, name, key, *flags):
         return self.start(name, IM, "--registry", self.known(), "--key", f"{self.folder}/{key}.key", "--database", f"{self.folder}/{name}.sqlite", *flags)
+
+    async def start_linked_im(self, domain, registry, gateways):
+        """The only service; its key is "im". Goes on when the gateways, all there are, know of it."""
+        mark = len(self.log("im")) if os.path.exists(f"{self.folder}/im.log") else 0
+        await wait_ready(self.start_im("im", "im", "--domain", domain))
+        self.test.check(f"the service is linked to {len(gateways)} gateways", await word_in(f"{self.folder}/im.log", f"gateways={len(gateways)}", start=mark))
+        self.test.check("and all know its domain", await self.same_views((registry,), gateways))
 
     def start_echo(self, name, key, *flags):
         return self.start(name, ECHO, "--registry", self.known(), "--key", f"{self.folder}/{key}.key", *flags)

@@ -3,8 +3,9 @@ import asyncio
 import ssl
 from xml.etree.ElementTree import XMLPullParser
 
+import namespace
 from peers import OURS
-from stack import authority, certificate
+from stack import Test, accounts, authority, certificate, run
 
 NS_TLS, NS_SASL, NS_DIALBACK = "urn:ietf:params:xml:ns:xmpp-tls", "urn:ietf:params:xml:ns:xmpp-sasl", "jabber:server:dialback"
 NS_STREAM_ERRORS, NS_STREAMS = "urn:ietf:params:xml:ns:xmpp-streams", "http://etherx.jabber.org/streams"
@@ -232,3 +233,14 @@ class Pki:
             certificate(self.folder, ca, domain, into, **how)
             context.load_cert_chain(f"{into}/{domain}.crt", f"{into}/{domain}.key")
         return context
+
+
+def play(name, story):
+    """A test whose story(test, env, passwords, pki) has juliet, our gateway and im beside servers of its own, and which ends there."""
+    namespace.enter()
+    test = Test(name)
+    env, passwords = accounts(test, OURS, ("juliet",))
+    run(test, story(test, env, passwords, Pki(test.folder)))
+    for program in ("im", "gateway"):
+        test.check(f"{program} ends with status 0 at SIGTERM", test.stop(program) == 0)
+    test.finish()
