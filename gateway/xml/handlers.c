@@ -39,19 +39,24 @@ static void element_forget(struct xml_parser *p)
 	w->nr_children = 0;
 }
 
+void xml_handlers_header(struct xml_parser *p)
+{
+	const struct xml_starttag *tag = &p->work->tag;
+	p->header = xml_header_of(tag);
+	p->stage = INSIDE;
+	struct slice default_ns = SLICE_NONE;
+	for (size_t i = 0; i < tag->nr_decls; i++)
+		if (tag->decls[i].prefix.n == 0)
+			default_ns = tag->decls[i].uri;
+	p->ops->header(p->arg, &tag->head, default_ns);
+	element_forget(p);
+}
+
 static void on_header(struct xml_parser *p, int64_t end)
 {
-	struct xml_work *w = p->work;
-	p->header = xml_header_of(&w->tag);
-	p->stage = INSIDE;
-	w->boundary = end;
-	struct slice default_ns = SLICE_NONE;
-	for (size_t i = 0; i < w->tag.nr_decls; i++)
-		if (w->tag.decls[i].prefix.n == 0)
-			default_ns = w->tag.decls[i].uri;
-	p->ops->header(p->arg, &w->tag.head, default_ns);
-	xml_window_done(&w->window, end);
-	element_forget(p);
+	p->work->boundary = end;
+	xml_handlers_header(p);
+	xml_window_done(&p->work->window, end);
 }
 
 void xml_handlers_footer(struct xml_parser *p)

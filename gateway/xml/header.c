@@ -45,20 +45,29 @@ static struct xml_header *make(struct slice tag, struct slice lang, const struct
 	return h;
 }
 
+static void add(struct buf *out, struct slice s)
+{
+	int err = buf_add_slice(out, s);
+	ASSERT(err == 0);
+}
+
 /* Other attributes are left out: they are the header's callback's affair. */
 static void write_tag(struct buf *out, const struct xml_starttag *t)
 {
 	struct slice prefix = t->head.prefix;
-	int err = buf_printf(out, "<" SLICE_FMT "%s" SLICE_FMT, SLICE_ARG(prefix), prefix.n > 0 ? ":" : "", SLICE_ARG(t->head.name));
-	for (size_t i = 0; i < t->nr_decls && err == 0; i++) {
+	add(out, SLICE("<"));
+	add(out, prefix);
+	add(out, prefix.n > 0 ? SLICE(":") : SLICE_NONE);
+	add(out, t->head.name);
+	for (size_t i = 0; i < t->nr_decls; i++) {
 		prefix = t->decls[i].prefix;
-		err = buf_printf(out, " xmlns%s" SLICE_FMT "=", prefix.n > 0 ? ":" : "", SLICE_ARG(prefix));
-		if (err == 0)
-			err = xml_quote(out, t->decls[i].uri);
+		add(out, prefix.n > 0 ? SLICE(" xmlns:") : SLICE(" xmlns"));
+		add(out, prefix);
+		add(out, SLICE("="));
+		int err = xml_quote(out, t->decls[i].uri);
+		ASSERT(err == 0);
 	}
-	if (err == 0)
-		err = buf_add_str(out, ">");
-	ASSERT(err == 0);
+	add(out, SLICE(">"));
 }
 
 static bool declares_more(const struct xml_starttag *t)

@@ -249,7 +249,39 @@ static int feed_expat(struct xml_parser *p, size_t *used)
 	return feed_done(p, err ? err : run(p), used);
 }
 
-/* Elements and white space, as long as expat need not look. */
+/* White space, which may be what ended the stream before, and the header, if expat need not look at it. */
+static int feed_opening(struct xml_parser *p, size_t *done)
+{
+	struct xml_work *w = p->work;
+	struct xml_plain_header h;
+	*done = xml_space_prefix(w->window.in);
+	int err = xml_handlers_blanks(p, *done);
+	size_t n = err ? 0 : xml_plain_header(&h, (struct slice){w->window.in.p + *done, w->window.in.n - *done}, &p->limits);
+	if (n == 0)
+		return err;
+	*done += n;
+	w->tag.head = h.head;
+	w->tag.decls = h.decls;
+	w->tag.nr_decls = w->tag.nr_own = h.nr_decls;
+	p->depth = 1;
+	p->plain = true;
+	xml_handlers_header(p);
+	p->plain = false;
+	return 0;
+}
+
+/* The bytes of the stream's end tag, as nearly all write it; 0: it does not come next. */
+static size_t end_tag(const struct xml_header *h, struct slice in)
+{
+	size_t n = 1;
+	while (h->tag.p[n] != '>' && h->tag.p[n] != ' ')
+		n++;
+	if (in.n < n + 2 || in.p[0] != '<' || in.p[1] != '/' || memcmp(in.p + 2, h->tag.p + 1, n - 1) != 0 || in.p[n + 1] != '>')
+		return 0;
+	return n + 2;
+}
+
+/* Elements, white space and the footer from *done on, as long as expat need not look. */
 static int feed_plain(struct xml_parser *p, size_t *done)
 {
 	struct xml_work *w = p->work;
@@ -260,11 +292,13 @@ static int feed_plain(struct xml_parser *p, size_t *done)
 		memory_free(p);
 	p->plain = true;
 	w->window.origin = w->fed;
-	for (*done = 0; n > 0 && err == 0 && p->halt == HALT_NONE; *done += n) {
+	for (; n > 0 && err == 0 && p->halt == HALT_NONE; *done += n) {
 		struct slice rest = {w->window.in.p + *done, w->window.in.n - *done};
 		n = xml_space_prefix(rest);
 		if (n > 0) {
 			err = xml_handlers_blanks(p, n);
+		} else if ((n = end_tag(p->header, rest)) > 0) {
+			xml_handlers_footer(p);
 		} else if ((n = xml_plain_read(&e, rest, &p->limits)) > 0) {
 			xml_plain_complete(&e, p->header, &w->tag);
 			p->ops->element(p->arg, &e.element);
@@ -275,18 +309,17 @@ static int feed_plain(struct xml_parser *p, size_t *done)
 	return err;
 }
 
-/* What is not expat's. A keepalive wakes nothing up, and a header may be preceded by what ended the stream before it. Nothing counts behind
- * the footer. */
+/* What is not expat's. A keepalive wakes nothing up. Nothing counts behind the footer. */
 static int feed_without(struct xml_parser *p, size_t *done)
 {
 	struct xml_work *w = p->work;
-	if (p->stage == INSIDE && p->depth <= 1 && !w->suspended && buf_len(&w->window.pending) == 0)
-		return feed_plain(p, done);
-	if (p->stage == ENDED)
-		*done = w->window.in.n;
-	else
-		*done = w->expat.parser == NULL ? xml_space_prefix(w->window.in) : 0;
-	return p->stage == ENDED ? 0 : xml_handlers_blanks(p, *done);
+	int err = 0;
+	*done = p->stage == ENDED ? w->window.in.n : 0;
+	if (p->stage == WAIT_HEADER && w->expat.parser == NULL)
+		err = feed_opening(p, done);
+	if (err == 0 && p->halt == HALT_NONE && p->stage == INSIDE && p->depth <= 1 && !w->suspended && buf_len(&w->window.pending) == 0)
+		err = feed_plain(p, done);
+	return err;
 }
 
 /* All of it, but for what follows an element that expat has ended. */
@@ -300,7 +333,7 @@ static int feed_some(struct xml_parser *p, struct slice in, size_t *used)
 	if (p->halt == HALT_STOP) {
 		p->halt = HALT_NONE;
 		err = -ERR_AGAIN;
-	} else if (err || p->halt == HALT_RESET) {
+	} else if (err || p->halt == HALT_RESET || p->halt == HALT_END) {
 		err = feed_done(p, err, used);
 	} else if (skip < in.n) {
 		err = feed_expat(p, used);

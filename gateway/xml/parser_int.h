@@ -61,6 +61,7 @@ void xml_parser_begin_inside(struct xml_parser *p, struct slice header_tag);
 
 /* handlers.c */
 void xml_handlers_set(struct xml_parser *p);                 /* of the expat that it has */
+void xml_handlers_header(struct xml_parser *p);              /* takes what stands in work->tag for the stream header, and tells of it */
 void xml_handlers_footer(struct xml_parser *p);              /* tells of the stream's end */
 void xml_handlers_fail(void *parser, int err);               /* inside a handler: the parser gives up with -ERR_XML_* */
 /* n bytes more of white space at the first level: 0, or -ERR_XML_BLANKS when that is too many. */

@@ -1,7 +1,10 @@
 /*
  * One pass over one element: ASCII names without prefixes (but for xml:lang), values and text in UTF-8 with no other references than the
  * five that XML predefines. No comments, sections, instructions or declarations, no white space inside an end tag or around '='. Values of
- * the first tag hold no references, so that they are what their bytes say. It keeps nothing and calls nobody.
+ * the first tag hold no references, so that they are what their bytes say. Who is told of what is inside gets none at all, and no line end
+ * that XML would change.
+ *
+ * Likewise over a stream header, whose own name and declarations may have prefixes. It keeps nothing.
  */
 #include "xml/plain.h"
 
@@ -21,6 +24,8 @@ struct reader {
 	const char *p, *end;
 	const struct xml_limits *limits;
 	struct xml_plain *out;
+	const struct xml_plain_sink *sink;   /* may be NULL */
+	void *arg;
 	struct slice open[DEPTH_MAX];
 	unsigned depth;
 	size_t kept;         /* what expat would keep of it, if no name came twice */
@@ -84,10 +89,11 @@ static bool read_text(struct reader *r)
 			r->p = p;
 			return true;
 		} else if (c == '&') {
-			n = reference(p, end);
+			n = r->sink == NULL ? reference(p, end) : 0;
 		} else if (c >= 0x80) {
 			n = character(p, end);
-		} else if ((c < 0x20 && !is_space((char)c)) || (c == ']' && end - p >= 3 && p[1] == ']' && p[2] == '>')) {
+		} else if ((c == '\r' && r->sink != NULL) || (c < 0x20 && !is_space((char)c)) ||
+			   (c == ']' && end - p >= 3 && p[1] == ']' && p[2] == '>')) {
 			n = 0;
 		}
 		if (n == 0)
@@ -153,6 +159,7 @@ struct attrs {
 	struct xml_attr *list;
 	size_t nr;
 	struct slice ns;
+	struct xml_plain_header *header;   /* NULL: no stream header's */
 };
 
 static bool add_attr(struct attrs *a, struct xml_attr attr)
@@ -166,11 +173,39 @@ static bool add_attr(struct attrs *a, struct xml_attr attr)
 	return true;
 }
 
+static bool begins(const struct reader *r, struct slice with)
+{
+	return (size_t)(r->end - r->p) > with.n && memcmp(r->p, with.p, with.n) == 0;
+}
+
+static bool declare(struct reader *r, struct xml_plain_header *h, struct slice prefix, struct slice uri)
+{
+	if (h->nr_decls == XML_PLAIN_DECLS || !namespace_ok(uri) || !keep(r, uri))
+		return false;
+	for (size_t i = 0; i < h->nr_decls; i++)
+		if (slice_eq(h->decls[i].prefix, prefix))
+			return false;
+	h->decls[h->nr_decls++] = (struct xml_nsdecl){prefix, uri};
+	return true;
+}
+
+/* Behind "xmlns:". */
+static bool read_declaration(struct reader *r, struct xml_plain_header *h)
+{
+	struct slice prefix = read_name(r), uri;
+	return prefix.n > 0 && !slice_is(prefix, "xml") && !slice_is(prefix, "xmlns") && r->p < r->end && *r->p++ == '=' &&
+	       read_value(r, false, &uri) && declare(r, h, prefix, uri);
+}
+
 static bool read_attr(struct reader *r, struct attrs *a)
 {
-	const struct slice lang = SLICE("xml:lang");
+	const struct slice lang = SLICE("xml:lang"), xmlns = SLICE("xmlns:");
 	struct xml_attr attr = {.ns = SLICE_NONE};
-	if ((size_t)(r->end - r->p) > lang.n && memcmp(r->p, lang.p, lang.n) == 0 && r->p[lang.n] == '=') {
+	if (a->header != NULL && begins(r, xmlns)) {
+		r->p += xmlns.n;
+		return read_declaration(r, a->header);
+	}
+	if (begins(r, lang) && r->p[lang.n] == '=') {
 		attr.ns = SLICE(NS_XML);
 		attr.prefix = SLICE("xml");
 		attr.name = SLICE("lang");
@@ -178,10 +213,12 @@ static bool read_attr(struct reader *r, struct attrs *a)
 	} else {
 		attr.name = read_name(r);
 	}
-	if (attr.name.n == 0 || r->p == r->end || *r->p++ != '=' || !read_value(r, r->depth > 0, &attr.value))
+	if (attr.name.n == 0 || r->p == r->end || *r->p++ != '=' || !read_value(r, r->depth > 0 && r->sink == NULL, &attr.value))
 		return false;
 	if (!slice_is(attr.name, "xmlns"))
 		return add_attr(a, attr);
+	if (a->header != NULL)
+		return declare(r, a->header, SLICE(""), attr.value);
 	if (a->ns.p != NULL || !namespace_ok(attr.value) || !keep(r, attr.value))
 		return false;
 	a->ns = attr.value;
@@ -225,8 +262,12 @@ static bool read_start(struct reader *r)
 		r->out->ns = a.ns;
 	}
 	e->nr_children += r->depth == 1;
+	if (r->sink != NULL)
+		r->sink->start(r->arg, &(struct xml_plain_tag){.at = at, .name = name, .ns = a.ns, .attrs = a.list, .nr_attrs = a.nr});
 	if (!empty)
 		r->open[r->depth++] = name;
+	else if (r->sink != NULL)
+		r->sink->end(r->arg, r->p);
 	return true;
 }
 
@@ -239,18 +280,29 @@ static bool read_end(struct reader *r)
 	if ((size_t)(r->end - r->p) <= name.n || memcmp(r->p, name.p, name.n) != 0 || r->p[name.n] != '>')
 		return false;
 	r->p += name.n + 1;
+	if (r->sink != NULL)
+		r->sink->end(r->arg, r->p);
 	return true;
 }
 
-size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_limits *limits)
+/* Nothing of `open` is set: it is large. */
+static void reader_init(struct reader *r, struct slice in, const struct xml_limits *limits)
+{
+	r->p = in.p;
+	r->end = in.p + (in.n < limits->element_bytes ? in.n : limits->element_bytes);
+	r->limits = limits;
+	r->sink = NULL;
+	r->kept = 0;
+	r->depth = 0;
+}
+
+size_t xml_plain_walk(struct xml_plain *out, struct slice in, const struct xml_limits *limits, const struct xml_plain_sink *sink, void *arg)
 {
 	struct reader r;
-	r.p = in.p;
-	r.end = in.p + (in.n < limits->element_bytes ? in.n : limits->element_bytes);
-	r.limits = limits;
+	reader_init(&r, in, limits);
 	r.out = out;
-	r.kept = 0;
-	r.depth = 0;   /* and nothing of `open` is set: it is large */
+	r.sink = sink;
+	r.arg = arg;
 	out->element = (struct xml_element){.nr_children = 0};
 	if (r.p == r.end || *r.p != '<' || !read_start(&r))
 		return 0;
@@ -258,6 +310,8 @@ size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_l
 		const char *text = r.p;
 		if (!read_text(&r))
 			return 0;
+		if (sink != NULL && r.p > text)
+			sink->text(arg, (struct slice){text, (size_t)(r.p - text)});
 		if (r.depth == 1 && !out->element.mixed_text)
 			out->element.mixed_text = !xml_is_space((struct slice){text, (size_t)(r.p - text)});
 		if (!(r.end - r.p >= 2 && r.p[1] == '/' ? read_end(&r) : read_start(&r)))
@@ -267,6 +321,69 @@ size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_l
 		out->element.inner = SLICE_NONE;
 	out->element.raw = (struct slice){in.p, (size_t)(r.p - in.p)};
 	return out->element.raw.n;
+}
+
+size_t xml_plain_read(struct xml_plain *out, struct slice in, const struct xml_limits *limits)
+{
+	return xml_plain_walk(out, in, limits, NULL, NULL);
+}
+
+/* "<?xml ...?>" as everybody writes it, and white space. */
+static void skip_declaration(struct reader *r)
+{
+	static const char *const known[] = {
+		"<?xml version='1.0'?>",
+		"<?xml version=\"1.0\"?>",
+		"<?xml version='1.0' encoding='UTF-8'?>",
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+		"<?xml version='1.0' encoding='utf-8'?>",
+		"<?xml version=\"1.0\" encoding=\"utf-8\"?>",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (begins(r, slice_str(known[i]))) {
+			r->p += strlen(known[i]);
+			break;
+		}
+	}
+	while (r->p < r->end && is_space(*r->p))
+		r->p++;
+}
+
+/* The namespace of the header's own name. */
+static bool resolve(struct xml_plain_header *h)
+{
+	for (size_t i = 0; i < h->nr_decls; i++)
+		if (slice_eq(h->decls[i].prefix, h->head.prefix)) {
+			h->head.ns = h->decls[i].uri;
+			return true;
+		}
+	return h->head.prefix.n == 0;
+}
+
+size_t xml_plain_header(struct xml_plain_header *out, struct slice in, const struct xml_limits *limits)
+{
+	struct attrs a = {.list = out->attrs, .header = out};
+	struct reader r;
+	bool empty = false;
+	reader_init(&r, in, limits);
+	out->nr_decls = 0;
+	skip_declaration(&r);
+	if (r.p == r.end || *r.p++ != '<')
+		return 0;
+	struct slice prefix = SLICE_NONE, name = read_name(&r);
+	if (r.p < r.end && *r.p == ':') {
+		r.p++;
+		prefix = name;
+		name = read_name(&r);
+		if (prefix.n == 0 || slice_is(prefix, "xml") || slice_is(prefix, "xmlns"))
+			return 0;
+	}
+	/* what comes before the tag counts, too: expat would not have shown anything until its end */
+	if (name.n == 0 || !read_attrs(&r, &a, &empty) || empty || (size_t)(r.p - in.p) > limits->tag_bytes ||
+	    a.nr + out->nr_decls > limits->attrs_max)
+		return 0;
+	out->head = (struct xml_head){.name = name, .prefix = prefix, .attrs = a.list, .nr_attrs = a.nr};
+	return resolve(out) ? (size_t)(r.p - in.p) : 0;
 }
 
 void xml_plain_complete(struct xml_plain *out, const struct xml_header *header, struct xml_starttag *tag)

@@ -1,13 +1,15 @@
 /*
- * A tree of one element, in one arena. The element is parsed between the tags of a synthetic root that declares what is already in force.
- * Text is kept in pieces while an element is open and joined once at its end, so that no input costs more than linear time. Nothing
- * recurses.
+ * A tree of one element, in one arena. What plain.c can read is taken from there. Else the element is parsed between the tags of a
+ * synthetic root that declares what is already in force. Text is kept in pieces while an element is open and joined once at its end, so
+ * that no input costs more than linear time. Nothing recurses.
  */
 #include "xml/tree.h"
 
 #include <stdlib.h>
 
 #include "common/err.h"
+#include "xml/ns.h"
+#include "xml/plain.h"
 #include "xml/restrict.h"
 #include "xml/writer.h"
 
@@ -44,6 +46,7 @@ struct xml_tree {
 	size_t wrapper_n;            /* bytes of the synthetic root's start tag */
 	struct open_node *open;
 	unsigned depth;              /* open elements, the synthetic root included */
+	struct slice outer_ns;       /* the default namespace around it */
 	size_t nr_decls;
 	int64_t last_end;            /* of the last event */
 	bool ending, closed;         /* the synthetic root: its end tag is fed, was seen */
@@ -168,6 +171,19 @@ static void join_text(struct xml_tree *t, struct open_node *o)
 	*to = '\0';
 }
 
+static void close_node(struct xml_tree *t, const char *end)
+{
+	struct open_node *o = t->open;
+	o->node->raw.n = (size_t)(end - o->node->raw.p);
+	if (o->first != NULL && o->first->next == NULL) {
+		o->node->text = o->first->text;
+		o->node->text_n = o->first->n;
+	} else {
+		join_text(t, o);
+	}
+	t->open = o->parent;
+}
+
 static void on_end(void *arg, const char *name)
 {
 	struct xml_tree *t = arg;
@@ -180,17 +196,8 @@ static void on_end(void *arg, const char *name)
 			fail(t, -ERR_XML_NOT_WELL_FORMED); /* "</r>" in the input itself */
 		return;
 	}
-	struct open_node *o = t->open;
 	t->last_end = xml_expat_end(&t->expat);
-	const char *end = t->xml.p + ((size_t)t->last_end - t->wrapper_n);
-	o->node->raw.n = (size_t)(end - o->node->raw.p);
-	if (o->first != NULL && o->first->next == NULL) {
-		o->node->text = o->first->text;
-		o->node->text_n = o->first->n;
-	} else {
-		join_text(t, o);
-	}
-	t->open = o->parent;
+	close_node(t, t->xml.p + ((size_t)t->last_end - t->wrapper_n));
 }
 
 /* More of the piece before, when that lies at the arena's end. */
@@ -207,6 +214,20 @@ static bool extend_piece(struct xml_tree *t, struct piece *p, const char *text, 
 	return true;
 }
 
+static void add_text(struct xml_tree *t, struct slice s)
+{
+	struct open_node *o = t->open;
+	if (extend_piece(t, o->last, s.p, s.n))
+		return;
+	struct piece *p = ARENA_NEW(t, struct piece);
+	*p = (struct piece){.n = s.n, .text = arena_dup(t, s)};
+	if (o->last == NULL)
+		o->first = p;
+	else
+		o->last->next = p;
+	o->last = p;
+}
+
 static void on_text(void *arg, const char *text, int n)
 {
 	struct xml_tree *t = arg;
@@ -219,16 +240,7 @@ static void on_text(void *arg, const char *text, int n)
 			fail(t, -ERR_XML_NOT_WELL_FORMED);
 		return;
 	}
-	struct open_node *o = t->open;
-	if (extend_piece(t, o->last, text, s.n))
-		return;
-	struct piece *p = ARENA_NEW(t, struct piece);
-	*p = (struct piece){.n = s.n, .text = arena_dup(t, s)};
-	if (o->last == NULL)
-		o->first = p;
-	else
-		o->last->next = p;
-	o->last = p;
+	add_text(t, s);
 }
 
 static void on_cdata(void *arg)
@@ -305,26 +317,88 @@ static void expat_start(struct xml_tree *t)
 	XML_SetStartNamespaceDeclHandler(parser, on_declare);
 }
 
-struct xml_tree *xml_tree_parse(struct slice xml, const struct xml_limits *limits, const struct xml_nsdecl *decls, size_t nr_decls)
+static int parse_with_expat(struct xml_tree *t, const struct xml_nsdecl *decls, size_t nr_decls)
 {
-	if (xml.n == 0 || xml.n > limits->element_bytes)
-		return NULL;
 	struct buf wrapper;
 	buf_init(&wrapper, WRAPPER_MAX);
-	struct xml_tree *t = NEW(struct xml_tree);
-	t->xml = xml;
-	t->limits = limits;
 	expat_start(t);
 	int err = wrapper_write(&wrapper, decls, nr_decls);
 	if (!err)
 		err = parse(t, buf_slice(&wrapper));
 	xml_expat_close(&t->expat);
 	buf_clear(&wrapper);
-	t->limits = NULL; /* borrowed until here */
-	if (err) {
-		xml_tree_free(t);
-		return NULL;
+	return err;
+}
+
+/* ---- without expat ---- */
+
+static void plain_start(void *arg, const struct xml_plain_tag *tag)
+{
+	struct xml_tree *t = arg;
+	struct xml_node *n = ARENA_NEW(t, struct xml_node);
+	*n = (struct xml_node){.name = arena_dup(t, tag->name), .text = "", .nr_attrs = tag->nr_attrs};
+	if (tag->ns.p == NULL && t->open != NULL)
+		n->ns = t->open->node->ns;   /* no name has a prefix */
+	else
+		n->ns = arena_dup(t, tag->ns.p != NULL ? tag->ns : t->outer_ns);
+	n->raw.p = tag->at;
+	if (tag->nr_attrs > 0) {
+		struct xml_tree_attr *list = arena_alloc(t, tag->nr_attrs * sizeof *list, _Alignof(struct xml_tree_attr));
+		for (size_t i = 0; i < tag->nr_attrs; i++) {
+			const struct xml_attr *a = &tag->attrs[i];
+			list[i].ns = a->ns.n > 0 ? NS_XML : "";
+			list[i].name = arena_dup(t, a->name);
+			list[i].value = arena_dup(t, a->value);
+		}
+		n->attrs = list;
 	}
+	link_node(t, n);
+}
+
+static void plain_text(void *arg, struct slice text)
+{
+	add_text(arg, text);
+}
+
+static void plain_end(void *arg, const char *behind)
+{
+	close_node(arg, behind);
+}
+
+static bool parse_plain(struct xml_tree *t, const struct xml_nsdecl *decls, size_t nr_decls)
+{
+	static const struct xml_plain_sink sink = {.start = plain_start, .text = plain_text, .end = plain_end};
+	struct xml_plain plain;
+	for (size_t i = 0; i < nr_decls; i++)
+		if (decls[i].prefix.n == 0)
+			t->outer_ns = decls[i].uri;
+	return xml_plain_walk(&plain, t->xml, t->limits, &sink, t) == t->xml.n;
+}
+
+/* ---- life ---- */
+
+static struct xml_tree *tree_new(struct slice xml, const struct xml_limits *limits)
+{
+	struct xml_tree *t = NEW(struct xml_tree);
+	t->xml = xml;
+	t->limits = limits;
+	return t;
+}
+
+struct xml_tree *xml_tree_parse(struct slice xml, const struct xml_limits *limits, const struct xml_nsdecl *decls, size_t nr_decls)
+{
+	if (xml.n == 0 || xml.n > limits->element_bytes)
+		return NULL;
+	struct xml_tree *t = tree_new(xml, limits);
+	if (!parse_plain(t, decls, nr_decls)) {
+		xml_tree_free(t);
+		t = tree_new(xml, limits);
+		if (parse_with_expat(t, decls, nr_decls) != 0) {
+			xml_tree_free(t);
+			return NULL;
+		}
+	}
+	t->limits = NULL; /* borrowed until here */
 	return t;
 }
 

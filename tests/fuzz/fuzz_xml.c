@@ -1,6 +1,7 @@
 /*
  * The parser against itself: a stream fed whole and fed in pieces, with stops and with its memory taken away, tells the same. Whole, most
- * elements are told without expat (plain.c); in pieces that end inside them, by expat: so each is held against the other. What
+ * elements and headers are told without expat (plain.c); in pieces that end inside them, by expat: so each is held against the other, and
+ * so are the trees of an element. What
  * stanza_write() makes of each element holds the same information as the element in its stream, and stanza_parse() takes it. A tree is
  * given for what the parser takes, and only for that.
  *
@@ -159,6 +160,15 @@ static void check_tree(const char *p, size_t n)
 	events_begin(&v, &roomy);
 	REQUIRE(events_feed_str(&v, "<r>") == 0);
 	int err = events_feed(&v, p, n);
+	char *spaced = malloc(n + 1);
+	memcpy(spaced, p, n);
+	spaced[n] = ' ';
+	struct xml_tree *by_expat = xml_tree_parse((struct slice){spaced, n + 1}, &roomy, NULL, 0);
+	REQUIRE((t != NULL) == (by_expat != NULL) || n == roomy.element_bytes);
+	if (t != NULL && by_expat != NULL)
+		REQUIRE(same_tree(xml_tree_root(t), xml_tree_root(by_expat), "", ""));
+	xml_tree_free(by_expat);
+	free(spaced);
 	bool one = !err && v.nr_elements == 1 && v.nr_footers == 0 && xml_parser_idle(v.parser);
 	if (t != NULL)
 		REQUIRE(one);
