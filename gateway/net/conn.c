@@ -7,7 +7,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -386,7 +385,6 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 {
 	char text[INET6_ADDRSTRLEN] = "";
 	uint16_t port = 0;
-	int on = 1, unsent_max = CONN_UNSENT_MAX;
 
 	(void)text_of(peer, text, sizeof text, &port);
 	struct conn *c = mem_alloc(sizeof *c + strlen(text) + 1);
@@ -404,10 +402,6 @@ static struct conn *make(struct loop *l, int fd, enum conn_state state, const st
 	c->limits = limits;
 	loop_task_init(&c->turn, on_turn, c);
 	loop_task_init(&c->again, on_again, c);
-	/* refused only for what is no TCP socket, such as a test's pair. What a slow reader does not take should wait in `out`, where
-	 * limits see it, not in megabytes of the kernel's */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
 	conn_update_interest(c);
 	return c;
 }
@@ -429,6 +423,7 @@ struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t t
 
 	if (fd < 0)
 		return NULL;
+	(void)transport_tune(fd); /* a courtesy */
 	if (connect(fd, to, to_len) != 0 && errno != EINPROGRESS) {
 		close(fd);
 		return NULL;

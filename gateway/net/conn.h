@@ -55,7 +55,7 @@ struct conn *conn_accept(struct loop *l, int fd, const struct sockaddr *peer, so
 /* Begins to connect; connected() or closed() follows. NULL if the system refuses at once. */
 struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t to_len, const struct conn_limits *limits,
 			  const struct conn_ops *ops, void *arg);
-/* TLS from here on. Takes ssl (SSL_set_fd is done here; accepting or connecting by its state set with
+/* TLS from here on. Takes ssl (it gets the descriptor here; accepting or connecting by its state set with
  * SSL_set_accept_state/SSL_set_connect_state). Input that arrived before and was not taken is dropped (RFC 6120 5.4.3.3); output queued
  * before goes out in plain first. tls_done() or closed(). May be called in data(). */
 void conn_start_tls(struct conn *c, SSL *ssl);

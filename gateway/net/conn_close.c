@@ -3,8 +3,6 @@
  * that a reset caused by input that nobody read does not destroy what was sent last. Whatever the way, closed() comes once, at the end
  * of the turn, and the reaper frees.
  */
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -198,14 +196,6 @@ void conn_drop_input(struct conn *c)
 	conn_update_interest(c);
 }
 
-/* The last words go out in one segment: the FIN pushes what is held back. */
-static void hold_segments(struct conn *c)
-{
-	int on = 1;
-
-	(void)setsockopt(c->ch.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
-}
-
 void conn_close(struct conn *c, unsigned linger_ms)
 {
 	if (c->state >= CONN_FLUSHING)
@@ -224,7 +214,7 @@ void conn_close(struct conn *c, unsigned linger_ms)
 	c->linger_ms = (uint16_t)linger_ms;
 	c->dropped = 0;
 	c->state = CONN_FLUSHING;
-	hold_segments(c);
+	c->ch.corked = true; /* the last words go out in one segment, which the FIN pushes */
 	c->read_blocked = false;
 	loop_task_cancel(c->loop, &c->again);
 	set_timer(c, FLUSH_MS);

@@ -12,7 +12,6 @@
 #define CONN_MAGIC 0x434f4e4eu
 #define CONN_READ_MAX 16384      /* bytes read a turn */
 #define CONN_WRITE_MAX 65536     /* bytes written a turn */
-#define CONN_UNSENT_MAX 131072   /* bytes in the kernel's queue beyond what is on its way */
 
 enum conn_state {
 	CONN_CONNECTING,

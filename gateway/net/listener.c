@@ -7,13 +7,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "net/handshakes.h"
+#include "net/transport.h"
 
 enum {
 	ACCEPTS_A_TURN = 16,
@@ -70,9 +70,8 @@ static int try_bind(const struct address *a, bool shared)
 
 	if (fd < 0)
 		return -errno;
-	/* TCP_NODELAY is inherited by what is accepted: a system call less for each */
 	if (set(fd, SOL_SOCKET, SO_REUSEADDR, 1) && (!shared || set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
-	    set(fd, IPPROTO_TCP, TCP_NODELAY, 1) && (a->u.any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) &&
+	    transport_tune(fd) && (a->u.any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) &&
 	    bind(fd, &a->u.any, a->len) == 0 && (!shared || listen(fd, BACKLOG) == 0))
 		return fd;
 	int err = -errno;

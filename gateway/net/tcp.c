@@ -1,5 +1,7 @@
 /* Bytes as they are. The kernel's errors become results here, so that the connection above sees one kind of end for both transports. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -15,6 +17,15 @@ const char *transport_why(void)
 void transport_set_why(const char *text)
 {
 	snprintf(why, sizeof why, "%s", text);
+}
+
+/* What a slow reader does not take should wait in the connection's queue, where limits see it, not in megabytes of the kernel's. */
+bool transport_tune(int fd)
+{
+	int on = 1, unsent_max = TRANSPORT_UNSENT_MAX;
+
+	return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+	       setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max) == 0;
 }
 
 static int failed(int err)
@@ -46,7 +57,7 @@ static ssize_t tcp_read(struct channel *ch, void *to, size_t n)
 
 static ssize_t tcp_write(struct channel *ch, const void *from, size_t n)
 {
-	ssize_t sent = send(ch->fd, from, n, MSG_NOSIGNAL);
+	ssize_t sent = send(ch->fd, from, n, MSG_NOSIGNAL | (ch->corked ? MSG_MORE : 0));
 
 	if (sent >= 0) {
 		ch->plain_out += (uint64_t)sent;

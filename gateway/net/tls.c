@@ -1,7 +1,7 @@
 /*
- * TLS straight on the socket: OpenSSL reads and writes the descriptor itself, so that nothing is copied through a BIO pair and an idle
- * connection holds no buffer (SSL_MODE_RELEASE_BUFFERS). OpenSSL may hold decrypted or unprocessed input that no poll shows; `more` tells
- * of it, and is never true for half a record, which only the network can complete.
+ * TLS straight on the socket: OpenSSL reads and writes the descriptor itself (tls_bio.c), so that nothing is copied through a BIO pair and
+ * an idle connection holds no buffer (SSL_MODE_RELEASE_BUFFERS). OpenSSL may hold decrypted or unprocessed input that no poll shows; `more`
+ * tells of it, and is never true for half a record, which only the network can complete.
  *
  * OpenSSL reads on by itself behind what is no data, such as new keys, for as long as more comes: a peer that sends nothing else would hold
  * the loop. So it is told when to stop. Empty records, warnings and handshakes have limits of its own.
@@ -45,9 +45,7 @@ static void on_message(int is_sent, int version, int type, const void *bytes, si
 
 void transport_tls_begin(struct channel *ch)
 {
-	int ok = SSL_set_fd(ch->ssl, ch->fd);
-
-	ASSERT(ok == 1);
+	tls_bio_set(ch);
 	SSL_set_msg_callback(ch->ssl, on_message);
 	SSL_set_msg_callback_arg(ch->ssl, ch);
 }
@@ -91,15 +89,16 @@ static int result(struct channel *ch, int ret)
 }
 
 /* SSL_get_error looks at the queue of the thread, where another connection's error may lie. */
-static void begin(void)
+static void begin(struct channel *ch)
 {
 	ERR_clear_error();
 	errno = 0;
+	ch->emptied = false;
 }
 
 static int tls_handshake(struct channel *ch)
 {
-	begin();
+	begin(ch);
 	int ret = SSL_do_handshake(ch->ssl);
 
 	if (ret != 1)
@@ -113,7 +112,7 @@ static int tls_handshake(struct channel *ch)
 /* SSL_read's result, or that of a peer that was refused meanwhile. */
 static int read_record(struct channel *ch, void *to, size_t n)
 {
-	begin();
+	begin(ch);
 	int ret = SSL_read(ch->ssl, to, (int)n);
 
 	if (ch->refused) {
@@ -160,7 +159,7 @@ static ssize_t tls_read(struct channel *ch, void *to, size_t n)
  * end. */
 static ssize_t tls_write(struct channel *ch, const void *from, size_t n)
 {
-	begin();
+	begin(ch);
 	int ret = SSL_write(ch->ssl, from, (int)(n < RECORD_MAX ? n : RECORD_MAX));
 
 	return ret > 0 ? ret : result(ch, ret);
@@ -170,7 +169,7 @@ static int tls_shutdown(struct channel *ch)
 {
 	if (!SSL_is_init_finished(ch->ssl))
 		return TRANSPORT_DONE;
-	begin();
+	begin(ch);
 	int ret = SSL_shutdown(ch->ssl);
 
 	return ret < 0 && result(ch, ret) == TRANSPORT_WANT_WRITE ? TRANSPORT_WANT_WRITE : TRANSPORT_DONE;

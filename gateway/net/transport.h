@@ -9,6 +9,8 @@
 
 #include "common/obj.h"
 
+#define TRANSPORT_UNSENT_MAX 131072   /* bytes in the kernel's queue beyond what is on its way */
+
 /* Besides counts above 0. */
 enum transport_result {
 	TRANSPORT_DONE = 0,
@@ -28,6 +30,8 @@ struct channel {
 	int fd;
 	bool more : 1;                /* input is waiting inside, where epoll can't see it: read again */
 	bool open : 1;                /* tls.c: the handshake is over */
+	bool corked : 1;              /* what is written goes out with what follows: more of it, or the end */
+	bool emptied : 1;             /* tls_bio.c: this call has read all that has come */
 	bool refused : 1;             /* tls.c: the peer does what may not be done with an open one */
 	signed char held;             /* a result that came right behind bytes: the next read's */
 	unsigned char nr_idle;        /* tls.c: handshake messages, less the records of data between them */
@@ -46,6 +50,11 @@ extern const struct transport transport_tcp;   /* its handshake is connect()'s e
 extern const struct transport transport_tls;
 /* Puts ssl on the descriptor. The channel stays where it is for as long as ssl lives. */
 void transport_tls_begin(struct channel *ch);
+
+/* Private to tls.c: makes OpenSSL read and write the channel's descriptor. */
+void tls_bio_set(struct channel *ch);
+/* What each TCP connection of ours wants; what is accepted inherits it from its listener. */
+bool transport_tune(int fd);
 
 /* Why the last call of this thread failed. Static; until the next call. */
 const char *transport_why(void);

@@ -8,6 +8,7 @@
 
 #include "../check.h"
 #include "ca.h"
+#include "net/transport.h"
 
 struct loop *loop;
 struct end a, b;
@@ -180,7 +181,7 @@ static int listen_any(struct sockaddr_in *at)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	*at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	must(fd >= 0 && bind(fd, (struct sockaddr *)at, sizeof *at) == 0 && listen(fd, 8) == 0 &&
+	must(fd >= 0 && bind(fd, (struct sockaddr *)at, sizeof *at) == 0 && transport_tune(fd) && listen(fd, 8) == 0 &&
 	     getsockname(fd, (struct sockaddr *)at, &len) == 0, "listen");
 	return fd;
 }

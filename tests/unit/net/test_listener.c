@@ -15,6 +15,7 @@
 #include "../check.h"
 #include "net/handshakes.h"
 #include "net/listener.h"
+#include "net/transport.h"
 #include "pair.h"
 
 static unsigned nr_accepted;
@@ -69,6 +70,8 @@ static void test_accept(void)
 	CHECK(fcntl(accepted_fds[0], F_GETFD) & FD_CLOEXEC);
 	CHECK_EQ(getsockopt(accepted_fds[0], IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
 	CHECK(on != 0);
+	CHECK_EQ(getsockopt(accepted_fds[0], IPPROTO_TCP, TCP_NOTSENT_LOWAT, &on, &len), 0);
+	CHECK_EQ(on, TRANSPORT_UNSENT_MAX);
 	close_accepted();
 	listener_pause(ln, true);
 	close(c);
