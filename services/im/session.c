@@ -2,7 +2,6 @@
  * Sessions from OPEN to their end: the resource (RFC 6120 section 7), its conflicts, and who may have one. A session that left its user is
  * invisible; the object lives on until the transport has closed it and all its stanzas in flight have come back.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/err.h"
@@ -14,10 +13,14 @@ enum { SESSION_MAGIC = 0x53455353 };
 /* A resource that nobody can guess (RFC 6120 section 7.6). */
 static void resource_make(char out[33])
 {
+	static const char hex[] = "0123456789abcdef";
 	unsigned char b[16];
 	mem_random(b, sizeof b);
-	for (size_t i = 0; i < sizeof b; i++)
-		snprintf(out + 2 * i, 3, "%02x", b[i]);
+	for (size_t i = 0; i < sizeof b; i++) {
+		out[2 * i] = hex[b[i] >> 4];
+		out[2 * i + 1] = hex[b[i] & 15];
+	}
+	out[32] = '\0';
 }
 
 static int full_jid(struct jid *full, const struct jid *bare, const char *wanted)
