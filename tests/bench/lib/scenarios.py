@@ -142,9 +142,9 @@ def latencies(answer, key, name, figures):
         figures[f"{name}.{field}"] = answer[key][field]
 
 
-def deliveries(answer, name, figures, key="delivery"):
+def deliveries(answer, name, figures):
     """Latencies, and how many came with a delay stamp (XEP-0203), by way of the server's store: nothing is lost when links stall, and this shows it."""
-    latencies(answer, key, name, figures)
+    latencies(answer, "delivery", name, figures)
     figures[f"{name}.delayed"] = answer["delayed"]
 
 

@@ -3,7 +3,7 @@ import os
 import signal
 
 from measure import Failed, Load, cpu, less, pss
-from scenarios import BODY, WINDOW, closed_loop, deliveries, parts_of, total
+from scenarios import BODY, WINDOW, closed_loop, deliveries, latencies, parts_of, total
 from stacks import DOMAIN, SECOND, Ours, Prosody, OurCluster
 
 OUR_KINDS = {"ambrosia": (Ours, Ours), "ambrosia-prosody": (Ours, Prosody), "prosody": (Prosody, Prosody)}
@@ -54,22 +54,28 @@ def storm(context, _):
     """Two gateways; one is killed, and its clients, half of them with sessions to resume, of XEP-0198 and of TLS, come to the other at once, where 50 pairs chat at 1,000 messages a second."""
     sizes, figures = context.sizes, {}
     stack = context.stack(OurCluster, 2, 1)
-    load = Load(context.build, context.place, [f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm + 2 * sizes.pairs)
+    load = Load(context.build, context.place, [f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm)
+    pairs = Load(context.build, context.place, [f"{DOMAIN}:{stack.ports[1]}"], 2 * sizes.pairs)
     half = sizes.storm // 2
     load.do("connect", half, sizes.at_once, 0)
     load.do("sm", "on")
     load.do("connect", sizes.storm - half, sizes.at_once, 0)
     load.do("sm", "off")
-    load.do("connect", 2 * sizes.pairs, 10, 1)
-    quiet = load.do("quiet", sizes.storm, sizes.pairs, BODY, sizes.rates[0], sizes.seconds)
+    pairs.do("connect", 2 * sizes.pairs, 10, 0)
+    quiet = pairs.measured(stack, "open", sizes.pairs, BODY, sizes.rates[0], sizes.seconds)
     deliveries(quiet, "quiet", figures)
-    load.begin("storm", sizes.storm, sizes.pairs, BODY, sizes.rates[0], 300)
+    latencies(quiet, "late", "quiet_late", figures)
+    load.begin("storm", 300)
+    pairs.begin("open", sizes.pairs, BODY, sizes.rates[0], 600)
     before = cpu(stack)
     os.kill(stack.processes["gateway0"].pid, signal.SIGKILL)
     answer = load.answer()
+    pairs.begin("enough")
+    others = pairs.answer()
     used = less({part: value for part, value in cpu(stack).items() if part != "gateway0"}, before)
     stack.processes.pop("gateway0").wait()
-    deliveries(answer, "others", figures, "others")
+    deliveries(others, "others", figures)
+    latencies(others, "late", "others_late", figures)
     figures["all_back_s"], figures["refused_once"] = answer["all_back_s"], answer["failures"]
     figures["by_ticket"] = answer["by_ticket"]
     if answer["by_ticket"] == 0:
@@ -79,6 +85,8 @@ def storm(context, _):
         figures[f"{key}.p50_s"], figures[f"{key}.p90_s"], figures[f"{key}.max_s"] = (answer[key][field] / 1000 for field in ("p50_ms", "p90_ms", "max_ms"))
         figures[f"{key}.nr"] = answer[key]["nr"]
     parts_of("cpu_ms_each", used, 1000 / answer["back"], figures)
+    parts_of("quiet_cpu_ms_each_s", quiet["cpu"], 1000 / quiet["seconds"], figures)   # the pairs go on in the storm, and are in its figure
     load.end()
+    pairs.end()
     stack.stop()
     return figures

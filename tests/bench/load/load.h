@@ -18,6 +18,7 @@ struct phase {
 	void (*stanza)(struct load *l, struct client *c, struct slice stanza);
 	void (*gone)(struct load *l, struct client *c, const char *why);
 	void (*tick)(struct load *l, uint64_t us);             /* each millisecond */
+	void (*enough)(struct load *l);                        /* the word came: it is to end soon */
 	void (*print)(struct load *l, FILE *out);              /* `,"name":…` */
 };
 
@@ -41,6 +42,7 @@ struct load {
 	const struct phase *phase;   /* the command that runs, or NULL */
 	void *state;                 /* its own */
 	struct hist latency, large_latency;
+	struct hist late;            /* how long after its time each left at a given rate: this program's own part of the latency */
 	uint64_t began_us, progress_us, errors;
 	uint64_t nr_delayed;         /* delivered with <delay/>: the server had stored them (XEP-0203) */
 	char error[160];
@@ -65,7 +67,7 @@ void flow_send(struct load *l, struct flow *f, uint64_t when_us);
 /* The flow that a message belongs to, after its checks and its latency; NULL: it is not what was awaited. */
 struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza);
 
-extern const struct phase phase_login, phase_connect, phase_close, phase_chat, phase_open, phase_one, phase_quiet, phase_serial,
+extern const struct phase phase_login, phase_connect, phase_close, phase_chat, phase_open, phase_one, phase_serial,
     phase_storm;
 
 #endif

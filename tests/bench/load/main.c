@@ -22,7 +22,7 @@
 static struct load the_load;
 
 static const struct phase *const phases[] = {&phase_login, &phase_connect, &phase_close, &phase_chat,
-					     &phase_open,  &phase_one,     &phase_quiet, &phase_serial, &phase_storm};
+					     &phase_open,  &phase_one,     &phase_serial, &phase_storm};
 
 _Noreturn static void die(const char *why)
 {
@@ -96,6 +96,11 @@ static void command(struct load *l, char *line)
 		fflush(stdout);
 		return;
 	}
+	if (nr == 1 && strcmp(words[0], "enough") == 0) {   /* answered by the command that it ends */
+		if (l->phase && l->phase->enough)
+			l->phase->enough(l);
+		return;
+	}
 	for (size_t i = 0; nr > 0 && i < ARRAY_LEN(phases); i++) {
 		const struct phase *p = phases[i];
 
@@ -103,6 +108,7 @@ static void command(struct load *l, char *line)
 			continue;
 		hist_clear(&l->latency);
 		hist_clear(&l->large_latency);
+		hist_clear(&l->late);
 		l->errors = l->nr_delayed = 0;
 		l->error[0] = '\0';
 		l->began_us = l->progress_us = now_us();

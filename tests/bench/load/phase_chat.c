@@ -3,7 +3,8 @@
 #include "tests/bench/load/load.h"
 
 /* Messages between the pairs of connected clients: chat (each answered by the next, a window of them on the way), one (a window of one, one
- * pair), open (at a given rate, whatever comes back; large stanzas beside them at a rate of their own). */
+ * pair), open (at a given rate, whatever comes back; large stanzas beside them at a rate of their own; for a given time, or until
+ * "enough"). */
 
 #define RING_OPEN 65536u
 
@@ -12,6 +13,7 @@ struct chat {
 	uint64_t rate, large_rate, seconds, scheduled, large_scheduled;   /* open */
 	unsigned nr_small, nr_large;                                      /* flows */
 	unsigned next, large_next;
+	bool over;
 };
 
 static struct chat *chat_new(struct load *l)
@@ -62,6 +64,10 @@ static void chat_print(struct load *l, FILE *out)
 	if (l->large_latency.nr) {
 		fputc(',', out);
 		hist_print(&l->large_latency, "large", out);
+	}
+	if (l->late.nr) {
+		fputc(',', out);
+		hist_print(&l->late, "late", out);
 	}
 	flows_free(l);
 	free(s);
@@ -130,8 +136,11 @@ static void send_due(struct load *l, uint64_t us, uint64_t rate, uint64_t second
 		struct flow *f = &l->flows[first + *next];
 
 		*next = (*next + 1) % nr;
+		uint64_t when_us = l->began_us + *scheduled * 1000000 / rate;
+
+		hist_add(&l->late, us > when_us ? us - when_us : 0);
 		if (f->sent - f->received < f->ring)
-			flow_send(l, f, l->began_us + *scheduled * 1000000 / rate);
+			flow_send(l, f, when_us);
 		else
 			load_error(l, "more is on the way than the load can remember");
 		++*scheduled;
@@ -142,6 +151,8 @@ static void open_tick(struct load *l, uint64_t us)
 {
 	struct chat *s = l->state;
 
+	if (s->over)
+		return;
 	send_due(l, us, s->rate, s->seconds, &s->scheduled, 0, s->nr_small, &s->next);
 	if (s->nr_large)
 		send_due(l, us, s->large_rate, s->seconds, &s->large_scheduled, s->nr_small, s->nr_large, &s->large_next);
@@ -170,30 +181,17 @@ static bool start_open(struct load *l, char **words, int nr)
 	return true;
 }
 
-/* quiet FIRST PAIRS BODY RATE SECONDS: open, with the pairs behind the first clients. */
-static bool start_quiet(struct load *l, char **words, int nr)
+/* What is on its way is waited for. */
+static void open_enough(struct load *l)
 {
-	uint64_t first, pairs, body;
-	struct chat *s = chat_new(l);
+	struct chat *s = l->state;
 
-	if (nr != 5 || !load_number(words[0], 0, l->nr, &first) || !load_number(words[1], 1, (l->nr - first) / 2, &pairs) ||
-	    !body_of(words[2], &body) || !load_number(words[3], 1, 1000000, &s->rate) || !load_number(words[4], 1, 3600, &s->seconds)) {
-		free(s);
-		return false;
-	}
-	s->total = s->rate * s->seconds;
-	s->nr_small = 2 * (unsigned)pairs;
-	flows_make(l, (unsigned)first, (unsigned)pairs, body, false, RING_OPEN / s->nr_small + 1);
-	return true;
+	s->total = s->scheduled + s->large_scheduled;
+	s->over = true;
+	if (s->received == s->total)
+		load_done(l);
 }
 
-const struct phase phase_quiet = {.name = "quiet",
-	.usage = "FIRST PAIRS BODY RATE SECONDS",
-	.start = start_quiet,
-	.stanza = open_stanza,
-	.gone = chat_gone,
-	.tick = open_tick,
-	.print = chat_print};
 const struct phase phase_chat = {.name = "chat",
 				 .usage = "PAIRS BODY WINDOW MESSAGES_EACH",
 				 .start = start_chat,
@@ -208,4 +206,5 @@ const struct phase phase_open = {.name = "open",
 	.stanza = open_stanza,
 	.gone = chat_gone,
 	.tick = open_tick,
+	.enough = open_enough,
 	.print = chat_print};
