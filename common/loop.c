@@ -1,7 +1,7 @@
 /*
  * A turn is: wait for events, run their callbacks, run the tasks that they queued until there are none, free what was handed to the
- * reaper. Nothing is freed in the middle of a turn, so no callback can find its object gone. Only the list of posts is shared with
- * other threads; libevent itself is used from one thread only and needs no locks.
+ * reaper, then for a short time likewise what stands behind. Nothing is freed in the middle of a turn, so no callback can find its object
+ * gone. Only the list of posts is shared with other threads; libevent itself is used from one thread only and needs no locks.
  */
 #include "common/loop.h"
 
@@ -13,6 +13,9 @@
 
 #include "common/err.h"
 #include "common/timers.h"
+
+/* EVLOOP_NONBLOCK alone looks again and again until nothing comes any more: what the turn's end is for would wait for that. */
+#define LOOK_ONCE (EVLOOP_ONCE | EVLOOP_NONBLOCK)
 
 struct task_list {
 	struct loop_task *first;
@@ -34,6 +37,7 @@ struct loop {
 	struct event_base *base;
 	struct task_list tasks; /* end of this turn */
 	struct task_list later; /* end of the next */
+	struct task_list behind; /* of this one and the next, as far as there is time */
 	struct corpse *corpses;
 	size_t nr_corpses, cap_corpses;
 	uint64_t now_ms; /* 0: not read in this turn yet */
@@ -66,6 +70,7 @@ struct loop *loop_new(void)
 
 	list_init(&l->tasks);
 	list_init(&l->later);
+	list_init(&l->behind);
 	l->posts_end = &l->posts;
 	pthread_mutex_init(&l->lock, NULL);
 	l->alarm_at_ms = UINT64_MAX;
@@ -143,22 +148,43 @@ uint64_t loop_now_ms(struct loop *l)
 	return l->now_ms;
 }
 
-static void run_tasks(struct loop *l)
+static void run_first(struct loop *l, struct task_list *list)
 {
-	while (l->tasks.first) {
-		struct loop_task *t = l->tasks.first;
+	struct loop_task *t = list->first;
 
-		loop_task_cancel(l, t);
-		t->fn(t->arg);
+	loop_task_cancel(l, t);
+	t->fn(t->arg);
+}
+
+static void settle(struct loop *l)
+{
+	while (l->tasks.first || l->nr_corpses) {
+		while (l->tasks.first)
+			run_first(l, &l->tasks);
+		reap_all(l);
 	}
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 static void end_turn(struct loop *l)
 {
-	while (l->tasks.first || l->nr_corpses) {
-		run_tasks(l);
-		reap_all(l);
-	}
+	uint64_t until;
+
+	settle(l);
+	if (l->behind.first == NULL)
+		return;
+	until = now_us() + LOOP_BEHIND_US;
+	do {
+		run_first(l, &l->behind);
+		settle(l);
+	} while (l->behind.first && now_us() < until);
 }
 
 /* What yielded in the last turn is due at the end of the one that begins. */
@@ -213,7 +239,7 @@ void loop_run(struct loop *l)
 	while (!l->stopping) {
 		take_later(l);
 		l->now_ms = 0;
-		int flags = l->tasks.first ? EVLOOP_NONBLOCK : EVLOOP_ONCE;
+		int flags = l->tasks.first || l->behind.first ? LOOK_ONCE : EVLOOP_ONCE;
 		int err = event_base_loop(l->base, flags);
 		ASSERT(err >= 0);
 		end_turn(l);
@@ -230,7 +256,7 @@ void loop_turn(struct loop *l)
 	l->running = true;
 	take_later(l);
 	l->now_ms = 0;
-	int err = event_base_loop(l->base, EVLOOP_NONBLOCK);
+	int err = event_base_loop(l->base, LOOK_ONCE);
 	ASSERT(err >= 0);
 	run_posts(l);
 	end_turn(l);
@@ -272,6 +298,11 @@ void loop_task_queue_next(struct loop *l, struct loop_task *t)
 	append(&l->later, t);
 }
 
+void loop_task_queue_behind(struct loop *l, struct loop_task *t)
+{
+	append(&l->behind, t);
+}
+
 void loop_task_cancel(struct loop *l, struct loop_task *t)
 {
 	if (!t->queued_)
@@ -281,8 +312,10 @@ void loop_task_cancel(struct loop *l, struct loop_task *t)
 		t->next_->prev_ = t->prev_;
 	else if (l->tasks.end == &t->next_)
 		l->tasks.end = t->prev_;
-	else
+	else if (l->later.end == &t->next_)
 		l->later.end = t->prev_;
+	else
+		l->behind.end = t->prev_;
 	t->queued_ = false;
 }
 

@@ -30,7 +30,7 @@ struct options {
 	struct option_addr c2s, c2s_direct, s2s, s2s_direct, http;
 	struct option_list certs, proxy_from;
 	uint64_t public_port, workers, auth_timeout, stanza_max, s2s_stanza_max, s2s_timeout, stall_timeout, held_max;
-	uint64_t handshake_share, handshake_wait, drain_time;
+	uint64_t handshake_share, handshake_idle, handshake_wait, drain_time;
 	enum log_level log_level;
 };
 
@@ -78,7 +78,9 @@ static const struct option_def defs[] = {
 	 UINT64_C(1) << 50},
 	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "20", NULL,
 	 "of a worker's time that may go to those who log in; more of them wait; 0: no limit", 0, 100},
-	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "10", NULL,
+	{"--handshake-idle", "PERCENT", OPTION_NUMBER, AT(handshake_idle), "50", NULL,
+	 "beside that, of the time in which the worker has nothing to do", 0, 100},
+	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "60", NULL,
 	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
 	{"--drain-time", "SECONDS", OPTION_NUMBER, AT(drain_time), "5", NULL,
 	 "at SIGTERM, in which clients are sent to other gateways; ten seconds later what is left is cut", 1, 3600},
@@ -132,6 +134,7 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 	l->conn = (struct conn_limits){.out_high = 65536, .out_low = 16384, .out_max = 40u << 20, .stall_ms = stall_ms};
 	l->handshakes = (struct admission_options){
 		.share_percent = (unsigned)o->handshake_share,
+		.idle_percent = (unsigned)o->handshake_idle,
 		.burst_us = HANDSHAKE_BURST_US,
 		.patience_ms = (unsigned)o->handshake_wait * 1000,
 		.waiting_max = HANDSHAKES_WAITING_MAX,

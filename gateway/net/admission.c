@@ -1,9 +1,10 @@
 #include "net/admission.h"
 
 /*
- * The bucket fills by the share of the time that passes, and each who is admitted takes from it what one of them took so far, as a moving
- * mean of what they really took. So it needs to know nothing of the machine: where a handshake is slow, or the processor is others', fewer
- * are admitted. In advance, since a login's cost comes late, when a crowd would have been let in for the little of their handshakes.
+ * The bucket fills by the share of the time that passes, and by a part of what of it is left over, and each who is admitted takes from it
+ * what one of them took so far, as a moving mean of what they really took. So it needs to know nothing of the machine: where a handshake is
+ * slow, or the processor is others', fewer are admitted. In advance, since a login's cost comes late, when a crowd would have been let in
+ * for the little of their handshakes.
  *
  * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
  * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is.
@@ -22,18 +23,28 @@ void admission_init(struct admission *a, const struct admission_options *o, uint
 		TAILQ_INIT(&a->queues[i]);
 }
 
-static void fill(struct admission *a, uint64_t now_us)
+static void add(struct admission *a, uint64_t us, unsigned percent)
 {
-	uint64_t more;
+	uint64_t more = us * percent + a->hundredths;
 
-	if (now_us <= a->filled_at_us)
-		return;
-	more = (now_us - a->filled_at_us) * a->o.share_percent + a->hundredths;
-	a->filled_at_us = now_us;
 	a->hundredths = (unsigned)(more % 100);
 	a->level_us += (int64_t)(more / 100);
 	if (a->level_us > (int64_t)a->o.burst_us)
 		a->level_us = a->o.burst_us;
+}
+
+static void fill(struct admission *a, uint64_t now_us)
+{
+	if (now_us <= a->filled_at_us)
+		return;
+	add(a, now_us - a->filled_at_us, a->o.share_percent);
+	a->filled_at_us = now_us;
+}
+
+void admission_idle(struct admission *a, uint64_t us, uint64_t now_us)
+{
+	fill(a, now_us);
+	add(a, us, a->o.idle_percent);
 }
 
 /* What was spent since the last one came in is what one costs: steps of those before it. */

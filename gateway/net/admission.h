@@ -18,6 +18,7 @@ enum admission_class {
 
 struct admission_options {
 	unsigned share_percent;      /* of the time that newcomers may take; 0: no limit, nobody waits */
+	unsigned idle_percent;       /* beside that, of the time that nobody takes */
 	unsigned burst_us;           /* what may be taken at a time when none was for a while */
 	unsigned patience_ms;        /* who has waited for so long is turned away */
 	size_t waiting_max;          /* beyond it newcomers are turned away at once */
@@ -61,6 +62,8 @@ void admission_leave(struct admission *a, struct admission_wait *w);    /* waits
 void admission_charge(struct admission *a, uint64_t us, uint64_t now_us);
 /* The admitted took this much, now or later: each that is admitted is charged in advance with what one took so far, as a mean. */
 void admission_spent(struct admission *a, uint64_t us);
+/* For so much of the time nobody had any work. */
+void admission_idle(struct admission *a, uint64_t us, uint64_t now_us);
 /* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */
 struct admission_wait *admission_next(struct admission *a, uint64_t now_us);
 /* The next one whose patience is over, out of the queue; NULL: none. */

@@ -1,6 +1,7 @@
 /*
- * A connection's life and bytes: one event on the descriptor, one read and one flush a turn. It never calls its owner from inside a call
- * of the owner's, never frees itself inside a callback, and waits for no event while input is inside TLS. Endings are in conn_close.c.
+ * A connection's life and bytes: one event on the descriptor, one read and one flush a turn; a newcomer's behind those of all who are in.
+ * It never calls its owner from inside a call of the owner's, never frees itself inside a callback, and waits for no event while input is
+ * inside TLS. Endings are in conn_close.c.
  */
 #include "net/conn.h"
 
@@ -37,6 +38,8 @@ static short wanted_interest(const struct conn *c)
 {
 	short writes = c->write_blocked || c->read_blocked ? EV_WRITE : 0;
 
+	if (c->unwatched)
+		return 0;
 	switch ((enum conn_state)c->state) {
 	case CONN_CONNECTING:
 		return EV_WRITE;
@@ -105,14 +108,6 @@ static void read_turn(struct conn *c)
 	if (buf_len(&c->out) > 0 && !c->write_blocked)
 		loop_task_queue(c->loop, &c->turn);
 	conn_update_interest(c);
-}
-
-static void on_again(void *arg)
-{
-	struct conn *c = conn_of(arg);
-
-	if (reads(c))
-		read_turn(c);
 }
 
 void conn_pause(struct conn *c, bool paused)
@@ -272,7 +267,7 @@ void conn_handshake_step(struct conn *c)
 		loop_task_queue(c->loop, &c->turn);
 		c->ops->tls_done(c->arg);
 		if (reads(c) && c->ch.ops->more(&c->ch))
-			loop_task_queue(c->loop, &c->again); /* a client's first words come with the end of its handshake */
+			loop_task_queue_behind(c->loop, &c->again); /* a client's first words come with the end of its handshake */
 	} else if (res != TRANSPORT_WANT_READ && res != TRANSPORT_WANT_WRITE) {
 		conn_end_by(c, res);
 	}
@@ -338,14 +333,12 @@ static void writable(struct conn *c)
 		read_turn(c);
 }
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+static void act(struct conn *c, short what)
 {
-	struct conn *c = conn_of(arg);
 	/* conn_admitted() and a look at who waits are charged by themselves */
 	uint64_t begun = c->newcomer && c->state != CONN_AT_THE_DOOR ? handshakes_begin(c->limits->handshakes) : 0;
 	enum handshakes_stage stage = c->ch.ssl == NULL ? HANDSHAKES_ACCEPT : HANDSHAKES_LOGIN;
 
-	(void)fd;
 	if (c->state == CONN_CONNECTING) {
 		connect_step(c);
 	} else if (c->state == CONN_AT_THE_DOOR) {
@@ -359,6 +352,27 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 			readable(c);
 	}
 	handshakes_end(c->limits->handshakes, stage, begun, &c->charged_us);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = conn_of(arg);
+
+	(void)fd;
+	if (c->newcomer && handshakes_are_paced(c->limits->handshakes))
+		conn_put_off(c, what);
+	else
+		act(c, what);
+}
+
+static void on_again(void *arg)
+{
+	struct conn *c = conn_of(arg);
+	short what = conn_take_late(c) | (reads(c) ? EV_READ : 0);
+
+	if (what != 0)
+		act(c, what);
+	conn_update_interest(c);
 }
 
 /* --- birth --------------------------------------------------------------- */

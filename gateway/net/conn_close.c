@@ -39,6 +39,7 @@ static void leave_open(struct conn *c)
 {
 	loop_task_cancel(c->loop, &c->turn);
 	loop_task_cancel(c->loop, &c->again);
+	(void)conn_take_late(c);
 	if (c->timer)
 		loop_timer_cancel(c->timer);
 	acks_drop(c);
@@ -217,6 +218,7 @@ void conn_close(struct conn *c, unsigned linger_ms)
 	c->ch.corked = true; /* the last words go out in one segment, which the FIN pushes */
 	c->read_blocked = false;
 	loop_task_cancel(c->loop, &c->again);
+	(void)conn_take_late(c);
 	set_timer(c, FLUSH_MS);
 	loop_task_queue(c->loop, &c->turn);
 	conn_update_interest(c);

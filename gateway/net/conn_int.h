@@ -42,6 +42,9 @@ struct conn {
 	bool newcomer : 1;              /* accepted, and not settled yet */
 	bool peer_done : 1;             /* its FIN came while we were closing */
 	bool looked_through : 1;        /* at the door: what it said first has told all that it can */
+	/* a newcomer's events, which stand behind everybody else's: those that have come and wait in `again`, */
+	bool late_read : 1, late_write : 1, late_closed : 1;
+	bool unwatched : 1;             /* and no more are asked for until then */
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
 	uint16_t charged_us;            /* while it is a newcomer */
@@ -62,7 +65,7 @@ struct conn {
 	uint32_t moved_at_ms;           /* likewise: when output moved last, since the timer runs */
 	uint64_t sent, bytes_in;        /* plaintext */
 	struct loop_task turn;          /* this turn's end: flush, or report the end */
-	struct loop_task again;         /* the next turn's end: input that is inside TLS */
+	struct loop_task again;         /* the next turn's end: input that is inside TLS; behind all else: a newcomer's events */
 	struct ack_watch *watch;
 	struct conn_wait *wait;         /* while the handshake waits for its turn */
 	struct loop_timer *timer;       /* while closing, and since output was blocked */
@@ -84,7 +87,10 @@ void conn_count_out(struct conn *c);              /* out has become longer or sh
 void conn_to_handshake(struct conn *c);
 
 void conn_handshake_step(struct conn *c);
-/* conn_door.c: its first words have come, or more of them while it waits; */
+/* conn_door.c: a newcomer's events stand behind everybody else's: `again` takes them; */
+void conn_put_off(struct conn *c, short what);
+short conn_take_late(struct conn *c);             /* 0: none */
+/* its first words have come, or more of them while it waits; */
 void conn_knock(struct conn *c, short what);
 void conn_admitted(struct conn *c);               /* and what net/handshakes.h decided */
 void conn_turned_away(struct conn *c);

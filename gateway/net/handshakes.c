@@ -19,6 +19,8 @@
 #define ACCEPT_MAX_US 2000
 #define LOGIN_MAX_US 20000
 
+#define TURNED_AWAY_A_TURN 4
+
 struct conn_wait {
 	struct admission_wait w;     /* first */
 	struct conn *c;
@@ -69,14 +71,26 @@ static void turn_away(struct handshakes *h, struct conn *c)
 	conn_turned_away(c);
 }
 
-/* Each step that conn_admitted() takes is charged, and so ends the row when the time is used up. */
+/* Only while anybody waits: the look is a system call. */
+static void fill_by_idle(struct handshakes *h)
+{
+	uint64_t now = now_us(), idle;
+
+	if (h->login.o.idle_percent == 0)
+		return;
+	idle = idle_since_look(&h->idle, now);
+	admission_idle(&h->accept, idle, now);
+	admission_idle(&h->login, idle, now);
+}
+
 static void on_timer(void *arg)
 {
 	struct handshakes *h = arg;
 	struct admission_wait *w;
 
-	while ((w = admission_expired(&h->login, now_us())) != NULL)
+	for (int i = 0; i < TURNED_AWAY_A_TURN && (w = admission_expired(&h->login, now_us())) != NULL; i++)
 		turn_away(h, forget(w));
+	fill_by_idle(h);
 	while ((w = admission_next(&h->login, now_us())) != NULL)
 		conn_admitted(forget(w));
 	arm(h);
@@ -132,6 +146,11 @@ void handshakes_leave(struct handshakes *h, struct conn *c)
 		return;
 	admission_leave(&h->login, &c->wait->w);
 	(void)forget(&c->wait->w);
+}
+
+bool handshakes_are_paced(const struct handshakes *h)
+{
+	return h != NULL && h->login.o.share_percent > 0;
 }
 
 uint64_t handshakes_begin(const struct handshakes *h)
@@ -199,6 +218,8 @@ struct handshakes *handshakes_new(struct loop *l, const struct admission_options
 	/* nobody gets in by either alone: both have something, or both no limit */
 	if (o->share_percent > 1)
 		first.share_percent = o->share_percent < 8 ? 1 : o->share_percent / 4;
+	first.idle_percent = o->idle_percent / 4;
+	second.idle_percent -= first.idle_percent;
 	second.share_percent -= o->share_percent > 1 ? first.share_percent : 0;
 	h->loop = l;
 	admission_init(&h->accept, &first, now_us());
@@ -213,5 +234,6 @@ void handshakes_free(struct handshakes *h)
 		return;
 	ASSERT(h->login.nr_waiting == 0);
 	loop_timer_cancel(&h->timer);
+	idle_close(&h->idle);
 	free(h);
 }

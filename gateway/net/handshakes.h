@@ -20,6 +20,7 @@ size_t handshakes_waiting(const struct handshakes *h);
 /* 0: one more connection may be accepted; else ask again in so many ms. h may be NULL. */
 uint64_t handshakes_accept_in_ms(struct handshakes *h);
 enum handshakes_stage { HANDSHAKES_ACCEPT, HANDSHAKES_LOGIN };   /* up to the handshake, and from there on */
+bool handshakes_are_paced(const struct handshakes *h);   /* is there a limit? h may be NULL */
 /* Work for one that is not in yet, from begin to end, is charged. h may be NULL. *charged_us: what its connection was charged so far, which
  * has a bound for each stage, far above what an honest one needs: who sends one byte at a time would shut the door for all others. NULL: it
  * is no connection's. */

@@ -1,6 +1,6 @@
 /*
- * Listening sockets. Accepts a bounded number a turn, so that a storm of newcomers does not starve those who are in. Out of descriptors it
- * stops looking for a while: the kernel's queue keeps who knocks, and a level-triggered event would only spin.
+ * Listening sockets. Accepts behind all else that a turn brings, so that a storm of newcomers does not starve those who are in. Out of
+ * descriptors it stops looking for a while: the kernel's queue keeps who knocks, and a level-triggered event would only spin.
  */
 #include "net/listener.h"
 
@@ -16,7 +16,6 @@
 #include "net/transport.h"
 
 enum {
-	ACCEPTS_A_TURN = 16,
 	BACKLOG = 4096,
 	BACK_OFF_MS = 100,
 	ACCEPT_EVERY_MS = 10,   /* one at least, however little time there is: nothing that others do shuts the door */
@@ -26,6 +25,7 @@ struct listener {
 	struct loop *loop;
 	struct handshakes *pace;
 	struct event ev;
+	struct loop_task knock;
 	struct loop_timer back_off;
 	int fd;
 	bool paused, ended;
@@ -176,12 +176,18 @@ static bool accept_one(struct listener *ln)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct listener *ln = arg;
-	bool more = true;
 
 	(void)fd;
 	(void)what;
-	for (int i = 0; i < ACCEPTS_A_TURN && more && !ln->paused && !ln->ended; i++)
-		more = accept_one(ln);
+	loop_task_queue_behind(ln->loop, &ln->knock);
+}
+
+static void on_knock(void *arg)
+{
+	struct listener *ln = arg;
+
+	if (accept_one(ln) && !ln->paused && !ln->ended)
+		loop_task_queue_behind(ln->loop, &ln->knock);
 }
 
 struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len),
@@ -193,6 +199,7 @@ struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg
 	ln->fd = fd;
 	ln->accepted = accepted;
 	ln->arg = arg;
+	loop_task_init(&ln->knock, on_knock, ln);
 	loop_timer_init(l, &ln->back_off, on_back_off, ln);
 	int err = event_assign(&ln->ev, loop_base(l), fd, EV_READ | EV_PERSIST, on_readable, ln);
 	ASSERT(err == 0);
@@ -211,6 +218,7 @@ void listener_pause(struct listener *ln, bool paused)
 	if (ln->paused == paused)
 		return;
 	ln->paused = paused;
+	loop_task_cancel(ln->loop, &ln->knock);
 	if (paused)
 		event_del(&ln->ev);
 	else if (!loop_timer_pending(&ln->back_off))
@@ -222,6 +230,7 @@ void listener_free(struct listener *ln)
 	if (ln == NULL)
 		return;
 	event_del(&ln->ev);
+	loop_task_cancel(ln->loop, &ln->knock);
 	loop_timer_cancel(&ln->back_off);
 	close(ln->fd);
 	ln->ended = true;

@@ -19,7 +19,7 @@ from cluster import CTL, one_service, until  # noqa: E402
 DOMAIN = "capulet.example"
 USERS = ("juliet", "nurse")
 NEW, RETURNING, ROW = 30, 12, 7
-LITTLE = ("--handshake-share", "1")
+LITTLE = ("--handshake-share", "1", "--handshake-idle", "0")
 
 
 class Newcomer:

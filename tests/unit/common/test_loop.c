@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "common/err.h"
@@ -123,6 +124,77 @@ static void test_yield(void)
 	CHECK_EQ(turns, 3);
 	CHECK(strchr(trace, 't') != NULL);
 	CHECK_EQ(trace[0], 'y');
+	loop_free(loop);
+}
+
+static struct loop_task hogs[3];
+
+/* Takes more than the time that there is, and has something that is done with it. */
+static void on_hog(void *arg)
+{
+	struct timespec begun, now;
+
+	note((char)(intptr_t)arg);
+	loop_task_queue(loop, &task_b);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while ((now.tv_sec - begun.tv_sec) * 1000000 + (now.tv_nsec - begun.tv_nsec) / 1000 <= LOOP_BEHIND_US);
+}
+
+/* What stands behind comes after the turn's other work, one a turn when that takes long, and what comes meanwhile goes first. */
+static void test_behind(void)
+{
+	set_up();
+	loop_task_init(&task_a, on_note, LETTER('a'));
+	loop_task_init(&task_b, on_note, LETTER('b'));
+	loop_task_init(&task_c, on_note, LETTER('c'));
+	for (int i = 0; i < 3; i++) {
+		loop_task_init(&hogs[i], on_hog, LETTER('1' + i));
+		loop_task_queue_behind(loop, &hogs[i]);
+	}
+	loop_task_queue(loop, &task_a);
+	loop_turn(loop);
+	CHECK_STR(trace, "a1b");
+	loop_task_queue(loop, &task_c);
+	loop_task_cancel(loop, &hogs[2]);
+	loop_turn(loop);
+	CHECK_STR(trace, "a1bc2b");
+	loop_task_queue_behind(loop, &task_a); /* the list's end has moved back */
+	loop_task_queue_behind(loop, &task_c);
+	loop_turn(loop);
+	CHECK_STR(trace, "a1bc2bac");
+	loop_free(loop);
+}
+
+static void on_unread(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	note('e');
+	loop_task_queue_behind(loop, arg);
+}
+
+/* An event that nobody serves does not keep a turn from its end, nor the loop awake that has work from doing it. */
+static void test_event_unserved(void)
+{
+	struct event ev;
+	int fds[2];
+
+	set_up();
+	loop_task_init(&task_a, on_hog, LETTER('1'));
+	loop_task_init(&task_b, on_note, LETTER('b'));
+	loop_task_init(&task_c, on_stop, NULL);
+	CHECK_EQ(pipe(fds), 0);
+	CHECK_EQ(write(fds[1], "x", 1), 1);
+	CHECK_EQ(event_assign(&ev, loop_base(loop), fds[0], EV_READ | EV_PERSIST, on_unread, &task_c), 0);
+	event_add(&ev, NULL);
+	loop_task_queue_behind(loop, &task_a);
+	loop_run(loop);
+	CHECK_STR(trace, "1be.");
+	event_del(&ev);
+	close(fds[0]);
+	close(fds[1]);
 	loop_free(loop);
 }
 
@@ -362,6 +434,8 @@ int main(void)
 	RUN(test_tasks_then_reaper);
 	RUN(test_cancel);
 	RUN(test_yield);
+	RUN(test_behind);
+	RUN(test_event_unserved);
 	RUN(test_reaper_nests);
 	RUN(test_posts);
 	RUN(test_posts_around_stop);

@@ -219,6 +219,31 @@ static void test_fractions_add_up(void)
 	CHECK_EQ(a.level_us, 5 * MS + 3000);
 }
 
+/* What nobody needs is given to newcomers, too, as far as it is theirs, and nothing of it is saved up. */
+static void test_idle(void)
+{
+	static struct admission_wait w[1000];
+	struct admission_options o = quarter;
+	unsigned nr = 0;
+
+	o.waiting_max = ARRAY_LEN(w);
+	o.idle_percent = 50;
+	begin(&o);
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		(void)ask(&w[i], ADMISSION_NEW);
+	(void)admit(1200, 500); /* what they cost is learned */
+	for (unsigned ms = 0; ms < 200; ms++) {
+		admission_idle(&a, 600, now); /* six tenths are idle */
+		nr += admit(1, 500);
+	}
+	CHECK(nr >= 215 && nr <= 225); /* a quarter of 200 ms and half of 120, at half a ms each */
+	nr = a.nr_waiting;
+	admission_idle(&a, 1000000, now);
+	CHECK_EQ(a.level_us, o.burst_us);
+	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+		admission_leave(&a, &w[i]);
+}
+
 static void test_without_limit(void)
 {
 	struct admission_options o = quarter;
@@ -260,6 +285,7 @@ int main(void)
 	RUN(test_full);
 	RUN(test_debt_is_bounded);
 	RUN(test_fractions_add_up);
+	RUN(test_idle);
 	RUN(test_without_limit);
 	RUN(test_room);
 	return check_done("net_admission");

@@ -135,6 +135,67 @@ static void test_trickle(void)
 	end();
 }
 
+static struct loop_task hog;
+static unsigned nr_hogged, nr_came_late;
+static short interest_then;
+
+/* Uses up the time that newcomers have in a turn, in ten of them. */
+static void on_hog(void *arg)
+{
+	uint64_t begun = handshakes_begin(door);
+
+	(void)arg;
+	nr_came_late += nr_hogged > 0 && b.nr_data == 0;
+	while (handshakes_begin(door) <= begun + LOOP_BEHIND_US)
+		;
+	if (++nr_hogged < 10)
+		loop_task_queue_behind(loop, &hog);
+}
+
+static void note_interest(struct end *e, struct slice bytes)
+{
+	(void)bytes;
+	interest_then = e->conn->interest;
+}
+
+/* Something is said in a turn that has no time for newcomers. */
+static void hogged(struct admission_options o, bool settled)
+{
+	begin(o);
+	pair_open();
+	if (settled)
+		conn_settled(b.conn);
+	loop_task_init(&hog, on_hog, NULL);
+	nr_hogged = nr_came_late = 0;
+	b.on_data = note_interest;
+	conn_send(a.conn, SLICE("x"));
+	loop_turn(loop); /* it goes out; the next turn finds it */
+	loop_task_queue_behind(loop, &hog);
+	CHECK(run_until(&nr_hogged, 10));
+	CHECK_EQ(b.nr_data, 1);
+	CHECK_EQ(b.conn->interest, EV_READ);
+	CHECK(!b.conn->unwatched);
+	end();
+}
+
+/* What a newcomer says is looked at behind what others have to do. Until then its descriptor is let be: told once a turn it would keep the
+ * loop busy with nothing else. */
+static void test_behind_who_is_in(void)
+{
+	hogged(little, false);
+	CHECK_EQ(nr_came_late, 1);
+	CHECK_EQ(interest_then, 0);
+	hogged(little, true);
+	CHECK_EQ(nr_came_late, 0);
+	CHECK_EQ(interest_then, EV_READ);
+	struct admission_options o = little;
+
+	o.share_percent = 0;
+	hogged(o, false);
+	CHECK_EQ(nr_came_late, 0);
+	CHECK_EQ(interest_then, EV_READ);
+}
+
 static void leaves(struct slice first, bool by_reset)
 {
 	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
@@ -224,6 +285,7 @@ int main(void)
 	RUN(test_charged);
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
+	RUN(test_behind_who_is_in);
 	RUN(test_peer_leaves);
 	RUN(test_looked_through);
 	RUN(test_we_leave);

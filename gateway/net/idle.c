@@ -1,0 +1,53 @@
+/*
+ * A thread's idle time from its schedstat. A thread that sleeps in its loop is idle; one that is ready and has no processor is not, and
+ * that is what its own clocks don't tell. Where the kernel keeps no such figures nothing is idle.
+ */
+#include "net/idle.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define NONE (-1)     /* tried, in vain */
+
+uint64_t idle_parse(const char *line)
+{
+	unsigned long long ran, waited;
+
+	return sscanf(line, "%llu %llu", &ran, &waited) == 2 ? (ran + waited) / 1000 : 0;
+}
+
+static uint64_t busy_us(struct idle *i)
+{
+	char line[80];
+	ssize_t n;
+
+	if (i->fd_plus_1 == 0) {
+		int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+
+		i->fd_plus_1 = fd < 0 ? NONE : fd + 1;
+	}
+	if (i->fd_plus_1 == NONE)
+		return 0;
+	n = pread(i->fd_plus_1 - 1, line, sizeof line - 1, 0);
+	if (n <= 0)
+		return 0;
+	line[n] = '\0';
+	return idle_parse(line);
+}
+
+uint64_t idle_since_look(struct idle *i, uint64_t now_us)
+{
+	uint64_t busy = busy_us(i), passed = now_us - i->looked_at_us, more = busy - i->busy_us;
+
+	i->looked_at_us = now_us;
+	i->busy_us = busy;
+	return busy == 0 || passed > IDLE_LOOK_MAX_US || more > passed ? 0 : passed - more;
+}
+
+void idle_close(struct idle *i)
+{
+	if (i->fd_plus_1 > 0)
+		close(i->fd_plus_1 - 1);
+	*i = (struct idle){0};
+}
