@@ -36,13 +36,18 @@ static uint64_t busy_us(struct idle *i)
 	return idle_parse(line);
 }
 
-uint64_t idle_since_look(struct idle *i, uint64_t now_us)
+uint64_t idle_count(struct idle *i, uint64_t busy, uint64_t now_us)
 {
-	uint64_t busy = busy_us(i), passed = now_us - i->looked_at_us, more = busy - i->busy_us;
+	uint64_t passed = now_us - i->looked_at_us, more = busy - i->busy_us;
 
 	i->looked_at_us = now_us;
 	i->busy_us = busy;
 	return busy == 0 || passed > IDLE_LOOK_MAX_US || more > passed ? 0 : passed - more;
+}
+
+uint64_t idle_since_look(struct idle *i, uint64_t now_us)
+{
+	return idle_count(i, busy_us(i), now_us);
 }
 
 void idle_close(struct idle *i)

@@ -1,6 +1,4 @@
 /* What a thread had to do, as the kernel counts it. */
-#include <time.h>
-
 #include "../check.h"
 #include "net/idle.h"
 
@@ -13,30 +11,26 @@ static void test_parse(void)
 	CHECK_EQ(idle_parse("nothing of that kind"), 0);
 }
 
-static uint64_t now_us(void)
+static void test_count(void)
 {
-	struct timespec now;
+	struct idle i = {0};
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	CHECK_EQ(idle_count(&i, 700, 5000000), 0); /* since when? */
+	CHECK_EQ(idle_count(&i, 1000, 5010000), 9700);
+	CHECK_EQ(idle_count(&i, 11000, 5020000), 0);
+	CHECK_EQ(idle_count(&i, 31000, 5030000), 0); /* the kernel counts by ticks, and may be late */
+	CHECK_EQ(idle_count(&i, 0, 5040000), 0);     /* it tells nothing */
+	CHECK_EQ(idle_count(&i, 31000, 5050000), 0);
+	CHECK_EQ(idle_count(&i, 31000, 5050001 + IDLE_LOOK_MAX_US), 0); /* too long ago to be worth anything */
 }
 
+/* Whatever this kernel tells. */
 static void test_look(void)
 {
-	struct timespec little = {.tv_nsec = 20000000};
 	struct idle i = {0};
-	uint64_t begun = now_us(), busy = 0, idle;
 
-	CHECK_EQ(idle_since_look(&i, begun), 0); /* since when? */
-	nanosleep(&little, NULL);
-	uint64_t woken = now_us();
-	idle = idle_since_look(&i, woken);
-	CHECK(idle <= woken - begun);
-	CHECK(idle > 0 || i.busy_us == 0 || woken - begun > IDLE_LOOK_MAX_US);
-	while (busy < 5000)
-		busy = now_us() - woken;
-	CHECK(idle_since_look(&i, woken + busy) <= busy / 2);
-	CHECK_EQ(idle_since_look(&i, woken + busy + IDLE_LOOK_MAX_US + 1), 0); /* too long ago to be worth anything */
+	(void)idle_since_look(&i, 5000000);
+	CHECK(idle_since_look(&i, 5010000) <= 10000);
 	idle_close(&i);
 	CHECK_EQ(i.fd_plus_1, 0);
 	idle_close(&i);
@@ -45,6 +39,7 @@ static void test_look(void)
 int main(void)
 {
 	RUN(test_parse);
+	RUN(test_count);
 	RUN(test_look);
 	return check_done("net_idle");
 }
