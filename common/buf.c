@@ -12,7 +12,8 @@ enum { CAP_MIN = 256 };
 
 void buf_init(struct buf *b, size_t max)
 {
-	*b = (struct buf){.max_ = max};
+	ASSERT(max <= BUF_MAX);
+	*b = (struct buf){.max_ = (uint32_t)max};
 }
 
 void buf_clear(struct buf *b)
@@ -42,9 +43,9 @@ struct slice buf_slice(const struct buf *b)
 	return b->len_ ? (struct slice){b->p_ + b->off_, b->len_} : SLICE_NONE;
 }
 
-static size_t cap_for(size_t need, size_t max)
+static uint32_t cap_for(uint32_t need, uint32_t max)
 {
-	size_t cap = CAP_MIN;
+	uint32_t cap = CAP_MIN;
 
 	while (cap < need && cap <= max / 2)
 		cap *= 2;
@@ -55,7 +56,7 @@ char *buf_reserve(struct buf *b, size_t n)
 {
 	if (n > buf_room(b))
 		return NULL;
-	size_t need = b->len_ + n;
+	uint32_t need = b->len_ + (uint32_t)n;
 
 	if (b->off_ != 0 && (b->len_ == 0 || need > b->cap_ - b->off_)) {
 		memmove(b->p_, b->p_ + b->off_, b->len_);
@@ -71,7 +72,7 @@ char *buf_reserve(struct buf *b, size_t n)
 void buf_commit(struct buf *b, size_t n)
 {
 	ASSERT(n <= b->cap_ - b->off_ - b->len_);
-	b->len_ += n;
+	b->len_ += (uint32_t)n;
 }
 
 int buf_grow_add_(struct buf *b, const void *p, size_t n)
@@ -111,14 +112,14 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 void buf_drain(struct buf *b, size_t n)
 {
 	ASSERT(n <= b->len_);
-	b->len_ -= n;
-	b->off_ = b->len_ ? b->off_ + n : 0;
+	b->len_ -= (uint32_t)n;
+	b->off_ = b->len_ ? b->off_ + (uint32_t)n : 0;
 }
 
 void buf_truncate(struct buf *b, size_t len)
 {
 	ASSERT(len <= b->len_);
-	b->len_ = len;
+	b->len_ = (uint32_t)len;
 	if (len == 0)
 		b->off_ = 0;
 }

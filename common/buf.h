@@ -7,10 +7,11 @@
 /* Owned bytes with a hard maximum, consumed from the front. An empty buf holds no memory after buf_release_if_empty(). */
 struct buf {
 	char *p_;
-	size_t off_, len_, cap_, max_;
+	uint32_t off_, len_, cap_, max_; /* there are two for each connection */
 };
 
-void buf_init(struct buf *b, size_t max);                 /* allocates nothing */
+#define BUF_MAX UINT32_MAX
+void buf_init(struct buf *b, size_t max);                 /* at most BUF_MAX; allocates nothing */
 void buf_clear(struct buf *b);                            /* frees the memory, keeps the maximum */
 void buf_wipe(struct buf *b);                             /* overwrites, then clears: for secrets */
 size_t buf_len(const struct buf *b);
@@ -33,7 +34,7 @@ MUST_CHECK static inline int buf_add(struct buf *b, const void *p, size_t n)
 	if (n > b->cap_ - b->off_ - b->len_)
 		return buf_grow_add_(b, p, n);
 	memcpy(b->p_ + b->off_ + b->len_, p, n);
-	b->len_ += n;
+	b->len_ += (uint32_t)n;
 	return 0;
 }
 

@@ -279,9 +279,8 @@ void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg)
 
 static void append(struct task_list *list, struct loop_task *t)
 {
-	if (t->queued_)
+	if (t->prev_ != NULL)
 		return;
-	t->queued_ = true;
 	t->next_ = NULL;
 	t->prev_ = list->end;
 	*list->end = t;
@@ -305,7 +304,7 @@ void loop_task_queue_behind(struct loop *l, struct loop_task *t)
 
 void loop_task_cancel(struct loop *l, struct loop_task *t)
 {
-	if (!t->queued_)
+	if (t->prev_ == NULL)
 		return;
 	*t->prev_ = t->next_;
 	if (t->next_)
@@ -316,7 +315,7 @@ void loop_task_cancel(struct loop *l, struct loop_task *t)
 		l->later.end = t->prev_;
 	else
 		l->behind.end = t->prev_;
-	t->queued_ = false;
+	t->prev_ = NULL;
 }
 
 void loop_reap(struct loop *l, void (*fn)(void *p), void *p)

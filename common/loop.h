@@ -20,13 +20,12 @@ struct event_base *loop_base(struct loop *l);
 void **loop_shared(struct loop *l);
 uint64_t loop_now_ms(struct loop *l);           /* monotonic, read once for each turn */
 
-/* Work at the end of this turn, before reaping: `queued_` guards against double queueing. Embed it; fn may queue others (same turn). */
+/* Work at the end of this turn, before reaping; queued twice it runs once. Embed it; fn may queue others (same turn). */
 struct loop_task {
 	void (*fn)(void *arg);
 	void *arg;
 	struct loop_task *next_;
-	struct loop_task **prev_;
-	bool queued_;
+	struct loop_task **prev_;       /* NULL: not queued */
 };
 void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_task_queue(struct loop *l, struct loop_task *t);

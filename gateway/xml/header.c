@@ -83,7 +83,7 @@ struct xml_header *xml_header_of(const struct xml_starttag *t)
 	struct slice lang = xml_attr_get_ns(&t->head, NS_XML, "lang");
 	struct buf text;
 
-	buf_init(&text, SIZE_MAX / 2);
+	buf_init(&text, BUF_MAX);
 	write_tag(&text, t);
 	struct slice tag = buf_slice(&text);
 	if (lang.n > LANG_MAX)

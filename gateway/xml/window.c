@@ -7,7 +7,7 @@
 void xml_window_init(struct xml_window *w)
 {
 	*w = (struct xml_window){.in = SLICE_NONE};
-	buf_init(&w->pending, SIZE_MAX / 2);
+	buf_init(&w->pending, BUF_MAX);
 }
 
 void xml_window_clear(struct xml_window *w)

@@ -46,7 +46,7 @@ static double cpu_ms(void)
 
 static void test_is_small(void)
 {
-	CHECK(sizeof(struct conn) + sizeof "255.255.255.255" <= 416);
+	CHECK(sizeof(struct conn) + sizeof "255.255.255.255" <= 384);
 }
 
 static void test_bytes(void)
