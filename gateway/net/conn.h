@@ -59,7 +59,8 @@ struct conn *conn_connect(struct loop *l, const struct sockaddr *to, socklen_t t
  * SSL_set_accept_state/SSL_set_connect_state). Input that arrived before and was not taken is dropped (RFC 6120 5.4.3.3); output queued
  * before goes out in plain first. tls_done() or closed(). May be called in data(). */
 void conn_start_tls(struct conn *c, SSL *ssl);
-/* An accepted connection is a newcomer's until then, and what it costs is charged to newcomers. */
+/* An accepted connection is a newcomer's until then, and what it costs is charged to newcomers. Nobody asks for our own certificate, or
+ * what is bound to it, any more. */
 void conn_settled(struct conn *c);
 SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS */
 

@@ -76,4 +76,6 @@ void conn_turned_away(struct conn *c)
 void conn_settled(struct conn *c)
 {
 	c->newcomer = false;
+	if (c->ch.open)
+		transport_tls_settled(&c->ch);
 }

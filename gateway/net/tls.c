@@ -96,6 +96,32 @@ static void begin(struct channel *ch)
 	ch->emptied = false;
 }
 
+/* OpenSSL keeps its objects until the connection ends; what is in them can be taken out. */
+static void forget_key(EVP_PKEY *key)
+{
+	(void)EVP_PKEY_set_type(key, EVP_PKEY_X25519);
+	EVP_PKEY_free(key);
+}
+
+/* Connections are idle for days. Keys that only the handshake needed are not to be found in memory for so long, and what else it left
+ * behind is not to fill it. */
+static void forget_handshake(SSL *ssl)
+{
+	EVP_PKEY *key;
+
+	if (SSL_get_tmp_key(ssl, &key) == 1)
+		forget_key(key);
+	if (SSL_get_peer_tmp_key(ssl, &key) == 1)
+		forget_key(key);
+	(void)SSL_set_tlsext_host_name(ssl, NULL);
+	(void)SSL_SESSION_set1_hostname(SSL_get0_session(ssl), NULL);
+}
+
+void transport_tls_settled(struct channel *ch)
+{
+	SSL_certs_clear(ch->ssl);
+}
+
 static int tls_handshake(struct channel *ch)
 {
 	begin(ch);
@@ -106,6 +132,7 @@ static int tls_handshake(struct channel *ch)
 	ch->open = true;
 	/* the peer's first bytes may have come in the flight that ended the handshake */
 	ch->more = SSL_has_pending(ch->ssl);
+	forget_handshake(ch->ssl);
 	return TRANSPORT_DONE;
 }
 

@@ -41,7 +41,7 @@ enum tls_role { TLS_C2S, TLS_S2S_IN, TLS_S2S_OUT };
 SSL *tls_store_ssl(struct tls_store *t, enum tls_role role, const char *hint, const char *own, const char *alpn);
 
 /* Channel binding data (RFC 5929, 9266): type "tls-exporter", "tls-server-end-point", "tls-unique". Returns its length, 0 when not to be
- * had. */
+ * had: after conn_settled() a server has no certificate to bind to any more. */
 size_t tls_channel_binding(SSL *ssl, const char *type, unsigned char *out, size_t size);
 /* Is it to be had? Without deriving it, since most logins are not bound. */
 bool tls_has_channel_binding(SSL *ssl, const char *type);

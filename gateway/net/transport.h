@@ -50,6 +50,8 @@ extern const struct transport transport_tcp;   /* its handshake is connect()'s e
 extern const struct transport transport_tls;
 /* Puts ssl on the descriptor. The channel stays where it is for as long as ssl lives. */
 void transport_tls_begin(struct channel *ch);
+/* After the handshake: nobody will ask what it was made of, such as for a channel binding. */
+void transport_tls_settled(struct channel *ch);
 
 /* Private to tls.c: makes OpenSSL read and write the channel's descriptor. */
 void tls_bio_set(struct channel *ch);

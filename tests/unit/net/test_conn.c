@@ -434,6 +434,45 @@ static void test_tls(void)
 	pair_end();
 }
 
+static bool has_private_key(SSL *ssl)
+{
+	unsigned char bytes[64];
+	size_t n = sizeof bytes;
+	EVP_PKEY *key = NULL;
+
+	CHECK_EQ(SSL_get_tmp_key(ssl, &key), 1);
+	bool has = EVP_PKEY_get_raw_private_key(key, bytes, &n) == 1;
+	EVP_PKEY_free(key);
+	return has;
+}
+
+static bool has_public_key(SSL *ssl)
+{
+	unsigned char bytes[64];
+	size_t n = sizeof bytes;
+	EVP_PKEY *key = NULL;
+
+	CHECK_EQ(SSL_get_peer_tmp_key(ssl, &key), 1);
+	bool has = EVP_PKEY_get_raw_public_key(key, bytes, &n) == 1;
+	EVP_PKEY_free(key);
+	return has;
+}
+
+/* What the handshake agreed on a secret with is gone with it, and the rest when the connection has settled. */
+static void test_tls_forgets(void)
+{
+	pair_begin();
+	pair_tls();
+	CHECK(!has_private_key(conn_ssl(a.conn)) && !has_private_key(conn_ssl(b.conn)));
+	CHECK(!has_public_key(conn_ssl(a.conn)) && !has_public_key(conn_ssl(b.conn)));
+	CHECK(SSL_get_certificate(conn_ssl(b.conn)) != NULL);
+	conn_settled(b.conn);
+	CHECK(SSL_get_certificate(conn_ssl(b.conn)) == NULL);
+	CHECK_EQ(SSL_key_update(conn_ssl(b.conn), SSL_KEY_UPDATE_REQUESTED), 1); /* TLS goes on without them */
+	big_both_ways();
+	pair_end();
+}
+
 static void test_tls_slow_reader(void)
 {
 	pair_begin();
@@ -680,6 +719,7 @@ int main(void)
 	RUN(test_abort_in_data);
 	RUN(test_close_in_data);
 	RUN(test_tls);
+	RUN(test_tls_forgets);
 	RUN(test_tls_slow_reader);
 	RUN(test_tls_pause_each_read);
 	RUN(test_tls_close);
