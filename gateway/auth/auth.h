@@ -65,6 +65,8 @@ void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, 
 
 /* Does this mechanism need the bindings' data? Without it, their types are enough. */
 bool auth_binds(struct slice mech);
+/* The name as one of ours, static; "other" for what we never offer. */
+const char *auth_mechanism_name(struct slice mech);
 
 struct auth_ops {
 	void (*challenge)(void *arg, struct slice data);              /* raw bytes, not base64 */

@@ -277,12 +277,26 @@ bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const str
 	return false;
 }
 
-bool auth_binds(struct slice mech)
+static const struct mech *find_mech(struct slice name)
 {
 	for (size_t i = 0; i < MECH_COUNT; i++)
-		if (slice_is(mech, auth_mechs[i].name))
-			return auth_mechs[i].plus;
-	return false;
+		if (slice_is(name, auth_mechs[i].name))
+			return &auth_mechs[i];
+	return NULL;
+}
+
+bool auth_binds(struct slice mech)
+{
+	const struct mech *m = find_mech(mech);
+
+	return m != NULL && m->plus;
+}
+
+const char *auth_mechanism_name(struct slice mech)
+{
+	const struct mech *m = find_mech(mech);
+
+	return m != NULL ? m->name : "other";
 }
 
 void auth_each_mechanism(struct auth_pool *p, const struct auth_params *params, void (*fn)(void *arg, const char *mech), void *arg)

@@ -307,15 +307,6 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 	c->rest = NULL;
 }
 
-static void edge_gone(struct edge *e)
-{
-	struct c2s *c = c2s_of(e);
-
-	free(c->mechanism);
-	c->mechanism = NULL;
-	edge_free_later(e);
-}
-
 static void edge_move(struct edge *e, const char *host)
 {
 	c2s_redirect(c2s_of(e), host);
@@ -326,7 +317,7 @@ static const struct edge_ops edge_ops = {
 	.drained = edge_drained,
 	.acked = edge_acked,
 	.ended = edge_ended,
-	.gone = edge_gone,
+	.gone = edge_free_later,
 	.move = edge_move,
 	.make_ssl = make_ssl,
 };

@@ -103,7 +103,7 @@ static void on_success(void *arg, const char *user, struct slice data)
 
 	stat_add(count_login(c->mechanism, true), 1);
 	log_info("c2s", c->e.id, "auth", "user=%s domain=%s mechanism=%s", log_escape(slice_str(user)),
-		 log_escape(slice_str(stream_local_domain(c->e.stream))), log_escape(slice_str(c->mechanism)));
+		 log_escape(slice_str(stream_local_domain(c->e.stream))), c->mechanism);
 	edge_authenticated(&c->e);
 	stream_auth_success(c->e.stream, user, data);
 	end_exchange(c);
@@ -155,8 +155,8 @@ static void on_failure(void *arg, enum auth_failure f, const char *text)
 	struct c2s *c = c2s_of(arg);
 
 	stat_add(count_login(c->mechanism, false), 1);
-	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn),
-		 log_escape(slice_str(c->mechanism)), auth_failure_name(f));
+	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn), c->mechanism,
+		 auth_failure_name(f));
 	end_exchange(c);
 	if (c->elsewhere != NULL)
 		c2s_redirect(c, c->elsewhere);
@@ -175,8 +175,7 @@ void c2s_op_auth_start(void *arg, struct slice mech, struct slice initial)
 	char **jids;
 
 	fill_params(c, &p, auth_binds(mech), &jids);
-	free(c->mechanism);
-	c->mechanism = mem_slicedup(mech);
+	c->mechanism = auth_mechanism_name(mech);
 	c->auth = auth_start(c->e.env->auth, c->e.env->loop, &p, mech, initial, &auth_ops, c, &why);
 	extern_jids_free(jids);
 	if (c->auth == NULL)

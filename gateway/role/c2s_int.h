@@ -10,7 +10,7 @@
 struct c2s {
 	struct edge e;              /* first: it is the stream machine's arg too */
 	struct auth *auth;
-	char *mechanism;            /* in use, then the one that succeeded */
+	const char *mechanism;      /* in use, then the one that succeeded; static, or NULL */
 	struct link_end end;
 	struct acks acks;           /* of stanzas for which TCP's acknowledgement is all that we get */
 	bool counted;               /* among env->nr_sessions */
