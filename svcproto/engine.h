@@ -67,21 +67,21 @@ struct svc_stream {
 	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
 	uint32_t handle;
 	uint8_t state, kind;
-	bool ours;        /* we opened it */
-	bool our_handle;  /* we sent OPEN, REATTACH or RESUME on this link */
-	bool told;        /* closed() has been given */
-	bool paused;
-	bool was_open;    /* ACCEPT was sent or has come */
-	bool was_full;    /* a send was refused: writable() is owed */
-	bool in_ready, in_control, hungry;
-	bool nameless;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
-	bool ack_due, credit_due, attach_due;
-	bool close_wanted;  /* by the owner, while that could not be said */
-	bool detach_wanted; /* likewise; and there is no owner any more */
-	bool resumed;       /* ATTACHING: by RESUME */
-	bool resume_due;    /* service: the ATTACHED that is due answers a RESUME */
-	bool counted;       /* gateway: what is acknowledged has come to out_base; numbers alone don't tell after 2^31 stanzas */
 	uint8_t sm, place;
+	bool ours : 1;        /* we opened it */
+	bool our_handle : 1;  /* we sent OPEN, REATTACH or RESUME on this link */
+	bool told : 1;        /* closed() has been given */
+	bool paused : 1;
+	bool was_open : 1;    /* ACCEPT was sent or has come */
+	bool was_full : 1;    /* a send was refused: writable() is owed */
+	bool in_ready : 1, in_control : 1, hungry : 1;
+	bool nameless : 1;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
+	bool ack_due : 1, credit_due : 1, attach_due : 1;
+	bool close_wanted : 1;  /* by the owner, while that could not be said */
+	bool detach_wanted : 1; /* likewise; and there is no owner any more */
+	bool resumed : 1;       /* ATTACHING: by RESUME */
+	bool resume_due : 1;    /* service: the ATTACHED that is due answers a RESUME */
+	bool counted : 1;       /* gateway: what is acknowledged has come to out_base; numbers alone don't tell after 2^31 stanzas */
 	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
 	uint32_t accepted_bytes_max; /* likewise on this stream, by its ACCEPT; 0: no less */
 	uint32_t generation;

@@ -19,9 +19,9 @@ struct links;
 struct link_end {
 	const struct link_end_ops *ops;  /* NULL: detached */
 	struct svc_stream *stream;       /* NULL when there is none (any more) */
-	bool reopens;                    /* links_open: how the instance was registered */
 	uint64_t sample_at_ms_;          /* when the stanza whose acknowledgement is timed was sent; 0: none is */
 	uint32_t sample_seq_;
+	bool reopens;                    /* links_open: how the instance was registered */
 };
 
 struct link_end_ops {

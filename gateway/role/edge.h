@@ -30,13 +30,17 @@ struct edge_ops {
 
 struct edge {
 	uint32_t magic;
-	bool ended, paused, tls_running, negotiating, held;
-	bool yielded;                     /* resume is queued for the next turn */
-	bool waits;                       /* for its TLS handshake's turn, since: */
-	uint32_t waits_since_ms;          /* the clock's lower half */
-	bool tls_first;                   /* edge_connect: direct TLS; the stream starts behind it */
-	bool managed;                     /* in STAT_managed */
-	bool cut;                         /* servers: what is queued when the stream ends is dropped */
+	uint32_t waits_since_ms;          /* for its TLS handshake's turn: the clock's lower half */
+	bool ended : 1, paused : 1, tls_running : 1, negotiating : 1, held : 1;
+	bool yielded : 1;                 /* resume is queued for the next turn */
+	bool waits : 1;                   /* for its TLS handshake's turn */
+	bool tls_first : 1;               /* edge_connect: direct TLS; the stream starts behind it */
+	bool managed : 1;                 /* in STAT_managed */
+	bool cut : 1;                     /* servers: what is queued when the stream ends is dropped */
+	unsigned char kind;               /* of the stream: enum stream_role */
+	unsigned char state_seen;         /* enum stream_state; and what is in env->counts: */
+	unsigned char counted;
+	unsigned nr_senders;              /* servers: pairs of ours that send over it, lanes or not */
 	struct role_env *env;
 	struct conn *conn;
 	struct stream *stream;
@@ -51,10 +55,6 @@ struct edge {
 	uint64_t timer_at_ms, slowed_until_ms;
 	uint64_t id;
 	uint64_t since_ms;
-	enum stream_state state_seen;
-	enum stream_role kind;            /* of the stream */
-	enum stream_state counted;        /* in env->counts */
-	unsigned nr_senders;              /* servers: pairs of ours that send over it, lanes or not */
 	struct s2s_lane *lanes;           /* servers: pairs that send over it besides the one that it was made for */
 	struct s2s_way *ways;             /* what env->ways says of it */
 	struct edge *next, **prev;        /* env->edges */

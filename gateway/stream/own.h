@@ -41,34 +41,34 @@ struct stream {
 	const struct stream_limits *limits;
 	struct xml_parser *parser;
 
-	bool secure;            /* TLS is in place */
-	bool authed;            /* C2S: SASL succeeded. S2S_IN: at least one pair. S2S_OUT: the pair may send */
-	bool sasl_done;         /* SASL succeeded on this connection (S2S: EXTERNAL) */
-	bool verify_only;
-	bool header_sent;       /* ours, of the stream in force */
-	bool feeding;           /* inside xml_parser_feed */
-	bool restart;           /* reset the parser before the next byte */
-	bool drop_rest;         /* what came behind <starttls/> or <proceed/> does not survive */
-	bool dead_xml;          /* the parser gave up: no closing tag can be seen any more */
-	bool asked;             /* a question to the owner is open: nothing is consumed */
-	bool naming;            /* S2S_IN: that question is peer_named() */
-	bool held;              /* the owner's back-pressure */
-	bool hold_unset;        /* held_at_ms is to be settled when the time is known */
-	bool exchange;          /* a SASL exchange runs */
-	bool external_failed;   /* S2S_OUT: tried and refused */
-	bool external_answered; /* S2S_OUT: one empty challenge was answered */
-	bool dialback_offered;  /* S2S_OUT: in the features, or by the old namespace declaration */
-	bool dialback_feature;  /* S2S_OUT: in the features */
-	bool may_bidi, bidi;    /* XEP-0288: the owner allows it; it is agreed */
-	bool spoken;            /* input came while established */
-	bool dialback_declared; /* our header has the namespace */
-	bool phase_unset;       /* phase_at_ms is to be settled when the time is known */
-	bool moved;             /* stream_unfinished */
+	bool secure : 1;        /* TLS is in place */
+	bool authed : 1;        /* C2S: SASL succeeded. S2S_IN: at least one pair. S2S_OUT: the pair may send */
+	bool sasl_done : 1;     /* SASL succeeded on this connection (S2S: EXTERNAL) */
+	bool verify_only : 1;
+	bool header_sent : 1;   /* ours, of the stream in force */
+	bool feeding : 1;       /* inside xml_parser_feed */
+	bool restart : 1;       /* reset the parser before the next byte */
+	bool drop_rest : 1;     /* what came behind <starttls/> or <proceed/> does not survive */
+	bool dead_xml : 1;      /* the parser gave up: no closing tag can be seen any more */
+	bool asked : 1;         /* a question to the owner is open: nothing is consumed */
+	bool naming : 1;        /* S2S_IN: that question is peer_named() */
+	bool held : 1;          /* the owner's back-pressure */
+	bool hold_unset : 1;    /* held_at_ms is to be settled when the time is known */
+	bool exchange : 1;      /* a SASL exchange runs */
+	bool external_failed : 1; /* S2S_OUT: tried and refused */
+	bool external_answered : 1; /* S2S_OUT: one empty challenge was answered */
+	bool dialback_offered : 1; /* S2S_OUT: in the features, or by the old namespace declaration */
+	bool dialback_feature : 1; /* S2S_OUT: in the features */
+	bool may_bidi : 1, bidi : 1; /* XEP-0288: the owner allows it; it is agreed */
+	bool spoken : 1;        /* input came while established */
+	bool dialback_declared : 1; /* our header has the namespace */
+	bool phase_unset : 1;   /* phase_at_ms is to be settled when the time is known */
+	bool moved : 1;         /* stream_unfinished */
 	uint32_t unfinished;    /* bytes held for what has not ended */
 	uint32_t step_bytes;    /* taken since its last step */
-	size_t fed_blanks;      /* bytes of white space between them, in the last feed */
-	size_t negotiation_left; /* bytes that may still be taken before it is established; SIZE_MAX: any number */
-	unsigned nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
+	uint32_t fed_blanks;    /* bytes of white space between them, in the last feed */
+	uint32_t negotiation_left; /* bytes that may still be taken before it is established; UINT32_MAX: any number */
+	uint16_t nr_attempts, nr_refusals; /* of SASL; of bind and stream management */
 
 	char *local, *peer;     /* domains, prepared */
 	char *id;

@@ -92,7 +92,7 @@ void stream_establish(struct stream *s)
 	s->detail = NULL;
 	if (s->state != STREAM_ESTABLISHED) {
 		stream_authenticated(s);
-		s->negotiation_left = SIZE_MAX;
+		s->negotiation_left = UINT32_MAX;
 		xml_parser_set_blanks_max(s->parser, SIZE_MAX);
 		stream_enter(s, STREAM_ESTABLISHED);
 	}
@@ -230,13 +230,13 @@ void stream_feed(struct stream *s, struct slice in, size_t *used, uint64_t now_m
 		n = feed_once(s, (struct slice){in.p + done, n});
 		/* A stop that took nothing would go round for ever: the parser promises that it can't be. */
 		ASSERT(n > 0 || s->state == STREAM_CLOSED);
-		if (s->negotiation_left != SIZE_MAX)
-			s->negotiation_left -= n;
+		if (s->negotiation_left != UINT32_MAX)
+			s->negotiation_left -= (uint32_t)n;
 		done += n;
 	}
 	now = xml_parser_blanks(s->parser);
 	unfinished_fed(s, done);
-	s->fed_blanks = now > blanks ? now - blanks : 0; /* a new stream counts anew */
+	s->fed_blanks = now > blanks ? (uint32_t)(now - blanks) : 0; /* a new stream counts anew */
 	*used = s->state == STREAM_TLS || s->state == STREAM_CLOSED ? in.n : done;
 }
 
@@ -393,7 +393,8 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 	s->now_ms = s->in_at_ms = s->out_at_ms = now_ms;
 	s->negotiation_at_ms = now_ms + p->limits->negotiation_ms;
 	s->phase_at_ms = UINT64_MAX;
-	s->negotiation_left = p->limits->negotiation_bytes > 0 ? p->limits->negotiation_bytes : SIZE_MAX;
+	ASSERT(p->limits->negotiation_bytes < UINT32_MAX);
+	s->negotiation_left = p->limits->negotiation_bytes > 0 ? (uint32_t)p->limits->negotiation_bytes : UINT32_MAX;
 	s->parser = xml_parser_new(&p->limits->before_auth, &parser_ops, s);
 	if (p->limits->negotiation_blanks > 0)
 		xml_parser_set_blanks_max(s->parser, p->limits->negotiation_blanks);

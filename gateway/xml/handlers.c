@@ -79,9 +79,9 @@ static void on_declare(void *arg, const char *prefix, const char *uri)
 /* Depth, tag size, number of attributes, size of the element so far. */
 static bool tag_within_limits(const struct xml_parser *p, int64_t at, int64_t end, size_t nr_attrs)
 {
-	return p->depth <= p->limits.depth_max && (size_t)(end - at) <= p->limits.tag_bytes &&
-	       nr_attrs + p->work->nr_tag_decls <= p->limits.attrs_max &&
-	       (p->depth < 2 || (size_t)(end - p->work->start) <= p->limits.element_bytes);
+	return p->depth <= p->limits->depth_max && (size_t)(end - at) <= p->limits->tag_bytes &&
+	       nr_attrs + p->work->nr_tag_decls <= p->limits->attrs_max &&
+	       (p->depth < 2 || (size_t)(end - p->work->start) <= p->limits->element_bytes);
 }
 
 static void on_start(void *arg, const char *name, const char **atts)
@@ -147,7 +147,7 @@ static void on_end(void *arg, const char *name)
 		w->boundary = end;
 		xml_expat_halt(&w->expat);
 		xml_handlers_footer(p);
-	} else if ((size_t)(end - w->start) > p->limits.element_bytes) {
+	} else if ((size_t)(end - w->start) > p->limits->element_bytes) {
 		xml_handlers_fail(p, -ERR_XML_LIMIT);
 	} else if (p->depth == 1) {
 		element_done(p, at, end);

@@ -24,7 +24,7 @@
 static void expat_start(struct xml_parser *p)
 {
 	struct xml_work *w = p->work;
-	xml_expat_open(&w->expat, &p->limits, xml_handlers_fail, p);
+	xml_expat_open(&w->expat, p->limits, xml_handlers_fail, p);
 	xml_handlers_set(p);
 	w->fed = w->ahead = w->boundary = w->last_end = 0;
 	w->suspended = false;
@@ -90,9 +90,9 @@ static void expat_renew(struct xml_parser *p)
 static int check_unfinished(const struct xml_parser *p)
 {
 	const struct xml_work *w = p->work;
-	if ((size_t)(w->fed - w->last_end) > p->limits.tag_bytes)
+	if ((size_t)(w->fed - w->last_end) > p->limits->tag_bytes)
 		return -ERR_XML_LIMIT;
-	if (p->depth > 1 && (size_t)(w->fed - w->start) > p->limits.element_bytes)
+	if (p->depth > 1 && (size_t)(w->fed - w->start) > p->limits->element_bytes)
 		return -ERR_XML_LIMIT;
 	return 0;
 }
@@ -256,7 +256,7 @@ static int feed_opening(struct xml_parser *p, size_t *done)
 	struct xml_plain_header h;
 	*done = xml_space_prefix(w->window.in);
 	int err = xml_handlers_blanks(p, *done);
-	size_t n = err ? 0 : xml_plain_header(&h, (struct slice){w->window.in.p + *done, w->window.in.n - *done}, &p->limits);
+	size_t n = err ? 0 : xml_plain_header(&h, (struct slice){w->window.in.p + *done, w->window.in.n - *done}, p->limits);
 	if (n == 0)
 		return err;
 	*done += n;
@@ -299,7 +299,7 @@ static int feed_plain(struct xml_parser *p, size_t *done)
 			err = xml_handlers_blanks(p, n);
 		} else if ((n = end_tag(p->header, rest)) > 0) {
 			xml_handlers_footer(p);
-		} else if ((n = xml_plain_read(&e, rest, &p->limits)) > 0) {
+		} else if ((n = xml_plain_read(&e, rest, p->limits)) > 0) {
 			xml_plain_complete(&e, p->header, &w->tag);
 			p->ops->element(p->arg, &e.element);
 			xml_starttag_forget(&w->tag);
@@ -394,7 +394,7 @@ void xml_parser_reset(struct xml_parser *p)
 struct xml_parser *xml_parser_new(const struct xml_limits *limits, const struct xml_parser_ops *ops, void *arg)
 {
 	struct xml_parser *p = NEW(struct xml_parser);
-	p->limits = *limits;
+	p->limits = limits;
 	p->blanks_max = SIZE_MAX;
 	p->ops = ops;
 	p->arg = arg;
@@ -412,7 +412,7 @@ void xml_parser_free(struct xml_parser *p)
 
 void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits)
 {
-	p->limits = *limits;
+	p->limits = limits;
 }
 
 void xml_parser_set_blanks_max(struct xml_parser *p, size_t max)

@@ -41,7 +41,7 @@ struct xml_work {
 };
 
 struct xml_parser {
-	struct xml_limits limits;
+	const struct xml_limits *limits;
 	const struct xml_parser_ops *ops;
 	void *arg;
 	struct xml_work *work;       /* NULL: idle, or nothing came yet; never while it is fed */
