@@ -167,8 +167,11 @@ static void not_resumed(struct c2s *c, int err)
 static void on_again(void *arg)
 {
 	struct c2s *c = c2s_of(arg);
-	int err = ask(c);
+	int err;
 
+	if (stream_state(c->e.stream) != STREAM_WAIT_BIND) /* it is being closed */
+		return;
+	err = ask(c);
 	if (err == -ERR_AGAIN && loop_now_ms(c->e.env->loop) < c->resuming->until_ms)
 		loop_timer_set(&c->resuming->again, AGAIN_MS);
 	else if (err != 0)

@@ -22,20 +22,9 @@ static bool is_up(void *arg)
 	return fake_gateway_nr_up(&g) > 0;
 }
 
-struct reach {
-	const unsigned *counter;
-	unsigned value;
-};
-
-static bool reached(void *arg)
-{
-	const struct reach *r = arg;
-	return *r->counter >= r->value;
-}
-
 static bool wait_for(const unsigned *counter, unsigned value)
 {
-	return turn_until(&all, reached, &(struct reach){counter, value}, 10000);
+	return turn_until_reached(&all, counter, value, 10000);
 }
 
 static void program_start(void)

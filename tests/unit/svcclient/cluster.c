@@ -323,3 +323,20 @@ bool turn_until(const struct turn *t, bool (*cond)(void *arg), void *arg, unsign
 	}
 	return true;
 }
+
+struct reach {
+	const unsigned *counter;
+	unsigned value;
+};
+
+static bool reached(void *arg)
+{
+	const struct reach *r = arg;
+
+	return *r->counter >= r->value;
+}
+
+bool turn_until_reached(const struct turn *t, const unsigned *counter, unsigned value, unsigned max_ms)
+{
+	return turn_until(t, reached, &(struct reach){ counter, value }, max_ms);
+}

@@ -58,5 +58,7 @@ struct turn {
 	struct service *services[4];
 };
 bool turn_until(const struct turn *t, bool (*cond)(void *arg), void *arg, unsigned max_ms);
+/* ... or a counter has reached a value. */
+bool turn_until_reached(const struct turn *t, const unsigned *counter, unsigned value, unsigned max_ms);
 
 #endif

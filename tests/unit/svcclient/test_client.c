@@ -17,22 +17,9 @@ static bool linked(void *arg)
 	return s.nr_gateways > 0 && fake_gateway_nr_up(&g) > 0;
 }
 
-/* A counter has reached a value. */
-struct reach {
-	const unsigned *counter;
-	unsigned value;
-};
-
-static bool reached(void *arg)
-{
-	const struct reach *r = arg;
-
-	return *r->counter >= r->value;
-}
-
 static bool wait_for(const unsigned *counter, unsigned value)
 {
-	return turn_until(&all, reached, &(struct reach){ counter, value }, 10000);
+	return turn_until_reached(&all, counter, value, 10000);
 }
 
 static void start(void)
@@ -202,7 +189,7 @@ static void test_gateway_dies(void)
 	CHECK(wait_for(&s.stanzas, 1));
 	fake_gateway_stop(&g);
 	/* Its process may only be cut off: a registry that young cannot tell. */
-	CHECK(turn_until(&all, reached, &(struct reach){ &s.closed, 1 }, SVC_WAIT_SERVICE_MS + 5000));
+	CHECK(turn_until_reached(&all, &s.closed, 1, SVC_WAIT_SERVICE_MS + 5000));
 	CHECK_EQ(s.nr_undeliverable, 2);
 	CHECK_EQ(s.undeliverable[0], 1);
 	CHECK_EQ(s.undeliverable[1], 3);

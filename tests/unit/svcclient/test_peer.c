@@ -15,21 +15,9 @@ static bool linked(void *arg)
 	return s.nr_gateways > 0 && fake_gateway_nr_up(&g) > 0;
 }
 
-struct reach {
-	const unsigned *counter;
-	unsigned value;
-};
-
-static bool reached(void *arg)
-{
-	const struct reach *r = arg;
-
-	return *r->counter >= r->value;
-}
-
 static bool wait_for(const unsigned *counter, unsigned value)
 {
-	return turn_until(&all, reached, &(struct reach){ counter, value }, 10000);
+	return turn_until_reached(&all, counter, value, 10000);
 }
 
 static void start(void)
@@ -233,9 +221,9 @@ static void test_refused_while_the_other_lives(void)
 	g.ack = true;
 	CHECK_EQ(svcproto_send_peer(s.sp, jid, "<a/>", 4, 1), 0);
 	CHECK_EQ(svcproto_send_peer(s.sp, jid, "<b/>", 4, 2), 0);
-	CHECK(!turn_until(&both, reached, &(struct reach){ &s.nr_undeliverable, 1 }, 5000));
+	CHECK(!turn_until_reached(&both, &s.nr_undeliverable, 1, 5000));
 	g.refuse_out = NULL; /* however long that took, what waits is soon there */
-	CHECK(turn_until(&both, reached, &(struct reach){ &s.nr_delivered, 2 }, 2000));
+	CHECK(turn_until_reached(&both, &s.nr_delivered, 2, 2000));
 	CHECK_STR(g.xml[0], "<a/>");
 	CHECK_STR(g.xml[1], "<b/>");
 	CHECK_EQ(s.nr_undeliverable, 0);

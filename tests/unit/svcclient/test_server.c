@@ -25,22 +25,10 @@ static bool linked_to(void *nr)
 	return s.nr_gateways == *(unsigned *)nr;
 }
 
-struct reach {
-	const unsigned *counter;
-	unsigned value;
-};
-
-static bool reached(void *arg)
-{
-	const struct reach *r = arg;
-
-	return *r->counter >= r->value;
-}
-
 /* A gateway whose goodbye came too late for its registry is given up when its lease is over, and another five seconds: no failure. */
 static bool wait_for(const unsigned *counter, unsigned value)
 {
-	return turn_until(&all, reached, &(struct reach){ counter, value }, 45000);
+	return turn_until_reached(&all, counter, value, 45000);
 }
 
 static void start(unsigned nr)
