@@ -173,14 +173,17 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static void end_turn(struct loop *l)
+/* begun_us: when the turn's work began; 0: not known. */
+static void end_turn(struct loop *l, uint64_t begun_us)
 {
-	uint64_t until;
+	uint64_t now, part, until;
 
 	settle(l);
 	if (l->behind.first == NULL)
 		return;
-	until = now_us() + LOOP_BEHIND_US;
+	now = now_us();
+	part = begun_us != 0 ? (now - begun_us) / LOOP_BEHIND_PART : 0;
+	until = now + (part > LOOP_BEHIND_US ? part : LOOP_BEHIND_US);
 	do {
 		run_first(l, &l->behind);
 		settle(l);
@@ -235,17 +238,18 @@ void loop_run(struct loop *l)
 		l->closed = false;
 		pthread_mutex_unlock(&l->lock);
 	}
-	end_turn(l); /* what was queued before the loop ran must not wait for an event */
+	end_turn(l, 0); /* what was queued before the loop ran must not wait for an event */
 	while (!l->stopping) {
 		take_later(l);
 		l->now_ms = 0;
+		uint64_t begun_us = l->behind.first ? now_us() : 0; /* then it does not wait, and all is work */
 		int flags = l->tasks.first || l->behind.first ? LOOK_ONCE : EVLOOP_ONCE;
 		int err = event_base_loop(l->base, flags);
 		ASSERT(err >= 0);
-		end_turn(l);
+		end_turn(l, begun_us);
 	}
 	run_posts(l);
-	end_turn(l);
+	end_turn(l, 0);
 	l->stopping = false;
 	l->running = false;
 }
@@ -256,10 +260,11 @@ void loop_turn(struct loop *l)
 	l->running = true;
 	take_later(l);
 	l->now_ms = 0;
+	uint64_t begun_us = now_us();
 	int err = event_base_loop(l->base, LOOK_ONCE);
 	ASSERT(err >= 0);
 	run_posts(l);
-	end_turn(l);
+	end_turn(l, begun_us);
 	l->running = false;
 }
 

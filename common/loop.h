@@ -31,9 +31,11 @@ void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_task_queue(struct loop *l, struct loop_task *t);
 /* Work that yields: at the end of the next turn, which does not wait for an event. A task that is queued already stays where it is. */
 void loop_task_queue_next(struct loop *l, struct loop_task *t);
-/* Work that would keep others waiting: when all else of this turn is done, one after the other until LOOP_BEHIND_US have passed, and one at
- * least. What is left goes on in the next turns, which do not wait for an event, each time behind all else. */
+/* Work that would keep others waiting: when all else of this turn is done, one after the other until LOOP_BEHIND_US have passed, or, behind
+ * a long turn, a fourth of what it took so far, and one at least. What is left goes on in the next turns, which do not wait for an event,
+ * each time behind all else. */
 #define LOOP_BEHIND_US 250
+#define LOOP_BEHIND_PART 4
 void loop_task_queue_behind(struct loop *l, struct loop_task *t);
 void loop_task_cancel(struct loop *l, struct loop_task *t);
 

@@ -84,6 +84,8 @@ static struct listener *listen_on(struct worker *w, int fd, void (*accepted)(voi
 	ASSERT(w->nr_doors < DOORS_MAX);
 	if (w->o.nr_proxy_from > 0)
 		door = w->doors[w->nr_doors++] = proxy_door_new(w->env.loop, w->o.proxy_from, w->o.nr_proxy_from, accepted, w);
+	if (door != NULL)
+		proxy_door_pace(door, w->env.limits.conn.handshakes);
 	ln = door != NULL ? listener_new(w->env.loop, fd, proxy_door_accept, door) : listener_new(w->env.loop, fd, accepted, w);
 	listener_pace(ln, w->env.limits.conn.handshakes);
 	return ln;

@@ -85,6 +85,15 @@ static bool reads(const struct conn *c)
 	return c->state == CONN_OPEN && !c->paused;
 }
 
+/* There is more inside TLS: others have their turn before, and all others before a newcomer. */
+static void read_again(struct conn *c)
+{
+	if (conn_stands_behind(c))
+		loop_task_queue_behind(c->loop, &c->again);
+	else
+		loop_task_queue_next(c->loop, &c->again);
+}
+
 static void read_turn(struct conn *c)
 {
 	char *scratch = net_shared_scratch(c->shared);
@@ -98,7 +107,7 @@ static void read_turn(struct conn *c)
 		if (c->state == CONN_OPEN)
 			c->ops->data(c->arg, (struct slice){scratch, (size_t)got});
 		if (reads(c) && c->ch.ops->more(&c->ch))
-			loop_task_queue_next(c->loop, &c->again);
+			read_again(c);
 	} else if (got == TRANSPORT_EOF) {
 		conn_at_eof(c);
 	} else if (got != TRANSPORT_WANT_READ && got != TRANSPORT_WANT_WRITE) {
@@ -117,7 +126,7 @@ void conn_pause(struct conn *c, bool paused)
 		return;
 	c->parked = false;
 	if (c->ch.ops->more(&c->ch))
-		loop_task_queue_next(c->loop, &c->again);
+		read_again(c);
 	conn_update_interest(c);
 }
 
@@ -267,7 +276,7 @@ void conn_handshake_step(struct conn *c)
 		loop_task_queue(c->loop, &c->turn);
 		c->ops->tls_done(c->arg);
 		if (reads(c) && c->ch.ops->more(&c->ch))
-			loop_task_queue_behind(c->loop, &c->again); /* a client's first words come with the end of its handshake */
+			read_again(c); /* a client's first words come with the end of its handshake */
 	} else if (res != TRANSPORT_WANT_READ && res != TRANSPORT_WANT_WRITE) {
 		conn_end_by(c, res);
 	}
@@ -359,7 +368,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 	struct conn *c = conn_of(arg);
 
 	(void)fd;
-	if (c->newcomer && handshakes_are_paced(c->limits->handshakes))
+	if (conn_stands_behind(c))
 		conn_put_off(c, what);
 	else
 		act(c, what);

@@ -62,6 +62,8 @@ void conn_start_tls(struct conn *c, SSL *ssl);
 /* An accepted connection is a newcomer's until then, and what it costs is charged to newcomers. Nobody asks for our own certificate, or
  * what is bound to it, any more. */
 void conn_settled(struct conn *c);
+/* A newcomer where newcomers are paced: its work stands behind everybody else's (loop_task_queue_behind). */
+bool conn_stands_behind(const struct conn *c);
 SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS */
 
 /* Queues bytes; they leave in one flush at the turn's end. After closing: ignored. */

@@ -1,10 +1,15 @@
 /*
  * What makes a newcomer's connection different. All its events stand behind those of who is in. When its TLS handshake waits for its turn
- * (net/handshakes.h) what the peer has said stays in the kernel's buffer, so that one that waits costs no TLS memory; that the peer has
- * gone is noticed nevertheless.
+ * (net/handshakes.h) what the peer has said stays in the kernel's buffer, so that one that waits costs no buffers of TLS; that the peer
+ * has gone is noticed nevertheless.
  */
 #include "net/conn_int.h"
 #include "net/handshakes.h"
+
+bool conn_stands_behind(const struct conn *c)
+{
+	return c->newcomer && handshakes_are_paced(c->limits->handshakes);
+}
 
 static void tell(struct conn *c, bool waits)
 {

@@ -20,6 +20,7 @@
 #define LOGIN_MAX_US 20000
 
 #define TURNED_AWAY_A_TURN 4
+#define IDLE_LOOK_MS 5       /* so often, while anybody waits, is it looked what is left over */
 
 struct conn_wait {
 	struct admission_wait w;     /* first */
@@ -42,13 +43,15 @@ static void tell(struct handshakes *h)
 
 static void arm(struct handshakes *h)
 {
-	uint64_t now = now_us(), due = admission_due_us(&h->login, now);
+	uint64_t now = now_us(), due = admission_due_us(&h->login, now), ms = due > now ? (due - now + 999) / 1000 : 0;
 
 	tell(h);
+	if (h->login.o.idle_percent > 0 && ms > IDLE_LOOK_MS)
+		ms = IDLE_LOOK_MS;
 	if (due == UINT64_MAX)
 		loop_timer_cancel(&h->timer);
 	else if (!loop_timer_pending(&h->timer))
-		loop_timer_set(&h->timer, due > now ? (due - now + 999) / 1000 : 0);
+		loop_timer_set(&h->timer, ms);
 }
 
 /* It is out of the queue. */

@@ -4,11 +4,13 @@
  */
 #include "net/idle.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define NONE (-1)     /* tried, in vain */
+#define NONE (-1)     /* there is no such file */
 
 uint64_t idle_parse(const char *line)
 {
@@ -25,9 +27,9 @@ static uint64_t busy_us(struct idle *i)
 	if (i->fd_plus_1 == 0) {
 		int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 
-		i->fd_plus_1 = fd < 0 ? NONE : fd + 1;
+		i->fd_plus_1 = fd >= 0 ? fd + 1 : errno == ENOENT || errno == EACCES ? NONE : 0;
 	}
-	if (i->fd_plus_1 == NONE)
+	if (i->fd_plus_1 <= 0)
 		return 0;
 	n = pread(i->fd_plus_1 - 1, line, sizeof line - 1, 0);
 	if (n <= 0)
@@ -38,11 +40,15 @@ static uint64_t busy_us(struct idle *i)
 
 uint64_t idle_count(struct idle *i, uint64_t busy, uint64_t now_us)
 {
-	uint64_t passed = now_us - i->looked_at_us, more = busy - i->busy_us;
+	uint64_t passed = now_us - i->looked_at_us, used = busy - i->busy_us + i->owed_us;
+	bool known = busy != 0 && passed <= IDLE_LOOK_MAX_US;
 
 	i->looked_at_us = now_us;
 	i->busy_us = busy;
-	return busy == 0 || passed > IDLE_LOOK_MAX_US || more > passed ? 0 : passed - more;
+	i->owed_us = 0;
+	if (known && used > passed)
+		i->owed_us = used - passed < IDLE_LOOK_MAX_US ? used - passed : IDLE_LOOK_MAX_US;
+	return known && used < passed ? passed - used : 0;
 }
 
 uint64_t idle_since_look(struct idle *i, uint64_t now_us)

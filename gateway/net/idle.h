@@ -8,6 +8,7 @@
 struct idle {
 	int fd_plus_1;
 	uint64_t looked_at_us, busy_us;
+	uint64_t owed_us;            /* was told to be idle, and was not: the kernel counts a thread that runs by ticks */
 };
 
 void idle_close(struct idle *i);

@@ -18,6 +18,7 @@
 enum {
 	BACKLOG = 4096,
 	BACK_OFF_MS = 100,
+	UNPACED_A_TURN = 16,
 	ACCEPT_EVERY_MS = 10,   /* one at least, however little time there is: nothing that others do shuts the door */
 };
 
@@ -179,15 +180,23 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	loop_task_queue_behind(ln->loop, &ln->knock);
+	if (handshakes_are_paced(ln->pace))
+		loop_task_queue_behind(ln->loop, &ln->knock);
+	else
+		loop_task_queue(ln->loop, &ln->knock);
 }
 
 static void on_knock(void *arg)
 {
 	struct listener *ln = arg;
+	bool paced = handshakes_are_paced(ln->pace), more = true;
 
-	if (accept_one(ln) && !ln->paused && !ln->ended)
+	for (int n = 0; more && n < (paced ? 1 : UNPACED_A_TURN); n++)
+		more = accept_one(ln) && !ln->paused && !ln->ended;
+	if (more && paced)
 		loop_task_queue_behind(ln->loop, &ln->knock);
+	else if (more)
+		loop_task_queue_next(ln->loop, &ln->knock);
 }
 
 struct listener *listener_new(struct loop *l, int fd, void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len),

@@ -28,6 +28,9 @@ struct proxy_door;
  * told; it takes the descriptor, from which exactly the header was read. */
 struct proxy_door *proxy_door_new(struct loop *l, const struct cidr *from, size_t nr_from,
 				  void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len), void *arg);
+/* Looking for headers is a newcomer's work. h may be NULL. */
+struct handshakes;
+void proxy_door_pace(struct proxy_door *d, struct handshakes *h);
 /* For listener_new: arg is the door. */
 void proxy_door_accept(void *arg, int fd, const struct sockaddr *peer, socklen_t len);
 /* Closes those whose header is not there yet. NULL is allowed; not inside accepted(). */

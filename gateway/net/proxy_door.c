@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "net/handshakes.h"
 
 /*
  * Waits for the header by peeking, so that what follows it stays in the socket for its reader. Edge-triggered: a part of a header is looked
@@ -21,6 +22,7 @@ struct waiting {
 	struct proxy_door *door;
 	struct event ev;
 	struct loop_timer deadline;
+	struct loop_task look;
 	int fd;
 	struct sockaddr_storage peer;
 	socklen_t peer_n;
@@ -34,6 +36,7 @@ struct proxy_door {
 	void (*accepted)(void *arg, int fd, const struct sockaddr *peer, socklen_t len);
 	void *arg;
 	struct waiting *first;
+	struct handshakes *pace;
 	uint64_t warned_ms;
 };
 
@@ -44,6 +47,7 @@ static int let_go(struct waiting *w)
 
 	event_del(&w->ev);
 	loop_timer_cancel(&w->deadline);
+	loop_task_cancel(w->door->loop, &w->look);
 	*w->prev = w->next;
 	if (w->next != NULL)
 		w->next->prev = w->prev;
@@ -72,16 +76,14 @@ static bool swallow(int fd, size_t n)
 	return recv(fd, rest, n, 0) == (ssize_t)n;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void look(struct waiting *w)
 {
-	struct waiting *w = arg;
 	struct proxy_door *d = w->door;
 	char in[PROXY_HEADER_MAX];
-	ssize_t n = recv(fd, in, sizeof in, MSG_PEEK);
+	ssize_t n = recv(w->fd, in, sizeof in, MSG_PEEK);
 	struct proxy_header h;
 	int used;
 
-	(void)what;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -91,7 +93,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	used = proxy_parse((struct slice){in, (size_t)n}, &h);
 	if (used == 0)
 		return;
-	if (used < 0 || !swallow(fd, (size_t)used)) {
+	if (used < 0 || !swallow(w->fd, (size_t)used)) {
 		refuse(w, "a listed address sent no PROXY header");
 		return;
 	}
@@ -100,6 +102,29 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		h.peer_n = w->peer_n;
 	}
 	d->accepted(d->arg, let_go(w), (const struct sockaddr *)&h.peer, h.peer_n);
+}
+
+/* From here on it is a newcomer like those that come directly. */
+static void on_look(void *arg)
+{
+	struct waiting *w = arg;
+	struct handshakes *pace = w->door->pace;
+	uint64_t begun = handshakes_begin(pace);
+
+	look(w);
+	handshakes_end(pace, HANDSHAKES_ACCEPT, begun, NULL);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct waiting *w = arg;
+
+	(void)fd;
+	(void)what;
+	if (handshakes_are_paced(w->door->pace))
+		loop_task_queue_behind(w->door->loop, &w->look);
+	else
+		loop_task_queue(w->door->loop, &w->look);
 }
 
 static bool is_listed(const struct proxy_door *d, const struct sockaddr *peer)
@@ -124,6 +149,11 @@ struct proxy_door *proxy_door_new(struct loop *l, const struct cidr *from, size_
 	return d;
 }
 
+void proxy_door_pace(struct proxy_door *d, struct handshakes *h)
+{
+	d->pace = h;
+}
+
 static void wait_for_header(struct proxy_door *d, int fd, const struct sockaddr *peer, socklen_t len)
 {
 	struct waiting *w = NEW(struct waiting);
@@ -138,6 +168,7 @@ static void wait_for_header(struct proxy_door *d, int fd, const struct sockaddr 
 		w->next->prev = &w->next;
 	d->first = w;
 	d->nr_waiting++;
+	loop_task_init(&w->look, on_look, w);
 	loop_timer_init(d->loop, &w->deadline, on_deadline, w);
 	loop_timer_set(&w->deadline, HEADER_MS);
 	int err = event_assign(&w->ev, loop_base(d->loop), fd, EV_READ | EV_PERSIST | EV_ET, on_readable, w);

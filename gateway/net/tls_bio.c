@@ -32,8 +32,9 @@ static int on_read(BIO *bio, char *to, int room)
 	ssize_t n = -1;
 
 	BIO_clear_retry_flags(bio);
-	errno = EAGAIN;
-	if (!ch->emptied)
+	if (ch->emptied)
+		errno = EAGAIN;
+	else
 		n = recv(ch->fd, to, (size_t)room, 0);
 	ch->emptied = n < room;
 	if (n == 0)

@@ -79,7 +79,10 @@ static bool is_stopped(const struct edge *e)
 static void yield(struct edge *e)
 {
 	loop_task_cancel(e->env->loop, &e->resume);
-	loop_task_queue_next(e->env->loop, &e->resume);
+	if (e->conn != NULL && conn_stands_behind(e->conn))
+		loop_task_queue_behind(e->env->loop, &e->resume);
+	else
+		loop_task_queue_next(e->env->loop, &e->resume);
 	e->yielded = true;
 }
 

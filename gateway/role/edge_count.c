@@ -41,7 +41,7 @@ void edge_count_state(struct edge *e)
 	stat_add(count_stream(e->kind, e->counted), (uint64_t)-1);
 	stat_add(count_stream(e->kind, state), 1);
 	e->counted = state;
-	if (state >= STREAM_ESTABLISHED && e->conn != NULL)
+	if (state == STREAM_ESTABLISHED && e->conn != NULL)
 		conn_settled(e->conn);
 }
 

@@ -18,10 +18,26 @@ static void test_count(void)
 	CHECK_EQ(idle_count(&i, 700, 5000000), 0); /* since when? */
 	CHECK_EQ(idle_count(&i, 1000, 5010000), 9700);
 	CHECK_EQ(idle_count(&i, 11000, 5020000), 0);
-	CHECK_EQ(idle_count(&i, 31000, 5030000), 0); /* the kernel counts by ticks, and may be late */
-	CHECK_EQ(idle_count(&i, 0, 5040000), 0);     /* it tells nothing */
+	CHECK_EQ(idle_count(&i, 31000, 5030000), 0); /* the kernel counts by ticks, and was late */
+	CHECK_EQ(idle_count(&i, 31000, 5042000), 2000);
+	CHECK_EQ(idle_count(&i, 0, 5043000), 0);     /* it tells nothing */
 	CHECK_EQ(idle_count(&i, 31000, 5050000), 0);
 	CHECK_EQ(idle_count(&i, 31000, 5050001 + IDLE_LOOK_MAX_US), 0); /* too long ago to be worth anything */
+}
+
+/* A thread that runs all the time, looked at eight times a tick, seems idle until the first tick and never again. */
+static void test_ticks(void)
+{
+	struct idle i = {0};
+	uint64_t busy = 1000, idle = 0;
+
+	(void)idle_count(&i, busy, 5000000);
+	for (uint64_t look = 1; look <= 800; look++) {
+		if (look % 8 == 0)
+			busy += 4000;
+		idle += idle_count(&i, busy, 5000000 + look * 500);
+	}
+	CHECK_EQ(idle, 3500);
 }
 
 /* Whatever this kernel tells. */
@@ -40,6 +56,7 @@ int main(void)
 {
 	RUN(test_parse);
 	RUN(test_count);
+	RUN(test_ticks);
 	RUN(test_look);
 	return check_done("net_idle");
 }
