@@ -85,7 +85,7 @@ def floor(context):
 
 
 def login(context, kind):
-    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again when there have been `wear` logins. Beside ours, the floor."""
+    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again when there have been `wear` logins, unless that is 0. Beside ours, the floor."""
     sizes, figures = context.sizes, floor(context) if kind is Ours else {}
     forgive = kind.name == "jabberd2"
 
@@ -104,10 +104,11 @@ def login(context, kind):
     stack = context.stack(kind)
     load = context.load(stack, 0)
     done = rounds(load, stack, ("PLAIN", "SCRAM-SHA-1") if kind.one_hash else ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"))
-    before = pss(stack)
-    load.do("login", sizes.wear - done, sizes.at_once, "SCRAM-SHA-1", forgive=forgive)
-    one_login_round(load, stack, sizes, "SCRAM-SHA-1", figures, "worn")
-    parts_of("worn.grown_kib", less(pss(stack), before), 1, figures)
+    if sizes.wear > done:
+        before = pss(stack)
+        load.do("login", sizes.wear - done, sizes.at_once, "SCRAM-SHA-1", forgive=forgive)
+        one_login_round(load, stack, sizes, "SCRAM-SHA-1", figures, "worn")
+        parts_of("worn.grown_kib", less(pss(stack), before), 1, figures)
     load.end()
     stack.stop()
     return figures
