@@ -98,8 +98,7 @@ void im_free(struct im *im)
 	hash_free(im->users);
 	hash_free(im->sends);
 	hash_free(im->inflight);
-	offline_forget(im);
-	hash_free(im->stored);
+	offline_clear(im);
 	hash_free(im->peers);
 	for (size_t i = 0; i < im->nr_domains; i++)
 		free(im->domain_names[i]);

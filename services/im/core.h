@@ -142,6 +142,7 @@ struct im_waits {
 struct im_stored {
 	size_t nr, bytes;                /* no less than there is, but for what other instances have added */
 	bool shrunk;                     /* it may be less */
+	bool overfull;                   /* what was sent was stored beyond the limit, and there was no room since */
 };
 
 /* What stamping messages uses again and again. */
@@ -287,9 +288,9 @@ void message_handle(struct stanza *st);
 bool offline_wants(struct slice xml);  /* worth keeping; else it is dropped where it would have been stored */
 bool offline_has_room(struct im *im, int64_t user, size_t bytes);
 void offline_del(struct im *im, int64_t user, int64_t row);
-void offline_forget(struct im *im); /* how much is stored for whom */
+void offline_clear(struct im *im);
 /* May one more be on its way to him that storage was not asked about? */
-bool offline_may_send(const struct im *im, const struct im_user *u, size_t bytes);
+bool offline_may_send(struct im *im, const struct im_user *u, size_t bytes);
 /* Stores a message with its delay stamp; the row, or 0 when the store is dead. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);

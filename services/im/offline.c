@@ -115,28 +115,54 @@ static int forget(void *arg, struct slice user, void *stored)
 	return 0;
 }
 
-void offline_forget(struct im *im)
+/* How much it was; that it was too much lasts. */
+static int forget_size(void *arg, struct slice user, void *stored)
 {
-	hash_each(im->stored, forget, im->stored);
-	im->stored_until_ms = im->now_ms + REMEMBER_MS;
+	struct im_stored *s = stored;
+	if (!s->overfull)
+		return forget(arg, user, s);
+	*s = (struct im_stored){.nr = SIZE_MAX, .shrunk = true, .overfull = true};
+	return 0;
 }
 
-bool offline_has_room(struct im *im, int64_t user, size_t bytes)
+void offline_clear(struct im *im)
+{
+	hash_each(im->stored, forget, im->stored);
+	hash_free(im->stored);
+}
+
+static struct im_stored *stored_for(struct im *im, int64_t user)
 {
 	struct im_stored *s;
-	if (im->now_ms >= im->stored_until_ms)
-		offline_forget(im);
+	if (im->now_ms >= im->stored_until_ms) {
+		hash_each(im->stored, forget_size, im->stored);
+		im->stored_until_ms = im->now_ms + REMEMBER_MS;
+	}
 	s = hash_get(im->stored, user_key(&user));
 	if (!s) {
 		s = NEW(struct im_stored);
 		*s = (struct im_stored){.nr = SIZE_MAX, .shrunk = true};
 		hash_put(im->stored, user_key(&user), s);
 	}
+	return s;
+}
+
+static bool has_room(struct im *im, int64_t user, struct im_stored *s, size_t bytes)
+{
 	if (s->shrunk && !is_within(&im->limits, s->nr, s->bytes + bytes)) {
 		store_offline_size(im->store, user, &s->nr, &s->bytes);
 		s->shrunk = false;
 	}
 	return is_within(&im->limits, s->nr, s->bytes + bytes);
+}
+
+bool offline_has_room(struct im *im, int64_t user, size_t bytes)
+{
+	struct im_stored *s = stored_for(im, user);
+	bool room = has_room(im, user, s, bytes);
+	if (room)
+		s->overfull = false;
+	return room;
 }
 
 void offline_del(struct im *im, int64_t user, int64_t row)
@@ -147,19 +173,24 @@ void offline_del(struct im *im, int64_t user, int64_t row)
 		s->shrunk = true;
 }
 
+/* One more, before it is stored. */
 static void count_stored(struct im *im, int64_t user, size_t bytes)
 {
-	struct im_stored *s = hash_get(im->stored, user_key(&user));
-	if (!s || s->nr == SIZE_MAX)
-		return;
+	struct im_stored *s = stored_for(im, user);
+	if (!has_room(im, user, s, bytes))
+		s->overfull = true;
 	s->nr++;
 	s->bytes += bytes;
 }
 
 /* Whatever was sent must find room when it takes long: while a client may have it, it can't be sent back. So as much again as is stored may
- * be on its way, and is stored though storage be full. */
-bool offline_may_send(const struct im *im, const struct im_user *u, size_t bytes)
+ * be on its way, and is stored though storage be full. Once: for who does not take it, or comes and goes, nothing more is sent then until
+ * storage has room. */
+bool offline_may_send(struct im *im, const struct im_user *u, size_t bytes)
 {
+	const struct im_stored *s = hash_get(im->stored, user_key(&u->id));
+	if (s && s->overfull && !offline_has_room(im, u->id, bytes))
+		return false;
 	return is_within(&im->limits, u->nr_unstored, u->unstored_bytes + bytes);
 }
 
@@ -199,9 +230,10 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	struct buf out;
 	int64_t row = 0;
 	buf_init(&out, IM_STANZA_MAX);
-	if (write_stored(&out, xml, jid, at_s) == 0)
+	if (write_stored(&out, xml, jid, at_s) == 0) {
+		count_stored(im, user, buf_len(&out));
 		row = store_offline_add(im->store, user, at_s, buf_slice(&out));
-	count_stored(im, user, buf_len(&out));
+	}
 	buf_clear(&out);
 	sid_log("offline", xml, jid->bare, row);
 	offline_tell(im, jid, row);

@@ -249,6 +249,36 @@ static void what_was_sent_has_a_bound(void)
 	}
 }
 
+/* Who never takes anything, and comes again and again, makes storage no larger than that. */
+static void what_was_sent_is_stored_beyond_the_limit_once(void)
+{
+	enum { MAX = 16, ROUNDS = 4 };
+	begin();
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_max = MAX;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct client *low = bob_arrives("low", "-1");
+		for (int k = 0; k < 4 * MAX; k++)
+			fake_from(alice, MSG("bob@b.example/low", "chat", "x"));
+		fake_wait(&f, 1000);
+		CHECK(fake_rows(&f, "offline") >= MAX && fake_rows(&f, "offline") <= 2 * MAX);
+		CHECK(fake_unread(&f, low) <= (i ? 0 : 2 * MAX));
+		fake_logout(low);
+		fake_wait(&f, 1000);
+	}
+	CHECK(fake_got(&f, alice, "service-unavailable", "type='error'", NULL));
+	struct client *bob = bob_arrives("two", "0");
+	fake_deliver_all(&f); /* he takes it: there is room again */
+	fake_read_all(&f);
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_from(alice, MSG("bob@b.example/two", "chat", "y"));
+	CHECK(fake_got(&f, bob, "<body>y</body>", NULL));
+	fake_close(&f);
+}
+
 /* What is on its way gets its row before one that comes later, so that rows are in order whoever comes for them. */
 static void what_was_sent_stays_before_what_is_stored(void)
 {
@@ -308,6 +338,7 @@ int main(void)
 	RUN(a_full_storage_bounces);
 	RUN(a_full_storage_takes_what_was_sent);
 	RUN(what_was_sent_has_a_bound);
+	RUN(what_was_sent_is_stored_beyond_the_limit_once);
 	RUN(what_was_sent_stays_before_what_is_stored);
 	RUN(from_another_server);
 	return check_done("im.offline");
