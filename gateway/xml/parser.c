@@ -119,7 +119,9 @@ static enum XML_Status feed_portion(struct xml_parser *p)
 	struct xml_work *w = p->work;
 	size_t at = (size_t)(w->fed - w->window.origin);
 	size_t n = w->window.in.n - at < XML_PORTION ? w->window.in.n - at : XML_PORTION;
-	const char *from = w->window.in.p + at, *tag = p->stage == INSIDE && w->nr_tags < TAGS_MAX ? memchr(from, '>', n) : NULL;
+	/* Inside a tag (or what else is one for expat) it is begun anew with every portion: so these are whole there. */
+	bool between = w->nr_tags == 0 || w->last_end == w->fed;
+	const char *from = w->window.in.p + at, *tag = p->stage == INSIDE && between && w->nr_tags < TAGS_MAX ? memchr(from, '>', n) : NULL;
 	if (tag != NULL) {
 		w->nr_tags++;
 		n = (size_t)(tag + 1 - from);

@@ -601,6 +601,24 @@ static void test_plain_behind_a_cut(void)
 	events_end(&v);
 }
 
+/* A '>' in an attribute's value ends no tag: expat is not made to begin the tag anew for each of them. */
+static void test_tag_ends_in_a_value(void)
+{
+	static const char tail[] = ">>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>";
+	struct events v;
+	char in[12000];
+	memset(in, 'y', sizeof in);
+	memcpy(in, "<a><b x='", 9);
+	memcpy(in + sizeof in - (sizeof tail - 1), tail, sizeof tail - 1);
+	events_begin(&v, &wide);
+	CHECK_EQ(events_feed_str(&v, C2S), 0);
+	CHECK_EQ(events_feed(&v, in, sizeof in), 0);
+	CHECK(v.parser->work->nr_tags <= 2);
+	CHECK_EQ(events_feed_str(&v, "'/></a>"), 0);
+	CHECK_EQ(v.nr_elements, 1);
+	events_end(&v);
+}
+
 /* Expat, which tells of each line end by itself, sees nothing of what is poured between elements. */
 static void test_blanks_pass_by(void)
 {
@@ -698,6 +716,7 @@ int main(void)
 	RUN(test_names_in_one_element);
 	RUN(test_large_element);
 	RUN(test_plain_behind_a_cut);
+	RUN(test_tag_ends_in_a_value);
 	RUN(test_blanks_pass_by);
 	RUN(test_blanks_limit);
 	RUN(test_blanks_suspended);
