@@ -383,10 +383,11 @@ static uint64_t link_tick(struct client_link *cl)
 	return next < dial_at ? next : dial_at;
 }
 
-/* Sending may have eaten the edge of what came, and room to send may have come before this look. */
+/* Sending may have eaten the edge of what came, and room to send may have come before this look; or what another link's flush made the
+ * service send has come too late for this one's. */
 static bool has_more(struct client_link *cl)
 {
-	if (cl->touched) {
+	if (cl->touched || svc_link_wants_flush(cl->engine)) {
 		int events = zmon_events(cl->z.socket);
 
 		cl->touched = false;
