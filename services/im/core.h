@@ -301,6 +301,8 @@ bool offline_waits(struct im_user *u); /* is there something in storage that no 
 void offline_listen(struct im *im);    /* to what other instances stored for users who are here */
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
+/* The same for an answer, whose sender could be told nothing: when it can't go, it waits. What it answers is in the store no more. */
+void passing_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_init(struct im *im);
 void passing_clear(struct im *im);
 int64_t passing_store(struct im *im, int64_t at_s, struct slice xml); /* the row */

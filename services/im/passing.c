@@ -153,20 +153,38 @@ static void resume_element(void *arg, const struct xml_element *e)
 	jid_clear(&from);
 }
 
-/* False: it waits on, and its pair is known. */
-static bool resume_row(struct im *im, struct im_waiting *w, struct buf *xml)
+static int by_number(const void *a, const void *b)
 {
-	struct resume r = {.im = im, .row = w->row};
-	if (!store_passing_get(im->store, w->row, xml, &r.at_s))
-		return true;
-	r.xml = buf_slice(xml);
-	if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0 || !r.readable) {
-		log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)w->row, r.xml.n);
-		store_passing_del(im->store, w->row); /* not ours, or of a version that wrote something else */
-	}
+	int64_t x = ((const struct im_waiting *)a)->row, y = ((const struct im_waiting *)b)->row;
+	return (x > y) - (x < y);
+}
+
+/* It has gone, or waits on, and its pair is known. */
+static void resumed(const struct resume *r)
+{
+	struct im_resume *all = &r->im->resume;
+	const struct im_waiting key = {.row = r->row};
+	struct im_waiting *w = bsearch(&key, all->rows, all->nr, sizeof *all->rows, by_number);
 	if (!w->sender)
-		w->pair = r.pair;
-	return r.err != SVCPROTO_E_FULL;
+		w->pair = r->pair;
+	w->gone = r->err != SVCPROTO_E_FULL;
+	all->moved |= w->gone;
+	if (w->gone)
+		behind_uncount(r->im, w);
+}
+
+/* What answers it may come to wait here: all->rows moves. */
+static void resume_row(struct im *im, int64_t row, struct buf *xml)
+{
+	struct resume r = {.im = im, .row = row};
+	if (store_passing_get(im->store, row, xml, &r.at_s)) {
+		r.xml = buf_slice(xml);
+		if (stanza_parse(r.xml, &im_xml_limits, resume_element, &r) < 0 || !r.readable) {
+			log_warn("im", 0, "bad-row", "row=%lld bytes=%zu", (long long)row, r.xml.n);
+			store_passing_del(im->store, row); /* not ours, or of a version that wrote something else */
+		}
+	}
+	resumed(&r);
 }
 
 static void begin_again(struct im_resume *all)
@@ -202,24 +220,15 @@ void passing_resume(struct im *im)
 		return;
 	buf_init(&xml, IM_STANZA_MAX);
 	for (size_t n = 0; n < RESUME_MAX && all->at < all->nr; all->at++) {
-		struct im_waiting *w = &all->rows[all->at];
+		const struct im_waiting *w = &all->rows[all->at];
 		if (w->gone || is_skipped(all, w->pair))
 			continue;
-		w->gone = resume_row(im, w, &xml);
-		all->moved |= w->gone;
-		if (w->gone)
-			behind_uncount(im, w);
+		resume_row(im, w->row, &xml);
 		n++;
 	}
 	if (all->at == all->nr)
 		end_round(im);
 	buf_clear(&xml);
-}
-
-static int by_number(const void *a, const void *b)
-{
-	int64_t x = ((const struct im_waiting *)a)->row, y = ((const struct im_waiting *)b)->row;
-	return (x > y) - (x < y);
 }
 
 static void add(struct im *im, const struct store_passing *p)
@@ -258,21 +267,34 @@ static void sort_from(struct im_resume *all, size_t first)
 	begin_again(all);
 }
 
-void passing_wait(struct im *im, int64_t at_s, struct slice sender, struct slice recipient, struct slice xml)
+/* A row that was just made waits for its turn. */
+static void wait_here(struct im *im, const struct store_passing *p)
 {
 	struct im_resume *all = &im->resume;
-	struct store_passing p = {.at = at_s, .bytes = xml.n, .sender = sender, .recipient = recipient};
 	size_t first = all->nr;
-	p.row = store_passing_add(im->store, at_s, sender, recipient, xml);
-	sid_log("passing", xml, recipient, p.row);
-	if (!p.row)
-		return; /* the store is dead, and so are we when the turn ends */
 	if (first == 0) {
 		all->due_ms = im->now_ms + AGAIN_MS;
 		all->pause_ms = 0;
 	}
-	add(im, &p);
+	add(im, p);
 	sort_from(all, first);
+}
+
+void passing_wait(struct im *im, int64_t at_s, struct slice sender, struct slice recipient, struct slice xml)
+{
+	struct store_passing p = {.at = at_s, .bytes = xml.n, .sender = sender, .recipient = recipient};
+	p.row = store_passing_add(im->store, at_s, sender, recipient, xml);
+	sid_log("passing", xml, recipient, p.row);
+	if (p.row) /* else the store is dead, and so are we when the turn ends */
+		wait_here(im, &p);
+}
+
+void passing_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
+{
+	struct store_passing p = {.at = im->wall_s, .bytes = xml.n, .sender = from->bare, .recipient = to->bare};
+	p.row = passing_store(im, im->wall_s, xml);
+	if (p.row && send_row(im, p.row, from, to, xml) == SVCPROTO_E_FULL)
+		wait_here(im, &p);
 }
 
 void passing_init(struct im *im)

@@ -158,12 +158,17 @@ void send_queue_clear(struct im_session *s)
 	s->queue_bytes = 0;
 }
 
+static void reply_lost(const struct jid *to)
+{
+	log_info("im", 0, "reply-lost", "to=%s", log_escape(to->domain));
+}
+
 void send_reply(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
 	struct im_session *s;
 	if (!im_is_here(im, to)) {
 		if (send_remote(im, from, to, xml, w) < 0)
-			log_info("im", 0, "reply-lost", "to=%s", log_escape(to->domain));
+			reply_lost(to);
 	} else if (slice_empty(to->resource)) {
 		presence_inbound(im, to, xml, w);
 	} else if ((s = im_session_find(im, to))) {
@@ -173,14 +178,20 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 
 void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
-	bool here = im_is_here(im, to);
-	if (!here && !(w && (w->waiting || w->row))) {
-		passing_send(im, from, to, xml); /* what it answers was acknowledged, and is in the store no more */
+	if (im_is_here(im, to)) {
+		send_reply(im, from, to, xml, w);
 		return;
 	}
-	if (!here)
-		work_keep(w, IM_PASSING, NULL, xml);
-	send_reply(im, from, to, xml, w);
+	if (!(w && (w->waiting || w->row))) {
+		passing_answer(im, from, to, xml); /* what it answers was acknowledged, and is in the store no more */
+		return;
+	}
+	work_keep(w, IM_PASSING, NULL, xml);
+	int err = send_remote(im, from, to, xml, w);
+	if (err == SVCPROTO_E_FULL && w->row) /* in whose place the answer is stored: so they are no more than before */
+		passing_wait(im, im->wall_s, from->bare, to->bare, xml);
+	else if (err < 0)
+		reply_lost(to);
 }
 
 /* The session may have been kept for this answer alone; otherwise there may be room now. */

@@ -357,36 +357,6 @@ static void stored_on_its_way_survives(void)
 	fake_close(&f);
 }
 
-/* Handled is not enough: who asked from another server still has nothing when we die before the answer is there. */
-static void answers_to_another_server_survive(void)
-{
-	static const struct { const char *xml, *answer;
-	} cases[] = {
-		{"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='r'><body>?</body></message>",
-		 "type='error'"},
-		{"<iq xmlns='jabber:client' from='carol@c.example/x' to='b.example' type='get' id='r'><ping xmlns='urn:xmpp:ping'/></iq>",
-		 "type='result'"},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		begin();
-		uint64_t t = fake_from_server(&f, "c.example", cases[i].xml);
-		struct sent *s = fake_next(&f, NULL);
-		CHECK(s && strstr(s->xml, cases[i].answer) && !fake_acked(&f, t));
-		f.watch_table = "passing";
-		fake_wait(&f, 1000);
-		CHECK(fake_acked(&f, t));
-		CHECK_EQ(f.rows_at_ack, 1);
-		fake_crash(&f);
-		s = fake_next(&f, NULL);
-		CHECK(s && strstr(s->xml, cases[i].answer) && strstr(s->xml, "to='carol@c.example/x'"));
-		if (s)
-			fake_undeliverable(&f, s, "wait", "remote-server-timeout"); /* tried, and nobody is to be told */
-		CHECK(!fake_next(&f, NULL));
-		CHECK_EQ(fake_rows(&f, "passing"), 0);
-		fake_close(&f);
-	}
-}
-
 /* The one who should get it is gone, and too much is stored: the error is what is kept then. */
 static void a_late_error_to_another_server_survives(void)
 {
@@ -491,7 +461,6 @@ int main(void)
 	RUN(to_another_server);
 	RUN(another_server_that_is_not_there);
 	RUN(stored_on_its_way_survives);
-	RUN(answers_to_another_server_survive);
 	RUN(a_late_error_to_another_server_survives);
 	RUN(a_waiting_row_goes_when_there_is_room);
 	RUN(too_large_for_the_gateway);

@@ -101,7 +101,8 @@ static void start(struct fake *f)
 	char *domains[] = {(char[]){"a.example"}, (char[]){"b.example"}};
 	char why[256] = "", database[128];
 	snprintf(database, sizeof database, "%s%s", f->shared ? "shared=" : "", f->path);
-	f->server_room = f->stanza_max = SIZE_MAX;
+	f->server_room = f->servers_full ? 0 : SIZE_MAX;
+	f->stanza_max = SIZE_MAX;
 	f->im = im_new(database, domains, 2, &f->limits, f->several ? &ops_several : &ops, f, why, sizeof why);
 	if (!f->im) {
 		fprintf(stderr, "cannot open %s: %s\n", f->path, why);

@@ -40,6 +40,7 @@ struct fake {
 	uint64_t now_ms;
 	uint64_t next_ms;
 	size_t server_room, stanza_max;
+	bool servers_full;          /* server_room, when it starts, is 0 */
 	bool in_turn;
 	bool shared;                /* the database is one of shared.c's */
 	bool several;               /* give the core an is_here: everybody is, but `away` */

@@ -1,0 +1,83 @@
+/* What answers another server's stanza is as safe as the stanza was. */
+#include "tests/unit/check.h"
+#include "tests/unit/im/fake.h"
+
+#define BOB "bob@b.example/two"
+#define ASKS "<iq xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' type='get' id='r'><q xmlns='x'/></iq>"
+
+static struct fake f;
+static struct client *bob;
+
+static void begin(void)
+{
+	fake_open(&f);
+	bob = fake_online(&f, "bob@b.example", "two", 0);
+}
+
+/* Handled is not enough: who asked from another server still has nothing when we die before the answer is there. */
+static void answers_to_another_server_survive(void)
+{
+	static const struct { const char *xml, *answer;
+	} cases[] = {
+		{"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='r'><body>?</body></message>",
+		 "type='error'"},
+		{"<iq xmlns='jabber:client' from='carol@c.example/x' to='b.example' type='get' id='r'><ping xmlns='urn:xmpp:ping'/></iq>",
+		 "type='result'"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		begin();
+		uint64_t t = fake_from_server(&f, "c.example", cases[i].xml);
+		struct sent *s = fake_next(&f, NULL);
+		CHECK(s && strstr(s->xml, cases[i].answer) && !fake_acked(&f, t));
+		f.watch_table = "passing";
+		fake_wait(&f, 1000);
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(f.rows_at_ack, 1);
+		fake_crash(&f);
+		s = fake_next(&f, NULL);
+		CHECK(s && strstr(s->xml, cases[i].answer) && strstr(s->xml, "to='carol@c.example/x'"));
+		if (s)
+			fake_undeliverable(&f, s, "wait", "remote-server-timeout"); /* tried, and nobody is to be told */
+		CHECK(!fake_next(&f, NULL));
+		CHECK_EQ(fake_rows(&f, "passing"), 0);
+		fake_close(&f);
+	}
+}
+
+/* There is no room for the answers when what they answer is acknowledged and leaves the store: they take its place. */
+static void answers_wait_for_room(void)
+{
+	enum { NR = 64 }; /* as many as there is room to wait for at first */
+	for (int crash = 0; crash <= 1; crash++) {
+		begin();
+		for (int i = 0; i < NR; i++)
+			fake_from_server(&f, "c.example", ASKS);
+		fake_wait(&f, 1000);
+		CHECK_EQ(fake_rows(&f, "passing"), NR);
+		f.servers_full = true;
+		f.server_room = 0;
+		if (crash)
+			fake_crash(&f);
+		else
+			fake_logout(bob);
+		fake_wait(&f, 1000);
+		CHECK_EQ(fake_rows(&f, "passing"), NR);
+		CHECK(!fake_next(&f, NULL));
+		f.server_room = SIZE_MAX;
+		fake_wait(&f, 1000);
+		for (int i = 0; i < NR; i++)
+			CHECK(fake_got(&f, NULL, "type='error'", "service-unavailable", "to='carol@c.example/x'", NULL));
+		CHECK(!fake_next(&f, NULL));
+		fake_deliver_all(&f);
+		CHECK_EQ(fake_rows(&f, "passing"), 0);
+		f.servers_full = false;
+		fake_close(&f);
+	}
+}
+
+int main(void)
+{
+	RUN(answers_to_another_server_survive);
+	RUN(answers_wait_for_room);
+	return check_done("im.answers");
+}
