@@ -20,7 +20,7 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 	}
 	if (u)
 		works_store(u);
-	(void)offline_store(st->im, id, bare, st->at_s, st->xml);
+	offline_tell(st->im, bare, offline_store(st->im, id, bare, st->at_s, st->xml));
 	if (u)
 		im_user_backlog(st->im, u);
 }

@@ -236,7 +236,6 @@ int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_
 	}
 	buf_clear(&out);
 	sid_log("offline", xml, jid->bare, row);
-	offline_tell(im, jid, row);
 	return row;
 }
 

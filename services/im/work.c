@@ -96,7 +96,8 @@ static void work_free(struct im_work *w)
 	free(w);
 }
 
-/* The message goes to offline storage, however full that is, unless it is not worth it. */
+/* The message goes to offline storage, however full that is, unless it is not worth it. Other instances would send it at once: they are
+ * told when no client here may have it. */
 static void store_one(struct im_work *w)
 {
 	struct slice xml = {w->xml, w->xml_n};
@@ -145,10 +146,9 @@ static bool store_or_bounce(struct im_work *w)
 /* Nobody has it: it waits in the store for the user's next chance, which may be now. */
 static void message_failed(struct im_work *w)
 {
-	if (w->row)
-		offline_tell(w->im, &w->user->jid, w->row); /* stored while there was a session here */
-	else if (!store_or_bounce(w))
+	if (!w->row && !store_or_bounce(w))
 		return;
+	offline_tell(w->im, &w->user->jid, w->row);
 	if (w->user->pumped >= w->row)
 		w->user->pumped = w->row - 1;
 	im_user_backlog(w->im, w->user);
@@ -197,10 +197,9 @@ void work_store(struct im_work *w)
 {
 	if (w->fallback != IM_OFFLINE || w->delivered)
 		return;
-	if (w->row)
-		offline_tell(w->im, &w->user->jid, w->row);
-	else if (offline_has_room(w->im, w->user->id, w->xml_n))
+	if (!w->row && offline_has_room(w->im, w->user->id, w->xml_n))
 		store_message(w);
+	offline_tell(w->im, &w->user->jid, w->row);
 }
 
 /* Waited long enough: the copy in the store is what is acknowledged. A message is stored though storage be full: its send is open, and with

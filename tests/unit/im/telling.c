@@ -103,6 +103,24 @@ static void when_it_comes_back(void)
 	end();
 }
 
+/* The same of one for a session that gets its own messages alone: it had none told when it was stored either. */
+static void not_while_a_client_may_have_it(void)
+{
+	static const char low[] = "<presence xmlns='jabber:client' from='" BOB "/two'><priority>-1</priority></presence>";
+	begin();
+	fake_from(bob, low);
+	fake_read_all(&f);
+	fake_from(alice, "<message xmlns='jabber:client' from='alice@a.example/one' to='" BOB "/two' id='m'><body>hi</body></message>");
+	struct sent *s = fake_next(&f, bob);
+	CHECK(s && strstr(s->xml, "hi"));
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	CHECK_EQ(heard(), 0);
+	fake_undeliverable(&f, s, "wait", "recipient-unavailable");
+	CHECK_EQ(heard(), 1);
+	end();
+}
+
 /* Rows that nobody was sent yet, when their session gets messages no more. */
 static void what_waits(const char *presence)
 {
@@ -335,6 +353,7 @@ int main(void)
 {
 	RUN(when_the_session_leaves);
 	RUN(when_it_comes_back);
+	RUN(not_while_a_client_may_have_it);
 	RUN(once_for_all_of_a_user);
 	RUN(what_waits_when_the_session_leaves);
 	RUN(what_waits_when_it_is_unavailable);
