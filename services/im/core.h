@@ -291,7 +291,7 @@ void offline_del(struct im *im, int64_t user, int64_t row);
 void offline_clear(struct im *im);
 /* May one more be on its way to him that storage was not asked about? */
 bool offline_may_send(struct im *im, const struct im_user *u, size_t bytes);
-/* Stores a message with its delay stamp; the row, or 0 when the store is dead. Other instances hear nothing of it. */
+/* Stores a message with its delay stamp; the row, or 0 when the store is dead or no stamp fits. Other instances hear nothing of it. */
 int64_t offline_store(struct im *im, int64_t user, const struct jid *jid, int64_t at_s, struct slice xml);
 void offline_pump(struct im_user *u);
 /* A row that no session here may get: the user may have one at another instance, for which it is not in its turn. */

@@ -20,7 +20,10 @@ static void store(struct stanza *st, struct im_user *u, int64_t id, const struct
 	}
 	if (u)
 		works_store(u);
-	offline_tell(st->im, bare, offline_store(st->im, id, bare, st->at_s, st->xml));
+	int64_t row = offline_store(st->im, id, bare, st->at_s, st->xml);
+	if (!row)
+		error_reply(st, "not-acceptable");
+	offline_tell(st->im, bare, row);
 	if (u)
 		im_user_backlog(st->im, u);
 }

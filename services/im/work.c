@@ -133,14 +133,14 @@ void works_store(struct im_user *u)
 static bool store_or_bounce(struct im_work *w)
 {
 	struct slice xml = {w->xml, w->xml_n};
-	if (offline_has_room(w->im, w->user->id, xml.n) || !offline_wants(xml)) {
+	if (offline_has_room(w->im, w->user->id, xml.n) || !offline_wants(xml))
 		store_message(w);
-	} else {
-		uncount(w);
-		w->fallback = IM_DROP;
-		error_bounce(w->im, xml, "service-unavailable", w);
-	}
-	return w->row != 0;
+	if (w->row || w->fallback == IM_DROP)
+		return w->row != 0;
+	uncount(w);
+	w->fallback = IM_DROP;
+	error_bounce(w->im, xml, "service-unavailable", w);
+	return false;
 }
 
 /* Nobody has it: it waits in the store for the user's next chance, which may be now. */

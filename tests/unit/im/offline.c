@@ -204,6 +204,23 @@ static void a_full_storage_bounces(void)
 	fake_close(&f);
 }
 
+/* One that another instance handed over, and that takes no stamp. */
+static void what_takes_no_stamp_bounces(void)
+{
+	static const char xml[] = "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example/two' id='m'/> ";
+	begin();
+	fake_logout(fake_login(&f, "bob@b.example", "two"));
+	fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, alice, "not-acceptable", "type='error'", NULL));
+	struct client *bob = bob_arrives("two", "0");
+	fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, bob, "id='m'/>", NULL));
+	fake_logout(bob);
+	CHECK(fake_got(&f, alice, "service-unavailable", "type='error'", NULL));
+	CHECK_EQ(fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+}
+
 /* While a client may have it, its sender is told nothing, and it is stored all the same. */
 static void a_full_storage_takes_what_was_sent(void)
 {
@@ -336,6 +353,7 @@ int main(void)
 	RUN(not_worth_keeping);
 	RUN(without_to_it_is_for_oneself);
 	RUN(a_full_storage_bounces);
+	RUN(what_takes_no_stamp_bounces);
 	RUN(a_full_storage_takes_what_was_sent);
 	RUN(what_was_sent_has_a_bound);
 	RUN(what_was_sent_is_stored_beyond_the_limit_once);
