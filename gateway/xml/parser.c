@@ -344,6 +344,19 @@ static int feed_some(struct xml_parser *p, struct slice in, size_t *used)
 	return err;
 }
 
+/* A keepalive: it takes no memory. */
+static int feed_blanks(struct xml_parser *p, size_t n, size_t *used)
+{
+	int err = xml_handlers_blanks(p, n);
+	if (err) {
+		forget(p);
+		p->stage = DEAD;
+		return p->err = err;
+	}
+	*used = n;
+	return 0;
+}
+
 int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 {
 	ASSERT(!p->feeding);
@@ -351,6 +364,8 @@ int xml_parser_feed(struct xml_parser *p, struct slice in, size_t *used)
 	if (p->stage == DEAD)
 		return p->err;
 	int err = 0;
+	if (p->work == NULL && p->stage == INSIDE && xml_is_space(in))
+		return feed_blanks(p, in.n, used);
 	if (p->work == NULL) {
 		p->work = NEW(struct xml_work);
 		xml_window_init(&p->work->window);
