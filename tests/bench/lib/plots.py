@@ -61,7 +61,7 @@ def bars(title, unit, of, budget):
 
 def draw(results, folder):
     os.makedirs(folder, exist_ok=True)
-    seen, kept = collected(results), {(scenario, figure): (scale, budget) for _, scenario, figure, scale, _, budget in BUDGETS}
+    seen, kept = collected(results), {(scenario, figure): (scale, budget) for _, scenario, figure, scale, _, budget, _ in BUDGETS}
     for scenario, figure, title, unit in PLOTS:
         scale, budget = kept[scenario, figure]
         if of := seen.get((scenario, figure)):

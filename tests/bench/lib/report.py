@@ -5,20 +5,24 @@ import statistics
 import subprocess
 
 OURS = "ambrosia"
+TO_FLOOR = "SCRAM-SHA-1.to_floor"
+ALIKE = {"busy.cpu_us.c2s": "busy.cpu_us.gateway"}   # of a peer, what is compared with our part
 PACKAGES = ("prosody", "ejabberd", "jabberd2", "libssl3", "libzmq5", "libevent-2.1-7", "gcc")
-# The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, and what ours is to keep, if anything.
-BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 17.0),
-           ("of which the gateway", "idle", "slope.kib.gateway", 1.024, "KB", 15.5),
-           ("of which the IM service", "idle", "slope.kib.im", 1.024, "KB", 1.5),
-           ("CPU for a delivered message, busy", "chat", "busy.cpu_us", 1, "µs", 20),
-           ("of which the gateway", "chat", "busy.cpu_us.gateway", 1, "µs", 12),
-           ("a message while busy, p99", "chat", "busy.p99_ms", 1, "ms", None),
-           ("messages that were stored first, busy", "chat", "busy.delayed", 1, "", None),
-           ("CPU for a login, TLS 1.3 and SCRAM-SHA-1", "login", "SCRAM-SHA-1.cpu_ms", 1, "ms", 0.5),
-           ("one message at a time, p50", "chat", "one.p50_ms", 1, "ms", 0.20),
-           ("one message at a time, p99", "chat", "one.p99_ms", 1, "ms", 0.40),
-           ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", 2),
-           ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60))
+# The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
+# how many times that the best of the peers took on the machine of the budgets: on another machine that counts, not the figure.
+BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 17.0, 49 / 17.0),
+           ("of which the gateway", "idle", "slope.kib.gateway", 1.024, "KB", 15.5, None),
+           ("of which the IM service", "idle", "slope.kib.im", 1.024, "KB", 1.5, None),
+           ("CPU for a delivered message, busy", "chat", "busy.cpu_us", 1, "µs", 20, 46 / 20),
+           ("of which the gateway, or c2s", "chat", "busy.cpu_us.gateway", 1, "µs", 12, 29 / 12),
+           ("a message while busy, p99", "chat", "busy.p99_ms", 1, "ms", None, None),
+           ("messages that were stored first, busy", "chat", "busy.delayed", 1, "", None, None),
+           ("CPU for a login, TLS 1.3 and SCRAM-SHA-1", "login", "SCRAM-SHA-1.cpu_ms", 1, "ms", 0.5, 2.1 / 0.5),
+           ("the same, by the floor of its parts", "login", TO_FLOOR, 1, "", 0.5 / 0.34, None),
+           ("one message at a time, p50", "chat", "one.p50_ms", 1, "ms", 0.20, 0.08 / 0.20),
+           ("one message at a time, p99", "chat", "one.p99_ms", 1, "ms", 0.40, 0.25 / 0.40),
+           ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", 2, 6.7 / 2),
+           ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
 
 
 def versions():
@@ -35,8 +39,12 @@ def collected(results):
     """{(scenario, figure): {stack: [each run's value]}}"""
     seen = {}
     for result in results:
-        for name, value in result["figures"].items():
-            seen.setdefault((result["scenario"], name), {}).setdefault(result["stack"], []).append(value)
+        figures = dict(result["figures"])
+        if "floor.login.cpu_ms" in figures:
+            figures[TO_FLOOR] = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"]
+        for name, value in figures.items():
+            for known_as in {name, ALIKE.get(name, name)}:
+                seen.setdefault((result["scenario"], known_as), {}).setdefault(result["stack"], []).append(value)
     return seen
 
 
@@ -67,17 +75,20 @@ def conditions(kept):
 
 
 def budgets(results):
-    """Each budget beside what was measured, ours in bold where it is over, and how much less the best of the peers takes."""
+    """Each budget beside what was measured, marked where ours is over, and how much less ours takes than the best of the peers, in bold where that is less
+    than the budget wants."""
     seen, peers = collected(results), [stack for stack in stacks_of(results) if stack != OURS]
-    lines = ["| | budget | ours | " + "".join(f"{stack} | " for stack in peers) + "least of the peers / ours |", "| --- | ---: | ---: |" + " ---: |" * len(peers) + " ---: |"]
-    for title, scenario, figure, scale, unit, budget in BUDGETS:
+    lines = ["| | budget | ours | " + "".join(f"{stack} | " for stack in peers) + "least of the peers / ours (wanted) |", "| --- | ---: | ---: |" + " ---: |" * len(peers) + " ---: |"]
+    for title, scenario, figure, scale, unit, budget, wanted in BUDGETS:
         of = {stack: [value * scale for value in values] for stack, values in seen.get((scenario, figure), {}).items()}
         if OURS not in of:
             continue
         ours, others = statistics.median(of[OURS]), [statistics.median(values) for stack, values in of.items() if OURS not in stack]
-        mine = f"**{spread(of[OURS])}, over**" if budget is not None and ours > budget else spread(of[OURS])
+        mine = f"{spread(of[OURS])}, over" if budget is not None and ours > budget else spread(of[OURS])
         ratio = f"{min(others) / ours:.1f}" if others and ours else ""
-        cells = ["" if budget is None else f"{budget:g} {unit}", mine, *(spread(of[stack]) if stack in of else "" for stack in peers), ratio]
+        if ratio and wanted:
+            ratio = f"{ratio} ({wanted:.1f})" if min(others) / ours >= wanted else f"**{ratio} ({wanted:.1f})**"
+        cells = ["" if budget is None else f"{budget:.3g} {unit}".strip(), mine, *(spread(of[stack]) if stack in of else "" for stack in peers), ratio]
         lines.append(f"| {title}{', ' + unit if budget is None and unit else ''} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
