@@ -6,7 +6,7 @@ import subprocess
 
 OURS = "ambrosia"
 TO_FLOOR = "SCRAM-SHA-1.to_floor"
-ALIKE = {"busy.cpu_us.c2s": "busy.cpu_us.gateway"}   # of a peer, what is compared with our part
+ALIKE = {"busy.cpu_us.gateway": "busy.cpu_us.c2s"}   # of a peer, what is compared with our part
 PACKAGES = ("prosody", "ejabberd", "jabberd2", "libssl3", "libzmq5", "libevent-2.1-7", "gcc")
 # The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
 # how many times that the best of the peers took on the machine of the budgets: on another machine that counts, not the figure.
@@ -43,8 +43,7 @@ def collected(results):
         if "floor.login.cpu_ms" in figures:
             figures[TO_FLOOR] = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"]
         for name, value in figures.items():
-            for known_as in {name, ALIKE.get(name, name)}:
-                seen.setdefault((result["scenario"], known_as), {}).setdefault(result["stack"], []).append(value)
+            seen.setdefault((result["scenario"], name), {}).setdefault(result["stack"], []).append(value)
     return seen
 
 
@@ -80,7 +79,8 @@ def budgets(results):
     seen, peers = collected(results), [stack for stack in stacks_of(results) if stack != OURS]
     lines = ["| | budget | ours | " + "".join(f"{stack} | " for stack in peers) + "least of the peers / ours (wanted) |", "| --- | ---: | ---: |" + " ---: |" * len(peers) + " ---: |"]
     for title, scenario, figure, scale, unit, budget, wanted in BUDGETS:
-        of = {stack: [value * scale for value in values] for stack, values in seen.get((scenario, figure), {}).items()}
+        found = {**seen.get((scenario, ALIKE.get(figure)), {}), **seen.get((scenario, figure), {})}
+        of = {stack: [value * scale for value in values] for stack, values in found.items()}
         if OURS not in of:
             continue
         ours, others = statistics.median(of[OURS]), [statistics.median(values) for stack, values in of.items() if OURS not in stack]
