@@ -276,9 +276,11 @@ static int feed_opening(struct xml_parser *p, size_t *done)
 static size_t end_tag(const struct xml_header *h, struct slice in)
 {
 	size_t n = 1;
+	if (in.n < 2 || in.p[0] != '<' || in.p[1] != '/') /* nearly always */
+		return 0;
 	while (h->tag.p[n] != '>' && h->tag.p[n] != ' ')
 		n++;
-	if (in.n < n + 2 || in.p[0] != '<' || in.p[1] != '/' || memcmp(in.p + 2, h->tag.p + 1, n - 1) != 0 || in.p[n + 1] != '>')
+	if (in.n < n + 2 || memcmp(in.p + 2, h->tag.p + 1, n - 1) != 0 || in.p[n + 1] != '>')
 		return 0;
 	return n + 2;
 }
