@@ -78,7 +78,7 @@ def one_login_round(load, stack, sizes, mechanism, figures, name):
 def floor(context):
     """The least that TCP, TLS and SCRAM cost for a login here and now."""
     certificate = f"{context.place.folder}/certs/{DOMAIN}"
-    done = subprocess.run([f"{context.build}/tests/bench/bench_floor", f"{certificate}.crt", f"{certificate}.key", str(context.sizes.logins)], stdout=subprocess.PIPE)
+    done = subprocess.run([f"{context.build}/tests/bench/bench_floor", f"{certificate}.crt", f"{certificate}.key", str(context.sizes.logins), str(context.sizes.at_once)], stdout=subprocess.PIPE)
     if done.returncode != 0:
         raise Failed(f"bench_floor ended with status {done.returncode}")
     return {f"floor.{name}.cpu_ms": us / 1000 for name, us in json.loads(done.stdout).items()}
