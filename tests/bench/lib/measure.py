@@ -1,4 +1,5 @@
 """What a stack costs while the load runs: CPU seconds and memory of its processes, and the load itself."""
+import contextlib
 import json
 import os
 import selectors
@@ -91,6 +92,8 @@ class Load:
         return answer
 
     def end(self):
-        self.process.stdin.close()
+        """However far it is; more than once does nothing."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()

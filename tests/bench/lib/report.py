@@ -1,13 +1,9 @@
 """What was measured as Markdown: the budgets first, then every figure. The median of the runs counts; beside it stand their least and their greatest."""
-import os
-import platform
 import statistics
-import subprocess
 
 OURS = "ambrosia"
 TO_FLOOR = "SCRAM-SHA-1.to_floor"
 ALIKE = {"busy.cpu_us.gateway": "busy.cpu_us.c2s"}   # of a peer, what is compared with our part
-PACKAGES = ("prosody", "ejabberd", "jabberd2", "libssl3", "libzmq5", "libevent-2.1-7", "gcc")
 # The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
 # how many times that the best of the peers took on the machine of the budgets: on another machine that counts, not the figure.
 BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 17.0, 49 / 17.0),
@@ -25,20 +21,15 @@ BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 1
            ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
 
 
-def versions():
-    found = {"kernel": platform.release(), "cpu": next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?"),
-             "cores": os.cpu_count()}
-    for package in PACKAGES:
-        done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
-        if done.returncode == 0 and done.stdout:
-            found[package] = done.stdout
-    return found
+def measured(results):
+    """Those that have figures."""
+    return [result for result in results if "figures" in result]
 
 
 def collected(results):
     """{(scenario, figure): {stack: [each run's value]}}"""
     seen = {}
-    for result in results:
+    for result in measured(results):
         figures = dict(result["figures"])
         if "floor.login.cpu_ms" in figures:
             figures[TO_FLOOR] = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"]
@@ -49,7 +40,7 @@ def collected(results):
 
 def stacks_of(results):
     """Ours first, whatever ran first."""
-    return sorted(dict.fromkeys(result["stack"] for result in results), key=lambda stack: (stack != OURS, OURS in stack, stack))
+    return sorted(dict.fromkeys(result["stack"] for result in measured(results)), key=lambda stack: (stack != OURS, OURS in stack, stack))
 
 
 def number(value):
@@ -63,14 +54,40 @@ def spread(values):
     return text if least == greatest else f"{text} ({least}–{greatest})"
 
 
-def conditions(kept):
-    """When, on what, and how much else ran."""
-    results = kept["results"]
-    days = sorted({result["at"][:10] for result in results})
-    loads = [result["load_before"] for result in results]
-    of = ", ".join(f"{name} {value}" for name, value in kept["versions"].items() if name not in ("cpu", "cores", "kernel"))
-    return (f"{' to '.join(dict.fromkeys((days[0], days[-1])))}; Linux {kept['versions']['kernel']}, {kept['versions']['cores']} cores of {kept['versions']['cpu']}; {of}; "
-            f"load before a run {min(loads):.1f} to {max(loads):.1f}. Medians, in brackets the least and the greatest of several runs.") if results else ""
+def versions(results):
+    """{name: every value}; our own only of what has our servers in it."""
+    seen = {}
+    for result in results:
+        for name, value in result["versions"].items():
+            if name != OURS or OURS in result["stack"]:
+                seen.setdefault(name, {})[str(value)] = True
+    return {name: " and ".join(values) for name, values in seen.items()}
+
+
+def percent(values):
+    return " to ".join(dict.fromkeys(f"{100 * value:.0f}" for value in (min(values), max(values)))) + " %"
+
+
+def quietness(results):
+    """How much else ran."""
+    text = "load before a run {:.1f} to {:.1f}".format(*(of(result["load_before"] for result in results) for of in (min, max)))
+    if watched := [result for result in results if "during" in result]:
+        text += "; ".join(["", *(f"{words} {percent([result['during'][name] for result in watched])}" for name, words in (
+            ("others", "in runs others had"), ("steal", "the host took"), ("pressure", "somebody waited for a processor")) if all(name in result["during"] for result in watched))])
+        text += f"; not quiet before {sum(not result['before']['quiet'] for result in watched)} of {len(watched)}"
+    return text
+
+
+def conditions(results):
+    """When, on what, and how much else ran; and what is missing."""
+    if not (good := measured(results)):
+        return ""
+    days, found = sorted({result["at"][:10] for result in good}), versions(good)
+    of = ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("cpu", "cores", "kernel"))
+    failed = [f"{result['stack']} {result['scenario']}" for result in results if "failed" in result]
+    without = f" Failed and left out: {', '.join(f'{name} ({failed.count(name)})' for name in dict.fromkeys(failed))}." if failed else ""
+    return (f"{' to '.join(dict.fromkeys((days[0], days[-1])))}; Linux {found['kernel']}, {found['cores']} cores of {found['cpu']}; {of}; {quietness(good)}. "
+            f"Medians, in brackets the least and the greatest of several runs.{without}")
 
 
 def budgets(results):
@@ -101,6 +118,7 @@ def ordered(names):
 
 def table(results):
     """A table for each scenario: every figure, each stack in a column of its own, headed with the number of its runs."""
+    results = measured(results)
     lines, seen = [], collected(results)
     for scenario in dict.fromkeys(result["scenario"] for result in results):
         runs = [result["stack"] for result in results if result["scenario"] == scenario]

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from measure import Failed, Load, cpu, less, pss
-from stacks import DOMAIN, LARGE, Ours
+from stacks import DOMAIN, LARGE, Ours, Stack
 
 PAIRS, BODY, WINDOW = 50, 200, 8
 DELAYED_OF = 1000    # messages of a closed loop, of which one may be stored first
@@ -36,7 +36,7 @@ class Sizes:
 class Context:
     def __init__(self, place, build, sizes):
         self.place, self.build, self.sizes = place, build, sizes
-        self.started = []
+        self.started, self.loads = [], []
 
     def stack(self, kind, *args, **kwargs):
         stack = kind(self.place, self.build)
@@ -46,12 +46,16 @@ class Context:
 
     def sweep(self):
         """What a scenario that failed has left running."""
+        for load in self.loads:
+            load.end()
         for stack in self.started:
             stack.stop()
-        self.started = []
+        self.started, self.loads = [], []
 
-    def load(self, stack, clients, *more):
-        return Load(self.build, self.place, [f"{DOMAIN}:{stack.ports[0]}", *more], clients)
+    def load(self, targets, clients):
+        """`targets`: a stack, or DOMAIN:PORT of each."""
+        self.loads.append(Load(self.build, self.place, [f"{DOMAIN}:{targets.ports[0]}"] if isinstance(targets, Stack) else targets, clients))
+        return self.loads[-1]
 
 
 def total(parts):
@@ -144,8 +148,11 @@ def latencies(answer, key, name, figures):
 
 
 def deliveries(answer, name, figures):
-    """Latencies, and how many came with a delay stamp (XEP-0203), by way of the server's store: nothing is lost when links stall, and this shows it."""
+    """Latencies, how late the load itself sent at a given rate, which is in them, and how many came with a delay stamp (XEP-0203), by way of the server's
+    store: nothing is lost when links stall, and this shows it."""
     latencies(answer, "delivery", name, figures)
+    if "late" in answer:
+        latencies(answer, "late", f"{name}.late", figures)
     figures[f"{name}.delayed"] = answer["delayed"]
 
 

@@ -2,8 +2,8 @@
 import os
 import signal
 
-from measure import Failed, Load, cpu, less, pss
-from scenarios import BODY, WINDOW, closed_loop, deliveries, latencies, parts_of, total
+from measure import Failed, cpu, less, pss
+from scenarios import BODY, WINDOW, closed_loop, deliveries, parts_of, total
 from stacks import DOMAIN, SECOND, Ours, Prosody, OurCluster
 
 OUR_KINDS = {"ambrosia": (Ours, Ours), "ambrosia-prosody": (Ours, Prosody), "prosody": (Prosody, Prosody)}
@@ -14,7 +14,7 @@ def domains(context, name):
     sizes, figures = context.sizes, {}
     kinds = OUR_KINDS[name]
     stacks = [context.stack(kind, domain=domain, number=i + 1) for i, (kind, domain) in enumerate(zip(kinds, (DOMAIN, SECOND)))]
-    load = Load(context.build, context.place, [f"{domain}:{stack.ports[0]}" for stack, domain in zip(stacks, (DOMAIN, SECOND))], 2 * sizes.pairs)
+    load = context.load([f"{domain}:{stack.ports[0]}" for stack, domain in zip(stacks, (DOMAIN, SECOND))], 2 * sizes.pairs)
     load.do("connect", 2 * sizes.pairs, 10, "cross")
     load.do("chat", sizes.pairs, BODY, WINDOW, max(sizes.each // 10, 1))
     before = [cpu(stack) for stack in stacks]
@@ -54,8 +54,8 @@ def storm(context, _):
     """Two gateways; one is killed, and its clients, half of them with sessions to resume, of XEP-0198 and of TLS, come to the other at once, where 50 pairs chat at 1,000 messages a second."""
     sizes, figures = context.sizes, {}
     stack = context.stack(OurCluster, 2, 1)
-    load = Load(context.build, context.place, [f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm)
-    pairs = Load(context.build, context.place, [f"{DOMAIN}:{stack.ports[1]}"], 2 * sizes.pairs)
+    load = context.load([f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm)
+    pairs = context.load([f"{DOMAIN}:{stack.ports[1]}"], 2 * sizes.pairs)
     half = sizes.storm // 2
     load.do("connect", half, sizes.at_once, 0)
     load.do("sm", "on")
@@ -64,7 +64,6 @@ def storm(context, _):
     pairs.do("connect", 2 * sizes.pairs, 10, 0)
     quiet = pairs.measured(stack, "open", sizes.pairs, BODY, sizes.rates[0], sizes.seconds)
     deliveries(quiet, "quiet", figures)
-    latencies(quiet, "late", "quiet_late", figures)
     load.begin("storm", 300)
     pairs.begin("open", sizes.pairs, BODY, sizes.rates[0], 600)
     before = cpu(stack)
@@ -75,7 +74,6 @@ def storm(context, _):
     used = less({part: value for part, value in cpu(stack).items() if part != "gateway0"}, before)
     stack.processes.pop("gateway0").wait()
     deliveries(others, "others", figures)
-    latencies(others, "late", "others_late", figures)
     figures["all_back_s"], figures["refused_once"] = answer["all_back_s"], answer["failures"]
     figures["by_ticket"] = answer["by_ticket"]
     if answer["by_ticket"] == 0:
