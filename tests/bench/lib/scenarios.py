@@ -8,6 +8,7 @@ from measure import Failed, Load, cpu, less, pss
 from stacks import DOMAIN, LARGE, Ours, Stack
 
 PAIRS, BODY, WINDOW = 50, 200, 8
+LARGE_PAIRS = 4
 DELAYED_OF = 1000    # messages of a closed loop, of which one may be stored first
 SPARE_FILES = 400   # what the load, or any of the servers, opens beside a descriptor for each client
 
@@ -187,17 +188,24 @@ def chat(context, kind):
 
 
 def large(context, kind):
-    """Small messages while four other pairs send large ones."""
+    """Small messages while four other pairs send large ones, from a process of their own: what the load does for them shall not delay the small ones."""
     sizes, figures = context.sizes, {}
     stack = context.stack(kind)
-    load = context.load(stack, 2 * sizes.pairs + 8)
-    load.do("connect", 2 * sizes.pairs + 8, 10, 0)
+    small, big = context.load(stack, 2 * sizes.pairs), context.load(stack, 2 * LARGE_PAIRS)
+    small.do("connect", 2 * sizes.pairs, 10, 0)
+    big.do("first", 2 * sizes.pairs)
+    big.do("connect", 2 * LARGE_PAIRS, 10, 0)
     for body, rate in sizes.large:
-        answer = load.measured(stack, "open", sizes.pairs, BODY, sizes.rates[0], sizes.seconds, 4, min(body, LARGE // 2), rate)
+        before = cpu(stack)
+        small.begin("open", sizes.pairs, BODY, sizes.rates[0], sizes.seconds)
+        big.begin("open", LARGE_PAIRS, min(body, LARGE // 2), rate, sizes.seconds)
+        answer, beside = small.answer(), big.answer()
+        used = less(cpu(stack), before)
         name = f"beside{body >> 10}k"
         deliveries(answer, name, figures)
-        latencies(answer, "large", f"{name}.large", figures)
-        parts_of(f"{name}.cpu_s", answer["cpu"], 1, figures)
-    load.end()
+        deliveries(beside, f"{name}.large", figures)
+        parts_of(f"{name}.cpu_s", used, 1, figures)
+    small.end()
+    big.end()
     stack.stop()
     return figures

@@ -27,13 +27,14 @@ struct client_world {
 	const struct client_ops *ops;
 	const char *domain, *user_prefix, *password;
 	unsigned nr_users, nr_sources;   /* accounts; loopback addresses to come from */
+	unsigned first_user;             /* the account of client 0 */
 	const char *mechanism;           /* PLAIN, SCRAM-SHA-1, SCRAM-SHA-256 */
 	struct scram_keys *keys;         /* one for each account, of the present mechanism */
 };
 
 struct client {
 	struct client_world *w;
-	unsigned index;          /* the account is index % nr_users */
+	unsigned index;          /* the account is (first_user + index) % nr_users */
 	enum client_state state;
 	unsigned step;           /* of the negotiation */
 	int fd;
@@ -69,6 +70,11 @@ int client_ticket(SSL *ssl, SSL_SESSION *session);
 /* client_negotiate.c: one element before the client is online. NULL, or why it can't go on. */
 const char *client_negotiate(struct client *c, struct slice element);
 void client_begin_stream(struct client *c);
+
+static inline unsigned client_user(const struct client *c)
+{
+	return (c->w->first_user + c->index) % c->w->nr_users;
+}
 
 /* How many bytes wait to be written. */
 static inline size_t client_unsent(const struct client *c)

@@ -38,7 +38,7 @@ static void say_sasl(struct client *c, const char *element, const char *attribut
 
 static void user_of(const struct client *c, char *out, size_t size)
 {
-	snprintf(out, size, "%s%u", c->w->user_prefix, c->index % c->w->nr_users);
+	snprintf(out, size, "%s%u", c->w->user_prefix, client_user(c));
 }
 
 static void authenticate(struct client *c)
@@ -57,7 +57,7 @@ static void authenticate(struct client *c)
 	c->scram = malloc(sizeof *c->scram);
 	if (c->scram == NULL)
 		abort();
-	scram_first(c->scram, strcmp(c->w->mechanism, "SCRAM-SHA-1") == 0 ? "SHA1" : "SHA256", user, &c->w->keys[c->index % c->w->nr_users],
+	scram_first(c->scram, strcmp(c->w->mechanism, "SCRAM-SHA-1") == 0 ? "SHA1" : "SHA256", user, &c->w->keys[client_user(c)],
 		    text);
 	say_sasl(c, "auth", attribute, text, strlen(text));
 	c->step = CHALLENGE;

@@ -5,17 +5,17 @@
 
 /* Numbered messages between two clients. The body is the number and a pattern that depends on it, so that order and content are checked. */
 
-static void add(struct load *l, struct client *from, struct client *to, size_t body, bool large, uint32_t ring)
+static void add(struct load *l, struct client *from, struct client *to, size_t body, uint32_t ring)
 {
 	struct flow *f = &l->flows[l->nr_flows++];
 
-	*f = (struct flow){.from = from, .to = to, .body = body, .large = large, .ring = ring};
+	*f = (struct flow){.from = from, .to = to, .body = body, .ring = ring};
 	f->sent_us = calloc(ring, sizeof *f->sent_us);
 	if (f->sent_us == NULL)
 		abort();
 }
 
-void flows_make(struct load *l, unsigned first, unsigned pairs, size_t body, bool large, uint32_t ring)
+void flows_make(struct load *l, unsigned first, unsigned pairs, size_t body, uint32_t ring)
 {
 	unsigned had = l->nr_flows;
 
@@ -25,8 +25,8 @@ void flows_make(struct load *l, unsigned first, unsigned pairs, size_t body, boo
 	for (unsigned i = 0; i < pairs; i++) {
 		struct client *a = &l->clients[first + 2 * i], *b = a + 1;
 
-		add(l, a, b, body, large, ring);
-		add(l, b, a, body, large, ring);
+		add(l, a, b, body, ring);
+		add(l, b, a, body, ring);
 	}
 	for (unsigned i = 0; i < l->nr_flows; i++)   /* what moved is found again */
 		l->flows[i].to->play = &l->flows[i];
@@ -101,7 +101,7 @@ struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza
 	if (memcmp(body.p + 12, l->pattern + f->received % 26, f->body - 12) != 0)
 		load_error(l, "a body that was changed");
 	l->nr_delayed += is_delayed(stanza, body);
-	hist_add(f->large ? &l->large_latency : &l->latency, now - f->sent_us[f->received % f->ring]);
+	hist_add(&l->latency, now - f->sent_us[f->received % f->ring]);
 	f->received++;
 	l->progress_us = now;
 	return f;

@@ -27,7 +27,6 @@ struct flow {
 	struct client *from, *to;
 	uint64_t sent, received;
 	size_t body;
-	bool large;
 	uint64_t *sent_us;   /* a ring, indexed by number % ring */
 	uint32_t ring;
 };
@@ -41,7 +40,7 @@ struct load {
 	bool sm;                     /* those that connect turn stream management on */
 	const struct phase *phase;   /* the command that runs, or NULL */
 	void *state;                 /* its own */
-	struct hist latency, large_latency;
+	struct hist latency;
 	struct hist late;            /* how long after its time each left at a given rate: this program's own part of the latency */
 	uint64_t began_us, progress_us, errors;
 	uint64_t nr_delayed;         /* delivered with <delay/>: the server had stored them (XEP-0203) */
@@ -61,7 +60,7 @@ unsigned load_target(const struct load *l, const struct client *c);
 bool load_number(const char *word, uint64_t min, uint64_t max, uint64_t *out);
 
 /* flow.c: pairs of the clients [first, first + 2 * pairs), both ways. */
-void flows_make(struct load *l, unsigned first, unsigned pairs, size_t body, bool large, uint32_t ring);
+void flows_make(struct load *l, unsigned first, unsigned pairs, size_t body, uint32_t ring);
 void flows_free(struct load *l);
 void flow_send(struct load *l, struct flow *f, uint64_t when_us);
 /* The flow that a message belongs to, after its checks and its latency; NULL: it is not what was awaited. */

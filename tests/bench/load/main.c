@@ -86,12 +86,21 @@ static void on_gone(struct client *c, const char *why)
 static void command(struct load *l, char *line)
 {
 	char *words[16], *save = NULL;
+	uint64_t first;
 	int nr = 0;
 
 	for (char *w = strtok_r(line, " \n", &save); w && nr < 16; w = strtok_r(NULL, " \n", &save))
 		words[nr++] = w;
 	if (nr == 2 && strcmp(words[0], "sm") == 0) {   /* of those that connect from now on */
 		l->sm = strcmp(words[1], "on") == 0;
+		puts("{}");
+		fflush(stdout);
+		return;
+	}
+	if (nr == 2 && strcmp(words[0], "first") == 0 &&
+	    load_number(words[1], 0, UINT32_MAX, &first)) { /* account of client 0, from now on */
+		for (unsigned i = 0; i < l->nr_targets; i++)
+			l->targets[i].first_user = (unsigned)first;
 		puts("{}");
 		fflush(stdout);
 		return;
@@ -107,7 +116,6 @@ static void command(struct load *l, char *line)
 		if (strcmp(words[0], p->name) != 0)
 			continue;
 		hist_clear(&l->latency);
-		hist_clear(&l->large_latency);
 		hist_clear(&l->late);
 		l->errors = l->nr_delayed = 0;
 		l->error[0] = '\0';

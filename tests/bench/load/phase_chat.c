@@ -3,16 +3,15 @@
 #include "tests/bench/load/load.h"
 
 /* Messages between the pairs of connected clients: chat (each answered by the next, a window of them on the way), one (a window of one, one
- * pair), open (at a given rate, whatever comes back; large stanzas beside them at a rate of their own; for a given time, or until
- * "enough"). */
+ * pair), open (at a given rate, whatever comes back; for a given time, or until "enough"). What large stanzas do to small ones is for two
+ * processes to measure: encrypting and comparing 1 MiB here would delay the small ones that are timed. */
 
 #define RING_OPEN 65536u
 
 struct chat {
 	uint64_t each, window, total, received;
-	uint64_t rate, large_rate, seconds, scheduled, large_scheduled;   /* open */
-	unsigned nr_small, nr_large;                                      /* flows */
-	unsigned next, large_next;
+	uint64_t rate, seconds, scheduled;   /* open */
+	unsigned next;                       /* flow */
 	bool over;
 };
 
@@ -61,10 +60,6 @@ static void chat_print(struct load *l, FILE *out)
 
 	fprintf(out, ",\"messages\":%llu,\"delayed\":%llu,", (unsigned long long)s->received, (unsigned long long)l->nr_delayed);
 	hist_print(&l->latency, "delivery", out);
-	if (l->large_latency.nr) {
-		fputc(',', out);
-		hist_print(&l->large_latency, "large", out);
-	}
 	if (l->late.nr) {
 		fputc(',', out);
 		hist_print(&l->late, "late", out);
@@ -90,7 +85,7 @@ static bool start_chat(struct load *l, char **words, int nr)
 		return false;
 	}
 	s->total = s->each * 2 * pairs;
-	flows_make(l, 0, (unsigned)pairs, body, false, (uint32_t)s->window);
+	flows_make(l, 0, (unsigned)pairs, body, (uint32_t)s->window);
 	for (unsigned i = 0; i < l->nr_flows; i++)
 		for (uint64_t k = 0; k < s->window && k < s->each; k++)
 			flow_send(l, &l->flows[i], now_us());
@@ -110,7 +105,7 @@ static bool start_one(struct load *l, char **words, int nr)
 	}
 	s->window = 1;
 	s->total = s->each;
-	flows_make(l, 0, 1, body, false, 1);
+	flows_make(l, 0, 1, body, 1);
 	flow_send(l, &l->flows[0], now_us());
 	client_flush(l->flows[0].from);
 	return true;
@@ -124,60 +119,44 @@ static void open_stanza(struct load *l, struct client *c, struct slice stanza)
 		load_done(l);
 }
 
-/* Those that were due by now, from one flow after the other. */
-static void send_due(struct load *l, uint64_t us, uint64_t rate, uint64_t seconds, uint64_t *scheduled, unsigned first, unsigned nr,
-		     unsigned *next)
+/* What should have left by now does, on each flow in turn. */
+static void open_tick(struct load *l, uint64_t us)
 {
-	uint64_t due = (us - l->began_us) * rate / 1000000 + 1;   /* the first one at once */
+	struct chat *s = l->state;
+	uint64_t due = (us - l->began_us) * s->rate / 1000000 + 1;   /* the first one at once */
 
-	if (due > rate * seconds)
-		due = rate * seconds;
-	while (*scheduled < due) {
-		struct flow *f = &l->flows[first + *next];
+	if (s->over)
+		return;
+	if (due > s->rate * s->seconds)
+		due = s->rate * s->seconds;
+	while (s->scheduled < due) {
+		struct flow *f = &l->flows[s->next];
+		uint64_t when_us = l->began_us + s->scheduled * 1000000 / s->rate;
 
-		*next = (*next + 1) % nr;
-		uint64_t when_us = l->began_us + *scheduled * 1000000 / rate;
-
+		s->next = (s->next + 1) % l->nr_flows;
 		hist_add(&l->late, us > when_us ? us - when_us : 0);
 		if (f->sent - f->received < f->ring)
 			flow_send(l, f, when_us);
 		else
 			load_error(l, "more is on the way than the load can remember");
-		++*scheduled;
+		s->scheduled++;
 	}
-}
-
-static void open_tick(struct load *l, uint64_t us)
-{
-	struct chat *s = l->state;
-
-	if (s->over)
-		return;
-	send_due(l, us, s->rate, s->seconds, &s->scheduled, 0, s->nr_small, &s->next);
-	if (s->nr_large)
-		send_due(l, us, s->large_rate, s->seconds, &s->large_scheduled, s->nr_small, s->nr_large, &s->large_next);
 	flush_all(l);
 }
 
-/* open PAIRS BODY RATE SECONDS [LARGE_PAIRS LARGE_BODY LARGE_RATE] */
+/* open PAIRS BODY RATE SECONDS */
 static bool start_open(struct load *l, char **words, int nr)
 {
-	uint64_t pairs, body, large_pairs = 0, large_body = 0;
+	uint64_t pairs, body;
 	struct chat *s = chat_new(l);
 
-	if ((nr != 4 && nr != 7) || !load_number(words[0], 1, l->nr / 2, &pairs) || !body_of(words[1], &body) ||
-		!load_number(words[2], 1, 1000000, &s->rate) || !load_number(words[3], 1, 3600, &s->seconds) ||
-		(nr == 7 && (!load_number(words[4], 1, l->nr / 2 - pairs, &large_pairs) || !body_of(words[5], &large_body) ||
-						!load_number(words[6], 1, 1000, &s->large_rate)))) {
+	if (nr != 4 || !load_number(words[0], 1, l->nr / 2, &pairs) || !body_of(words[1], &body) ||
+	    !load_number(words[2], 1, 1000000, &s->rate) || !load_number(words[3], 1, 3600, &s->seconds)) {
 		free(s);
 		return false;
 	}
-	s->total = (s->rate + s->large_rate) * s->seconds;
-	s->nr_small = 2 * (unsigned)pairs;
-	s->nr_large = 2 * (unsigned)large_pairs;
-	flows_make(l, 0, (unsigned)pairs, body, false, RING_OPEN / s->nr_small + 1);
-	if (large_pairs)
-		flows_make(l, 2 * (unsigned)pairs, (unsigned)large_pairs, large_body, true, 4096);
+	s->total = s->rate * s->seconds;
+	flows_make(l, 0, (unsigned)pairs, body, RING_OPEN / (2 * (uint32_t)pairs) + 1);
 	return true;
 }
 
@@ -186,7 +165,7 @@ static void open_enough(struct load *l)
 {
 	struct chat *s = l->state;
 
-	s->total = s->scheduled + s->large_scheduled;
+	s->total = s->scheduled;
 	s->over = true;
 	if (s->received == s->total)
 		load_done(l);
@@ -201,7 +180,7 @@ const struct phase phase_chat = {.name = "chat",
 const struct phase phase_one = {
 	.name = "one", .usage = "MESSAGES BODY", .start = start_one, .stanza = chat_stanza, .gone = chat_gone, .print = chat_print};
 const struct phase phase_open = {.name = "open",
-	.usage = "PAIRS BODY RATE SECONDS [LARGE_PAIRS LARGE_BODY LARGE_RATE]",
+	.usage = "PAIRS BODY RATE SECONDS",
 	.start = start_open,
 	.stanza = open_stanza,
 	.gone = chat_gone,
