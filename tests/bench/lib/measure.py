@@ -48,6 +48,15 @@ def pss(stack):
     return {part: pss_kib(process.pid) for part, process in stack.processes.items()}
 
 
+def private_kib(stack, part):
+    """What goes when the part does, without the pages that it has in common with others."""
+    found = 0
+    for one in tree(stack.processes[part].pid):
+        with open(f"/proc/{one}/smaps_rollup") as f:
+            found += sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+    return found
+
+
 def less(after, before):
     return {part: after[part] - before.get(part, 0) for part in after}
 
@@ -62,6 +71,7 @@ class Load:
     def __init__(self, build, place, targets, clients=0):
         self.process = subprocess.Popen([f"{build}/tests/bench/bench_load", place.ca, str(clients), str(place.users), *targets], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=dict(os.environ, BENCH_PASSWORD=place.password))
+        self.suites = set()   # of TLS, as it was negotiated
 
     def begin(self, *words):
         self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
@@ -76,6 +86,8 @@ class Load:
         if not line:
             raise Failed(f"the load ended with status {self.process.wait()}")
         answer = json.loads(line)
+        if answer.get("suite"):
+            self.suites.add(answer["suite"])
         if answer.get("errors") and not forgive:
             raise Failed(f"{answer['command']}: {answer['errors']} errors, the first: {answer['error']}")
         return answer
@@ -92,6 +104,11 @@ class Load:
         return answer
 
     def end(self):
+        """After all was well: nothing may have come behind the last message that was awaited."""
+        self.do("strays")
+        self.stop()
+
+    def stop(self):
         """However far it is; more than once does nothing."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()

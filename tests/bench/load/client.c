@@ -148,7 +148,7 @@ static void take_online(struct client *c, struct slice e)
 
 		client_queue(c, answer, (size_t)n);
 	} else if (scan_begins(e, "<stream:error")) {
-		lost(c, "a stream error");
+		lost(c, client_stream_error(e));
 	} else if (!scan_begins(e, "<a ")) {
 		c->handled++;
 		c->w->ops->stanza(c, e);

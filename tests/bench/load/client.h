@@ -69,6 +69,8 @@ int client_ticket(SSL *ssl, SSL_SESSION *session);
 
 /* client_negotiate.c: one element before the client is online. NULL, or why it can't go on. */
 const char *client_negotiate(struct client *c, struct slice element);
+/* Its condition in words, until the next one. */
+const char *client_stream_error(struct slice element);
 void client_begin_stream(struct client *c);
 
 static inline unsigned client_user(const struct client *c)

@@ -9,6 +9,18 @@
 
 enum step { STARTTLS, PROCEED, AUTHENTICATE, CHALLENGE, SUCCESS, BIND, BOUND, SESSION, ENABLED, RESUMED };
 
+const char *client_stream_error(struct slice e)
+{
+	static char words[80];
+	struct slice inner = scan_between(e, ">", "</stream:error>");
+	size_t n = 0;
+
+	while (n + 1 < inner.n && n < 40 && ((inner.p[n + 1] >= 'a' && inner.p[n + 1] <= 'z') || inner.p[n + 1] == '-'))
+		n++;
+	snprintf(words, sizeof words, "a stream error: %.*s", (int)n, n > 0 ? inner.p + 1 : "");
+	return words;
+}
+
 static void say(struct client *c, const char *text)
 {
 	client_queue(c, text, strlen(text));
@@ -198,7 +210,7 @@ static const char *resumed(struct client *c, struct slice element)
 const char *client_negotiate(struct client *c, struct slice e)
 {
 	if (scan_begins(e, "<stream:error"))
-		return "a stream error";
+		return client_stream_error(e);
 	if (scan_begins(e, "<stream:stream") || scan_begins(e, "<?"))
 		return NULL;
 	switch ((enum step)c->step) {

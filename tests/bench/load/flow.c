@@ -65,6 +65,16 @@ void flow_send(struct load *l, struct flow *f, uint64_t when_us)
 	client_queue(f->from, "</body></message>", 17);
 }
 
+/* In the start tag, where a server writes it before whatever else has a sender. */
+static bool is_from(struct slice before, const char *jid)
+{
+	const char *at = memmem(before.p, before.n, " from=", 6);
+	size_t n = strlen(jid);
+
+	return at != NULL && before.n - (size_t)(at - before.p) > n + 8 && (at[6] == '\'' || at[6] == '"') && memcmp(at + 7, jid, n) == 0 &&
+	       at[7 + n] == at[6];
+}
+
 /* Beside the body, which may be long, stands what a server adds. */
 static bool is_delayed(struct slice stanza, struct slice body)
 {
@@ -100,6 +110,8 @@ struct flow *flow_receive(struct load *l, struct client *to, struct slice stanza
 	}
 	if (memcmp(body.p + 12, l->pattern + f->received % 26, f->body - 12) != 0)
 		load_error(l, "a body that was changed");
+	if (!is_from((struct slice){stanza.p, (size_t)(body.p - stanza.p)}, f->from->jid))
+		load_error(l, "a message from somebody else");
 	l->nr_delayed += is_delayed(stanza, body);
 	hist_add(&l->latency, now - f->sent_us[f->received % f->ring]);
 	f->received++;

@@ -45,6 +45,8 @@ struct load {
 	uint64_t began_us, progress_us, errors;
 	uint64_t nr_delayed;         /* delivered with <delay/>: the server had stored them (XEP-0203) */
 	char error[160];
+	char suite[64];              /* of TLS and key exchange, of who came last */
+	uint64_t nr_strays;          /* messages that came when none was awaited, such as a second copy of the last */
 	struct flow *flows;
 	unsigned nr_flows;
 	char *pattern;               /* the alphabet again and again */
@@ -57,6 +59,8 @@ void load_done(struct load *l);
 void load_error(struct load *l, const char *what);
 /* A client's target: where it connects. */
 unsigned load_target(const struct load *l, const struct client *c);
+/* The mechanism of all logins from now on, whose keys nobody has yet; false: there is no such. */
+bool load_mechanism(struct load *l, const char *name);
 bool load_number(const char *word, uint64_t min, uint64_t max, uint64_t *out);
 
 /* flow.c: pairs of the clients [first, first + 2 * pairs), both ways. */

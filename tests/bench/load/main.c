@@ -67,6 +67,9 @@ void load_done(struct load *l)
 
 static void on_online(struct client *c)
 {
+	const char *group = SSL_group_to_name(c->ssl, SSL_get_negotiated_group(c->ssl));
+
+	snprintf(the_load.suite, sizeof the_load.suite, "%s %s", SSL_get_cipher_name(c->ssl), group ? group : "?");
 	if (the_load.phase && the_load.phase->online)
 		the_load.phase->online(&the_load, c);
 }
@@ -75,6 +78,8 @@ static void on_stanza(struct client *c, struct slice stanza)
 {
 	if (the_load.phase && the_load.phase->stanza)
 		the_load.phase->stanza(&the_load, c, stanza);
+	else
+		the_load.nr_strays += scan_begins(stanza, "<message");
 }
 
 static void on_gone(struct client *c, const char *why)
@@ -83,25 +88,40 @@ static void on_gone(struct client *c, const char *why)
 		the_load.phase->gone(&the_load, c, why);
 }
 
+/* Of those that connect from now on. */
+static bool setting(struct load *l, const char *name, const char *value)
+{
+	uint64_t first;
+
+	if (strcmp(name, "sm") == 0 && (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)) {
+		l->sm = strcmp(value, "on") == 0;
+		return true;
+	}
+	if (strcmp(name, "mechanism") == 0)
+		return load_mechanism(l, value);
+	if (strcmp(name, "first") != 0 || !load_number(value, 0, UINT32_MAX, &first))
+		return false;
+	for (unsigned i = 0; i < l->nr_targets; i++)
+		l->targets[i].first_user = (unsigned)first;
+	return true;
+}
+
 static void command(struct load *l, char *line)
 {
-	char *words[16], *save = NULL;
-	uint64_t first;
+	char *words[16], *word;
 	int nr = 0;
 
-	for (char *w = strtok_r(line, " \n", &save); w && nr < 16; w = strtok_r(NULL, " \n", &save))
-		words[nr++] = w;
-	if (nr == 2 && strcmp(words[0], "sm") == 0) {   /* of those that connect from now on */
-		l->sm = strcmp(words[1], "on") == 0;
+	while (nr < 16 && (word = strsep(&line, " ")) != NULL)
+		if (*word != '\0')
+			words[nr++] = word;
+	if (nr == 2 && setting(l, words[0], words[1])) {
 		puts("{}");
 		fflush(stdout);
 		return;
 	}
-	if (nr == 2 && strcmp(words[0], "first") == 0 &&
-	    load_number(words[1], 0, UINT32_MAX, &first)) { /* account of client 0, from now on */
-		for (unsigned i = 0; i < l->nr_targets; i++)
-			l->targets[i].first_user = (unsigned)first;
-		puts("{}");
+	if (nr == 1 && strcmp(words[0], "strays") == 0) {
+		printf("{\"command\":\"strays\",\"errors\":%llu,\"error\":\"a message that nobody awaits any more\"}\n",
+			(unsigned long long)l->nr_strays);
 		fflush(stdout);
 		return;
 	}
@@ -167,7 +187,11 @@ static SSL_CTX *tls_context(const char *ca)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
 
-	if (tls == NULL || SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION) != 1 || SSL_CTX_load_verify_locations(tls, ca, NULL) != 1)
+	/* One suite and one group, so that no server is compared by what it prefers. */
+	if (tls == NULL || SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION) != 1 ||
+	    SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256") != 1 || SSL_CTX_set1_groups_list(tls, "X25519") != 1)
+		die("TLS lacks what is wanted");
+	if (SSL_CTX_load_verify_locations(tls, ca, NULL) != 1)
 		die("the authority's certificate can't be read");
 	SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);

@@ -65,7 +65,6 @@ static void gone(struct load *l, struct client *c, const char *why)
 {
 	struct coming *s = l->state;
 
-	(void)c;
 	if (why != NULL)
 		load_error(l, why);
 	if (!s->stay || (why != NULL && c->index >= s->first))
@@ -76,7 +75,7 @@ static void print(struct load *l, FILE *out)
 {
 	struct coming *s = l->state;
 
-	fputs(",", out);
+	fprintf(out, ",\"suite\":\"%s\",", l->suite);
 	hist_print(&l->latency, "login", out);
 	if (!s->stay)
 		free(s->pool);
@@ -95,23 +94,32 @@ static struct coming *coming(struct load *l, uint64_t total, uint64_t concurrenc
 	return s;
 }
 
+bool load_mechanism(struct load *l, const char *name)
+{
+	static const char *const names[] = {"PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"};
+	const char *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(names[i], name) == 0)
+			found = names[i];
+	for (unsigned i = 0; found && i < l->nr_targets; i++) {
+		struct client_world *w = &l->targets[i];
+
+		if (strcmp(w->mechanism, found) != 0)
+			memset(w->keys, 0, w->nr_users * sizeof *w->keys);
+		w->mechanism = found;
+	}
+	return found != NULL;
+}
+
 static bool start_login(struct load *l, char **words, int nr)
 {
 	uint64_t total, concurrency;
 	struct coming *s;
 
-	if (nr != 3 || !load_number(words[0], 1, 10000000, &total) || !load_number(words[1], 1, 10000, &concurrency))
+	if (nr != 3 || !load_number(words[0], 1, 10000000, &total) || !load_number(words[1], 1, 10000, &concurrency) ||
+	    !load_mechanism(l, words[2]))
 		return false;
-	for (unsigned i = 0; i < l->nr_targets; i++) {
-		struct client_world *w = &l->targets[i];
-
-		if (strcmp(w->mechanism, words[2]) == 0)
-			continue;
-		w->mechanism = strcmp(words[2], "PLAIN") == 0         ? "PLAIN"
-			       : strcmp(words[2], "SCRAM-SHA-1") == 0 ? "SCRAM-SHA-1"
-								      : "SCRAM-SHA-256";
-		memset(w->keys, 0, w->nr_users * sizeof *w->keys);
-	}
 	s = coming(l, total, concurrency);
 	s->pool = calloc(s->concurrency, sizeof *s->pool);
 	if (s->pool == NULL)

@@ -4,8 +4,8 @@
 #include "tests/bench/load/load.h"
 
 /* One exchange after the other on one connection, each begun when the one before is over, so that a server does the same work every time:
- * for counting instructions. ping: an iq to the domain and its answer. swallowed: the same, with a message before it that nobody answers
- * (an error to an account that is not there). echo: a message to the other target's domain, which sends it back. */
+ * for counting instructions. iq: one to the domain and its answer. presence: so many to somebody in the domain who is not there, which
+ * nobody answers, and the same iq behind them. echo: so many messages to the domain, which sends each back. */
 
 struct serial {
 	uint64_t left, answers, awaited;   /* exchanges; answers of one, and those of this one that are still to come */

@@ -12,7 +12,7 @@ struct storm {
 	uint64_t patience_s;
 	unsigned back, resumed, by_ticket, failures;
 	uint64_t killed_us, back_us;
-	struct hist back_after, resumed_after;   /* the death: new sessions, resumed ones */
+	struct hist back_after, resumed_after, all_after;   /* the death: new sessions, resumed ones, both */
 	uint64_t *retry_us;   /* of each client; 0: none */
 };
 
@@ -39,6 +39,7 @@ static void online(struct load *l, struct client *c)
 	s->resumed += c->resumed;
 	s->by_ticket += SSL_session_reused(c->ssl) == 1;
 	hist_add(c->resumed ? &s->resumed_after : &s->back_after, c->online_us - s->killed_us);
+	hist_add(&s->all_after, c->online_us - s->killed_us);
 	if (++s->back == l->nr) {
 		s->back_us = c->online_us;
 		load_done(l);
@@ -69,6 +70,8 @@ static void print(struct load *l, FILE *out)
 	hist_print(&s->back_after, "back_after", out);
 	fputc(',', out);
 	hist_print(&s->resumed_after, "resumed_after", out);
+	fputc(',', out);
+	hist_print(&s->all_after, "all_after", out);
 	free(s->retry_us);
 	free(s);
 }
