@@ -4,6 +4,14 @@ import statistics
 OURS = "ambrosia"
 TO_FLOOR = "SCRAM-SHA-1.to_floor"
 ALIKE = {"busy.cpu_us.gateway": "busy.cpu_us.c2s"}   # of a peer, what is compared with our part
+# What stands below a scenario's table.
+NOTES = {"login": "*cold* is the first login of each account by that mechanism, the others are of clients whose keys are at hand: of the client, and in a server that caches them, as ours "
+                  "does for a minute. Ours and jabberd2 keep plain passwords, with which PLAIN only compares, while Prosody and ejabberd keep derived keys, and derive one from each "
+                  "password that comes (PBKDF2); Prosody's accounts are given as plain passwords, which its first login of each replaces. *not counted*: some logins were lost, and what "
+                  "they took is in the sum. jabberd2's clients go when all have come, since a logout there breaks the next login on the same descriptor.",
+         "chat": "*late*: how long after its time the load itself sent, at a given rate; the latencies beside it have it in them.",
+         "large": "The large stanzas come from a load of their own. *late*: as in chat.",
+         "many": "*gateway_kib* and *service_kib*: pages of the first gateway's and the IM service's own; *all_kib*: of all processes together, shared pages once."}
 # The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
 # how many times that the best of the peers took on the machine of the budgets: on another machine that counts, not the figure.
 BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 17.0, 49 / 17.0),
@@ -26,11 +34,24 @@ def measured(results):
     return [result for result in results if "figures" in result]
 
 
+def uncounted(figures, name):
+    """CPU for a login where some were lost: what the lost ones took is in it."""
+    return figures.get(f"{name.partition('.cpu_ms')[0]}.lost", 0) > 0 if ".cpu_ms" in name else False
+
+
+def cell(results, of, scenario, figure, stack):
+    """The stack's values in words. Empty: there is no such figure of it."""
+    if stack in of:
+        return spread(of[stack])
+    lost = any(uncounted(result["figures"], figure) and figure in result["figures"] for result in measured(results) if (result["scenario"], result["stack"]) == (scenario, stack))
+    return "not counted" if lost else ""
+
+
 def collected(results):
     """{(scenario, figure): {stack: [each run's value]}}"""
     seen = {}
     for result in measured(results):
-        figures = dict(result["figures"])
+        figures = {name: value for name, value in result["figures"].items() if not uncounted(result["figures"], name)}
         if "floor.login.cpu_ms" in figures:
             figures[TO_FLOOR] = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"]
         for name, value in figures.items():
@@ -78,6 +99,15 @@ def quietness(results):
     return text
 
 
+def suites(results):
+    """What the load negotiated with each stack."""
+    seen = {}
+    for result in results:
+        for suite in result.get("tls", ()):
+            seen.setdefault(suite, {})[result["stack"]] = True
+    return "; ".join(f"{suite} with {', '.join(stacks)}" for suite, stacks in seen.items())
+
+
 def conditions(results):
     """When, on what, and how much else ran; and what is missing."""
     if not (good := measured(results)):
@@ -86,7 +116,7 @@ def conditions(results):
     of = ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("cpu", "cores", "kernel"))
     failed = [f"{result['stack']} {result['scenario']}" for result in results if "failed" in result]
     without = f" Failed and left out: {', '.join(f'{name} ({failed.count(name)})' for name in dict.fromkeys(failed))}." if failed else ""
-    return (f"{' to '.join(dict.fromkeys((days[0], days[-1])))}; Linux {found['kernel']}, {found['cores']} cores of {found['cpu']}; {of}; {quietness(good)}. "
+    return (f"{' to '.join(dict.fromkeys((days[0], days[-1])))}; Linux {found['kernel']}, {found['cores']} cores of {found['cpu']}; {of}; {f'{tls}; ' if (tls := suites(good)) else ''}{quietness(good)}. "
             f"Medians, in brackets the least and the greatest of several runs.{without}")
 
 
@@ -105,7 +135,7 @@ def budgets(results):
         ratio = f"{min(others) / ours:.1f}" if others and ours else ""
         if ratio and wanted:
             ratio = f"{ratio} ({wanted:.1f})" if min(others) / ours >= wanted else f"**{ratio} ({wanted:.1f})**"
-        cells = ["" if budget is None else f"{budget:.3g} {unit}".strip(), mine, *(spread(of[stack]) if stack in of else "" for stack in peers), ratio]
+        cells = ["" if budget is None else f"{budget:.3g} {unit}".strip(), mine, *(cell(results, of, scenario, figure, stack) for stack in peers), ratio]
         lines.append(f"| {title}{', ' + unit if budget is None and unit else ''} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -127,5 +157,7 @@ def table(results):
         lines += ["", f"| {scenario} | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(stacks)]
         for name in ordered(name for of_scenario, name in seen if of_scenario == scenario):
             of = seen[scenario, name]
-            lines.append(f"| {name} | " + " | ".join(spread(of[stack]) if stack in of else "" for stack in stacks) + " |")
+            lines.append(f"| {name} | " + " | ".join(cell(results, of, scenario, name, stack) for stack in stacks) + " |")
+        if note := NOTES.get(scenario):
+            lines += ["", note]
     return "\n".join(lines)

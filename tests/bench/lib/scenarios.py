@@ -10,6 +10,10 @@ from stacks import DOMAIN, LARGE, Ours, Stack
 PAIRS, BODY, WINDOW = 50, 200, 8
 LARGE_PAIRS = 4
 DELAYED_OF = 1000    # messages of a closed loop, of which one may be stored first
+SETTLE_S = 1         # for which nobody comes after logouts, where logouts break logins
+WORN_TRIES, WORN_MOST = 3, 1.15   # times that ours may be above, and how many times the CPU of a fresh login by its floor a worn one may take
+GROWN_KIB = 4096     # what the wear's logins may leave in our processes
+IDLE_LOST = 200      # clients in whose place others may come
 SPARE_FILES = 400   # what the load, or any of the servers, opens beside a descriptor for each client
 
 
@@ -45,10 +49,14 @@ class Context:
         stack.start(*args, **kwargs)
         return stack
 
+    def suites(self):
+        """Of TLS, all that the loads negotiated."""
+        return set().union(*(load.suites for load in self.loads))
+
     def sweep(self):
         """What a scenario that failed has left running."""
         for load in self.loads:
-            load.end()
+            load.stop()
         for stack in self.started:
             stack.stop()
         self.started, self.loads = [], []
@@ -72,9 +80,17 @@ def parts_of(name, parts, scale, figures):
 
 
 def one_login_round(load, stack, sizes, mechanism, figures, name):
-    answer = load.measured(stack, "login", sizes.logins, sizes.at_once, mechanism, forgive=stack.name == "jabberd2")
+    """Logins and logouts, `at_once` under way. Where logouts break others' logins, all come before they go, and nobody comes while any go."""
+    before = cpu(stack)
+    if stack.logouts_break_logins:
+        load.do("mechanism", mechanism)
+        answer = load.do("connect", sizes.logins, sizes.at_once, 0, forgive=True)
+        answer["seconds"] += load.do("close")["seconds"]
+        time.sleep(SETTLE_S)
+    else:
+        answer = load.do("login", sizes.logins, sizes.at_once, mechanism)
     done = answer["login"]["nr"]
-    parts_of(f"{name}.cpu_ms", answer["cpu"], 1000 / done, figures)
+    parts_of(f"{name}.cpu_ms", less(cpu(stack), before), 1000 / done, figures)
     figures[f"{name}.per_s"] = done / answer["seconds"]
     figures[f"{name}.p50_ms"], figures[f"{name}.p99_ms"] = answer["login"]["p50_ms"], answer["login"]["p99_ms"]
     figures[f"{name}.lost"] = answer["errors"]
@@ -89,45 +105,75 @@ def floor(context):
     return {f"floor.{name}.cpu_ms": us / 1000 for name, us in json.loads(done.stdout).items()}
 
 
+def worn(load, context, stack, figures):
+    """SCRAM-SHA-1 after so many logins, and what memory they left. Of the times, which a busy machine makes longer, the least by its floor of the moment counts."""
+    fresh = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"] if "floor.login.cpu_ms" in figures else None
+    for _ in range(WORN_TRIES):
+        one_login_round(load, stack, context.sizes, "SCRAM-SHA-1", figures, "worn")
+        if fresh is None:
+            return
+        figures["worn.floor_ms"] = floor(context)["floor.login.cpu_ms"]
+        figures["worn.to_fresh"] = figures["worn.cpu_ms"] / figures["worn.floor_ms"] / fresh
+        if figures["worn.to_fresh"] <= WORN_MOST or context.sizes.smoke:
+            return
+    raise Failed(f"a login takes {figures['worn.to_fresh']:.2f} times what it took before {context.sizes.wear} of them, {WORN_MOST} are allowed")
+
+
 def login(context, kind):
-    """Each mechanism after a round that lets both sides derive their keys; SCRAM-SHA-1 and the memory again when there have been `wear` logins, unless that is 0. Beside ours, the floor."""
-    sizes, figures = context.sizes, floor(context) if kind is Ours else {}
-    forgive = kind.name == "jabberd2"
+    """Each mechanism, cold and warm: the first login of each account, for which a server that keeps plain passwords derives a key, and the next ones, whose
+    keys both sides may have at hand. SCRAM-SHA-1 and the memory again when there have been `wear` logins, unless that is 0. Beside ours, the floor."""
+    sizes, figures = context.sizes, {}
 
     def rounds(load, stack, mechanisms):
         for mechanism in mechanisms:
-            load.do("login", sizes.users, sizes.at_once, mechanism, forgive=forgive)
+            one_login_round(load, stack, sizes, mechanism, figures, f"{mechanism}.cold")
             one_login_round(load, stack, sizes, mechanism, figures, mechanism)
-        return len(mechanisms) * (sizes.users + sizes.logins)
 
     if kind.one_hash:
         stack = context.stack(kind, hash="SHA-256")
-        load = context.load(stack, 0)
+        load = context.load(stack, sizes.logins)
         rounds(load, stack, ("SCRAM-SHA-256",))
         load.end()
         stack.stop()
     stack = context.stack(kind)
-    load = context.load(stack, 0)
-    done = rounds(load, stack, ("PLAIN", "SCRAM-SHA-1") if kind.one_hash else ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"))
-    if sizes.wear > done:
+    load = context.load(stack, sizes.logins)
+    mechanisms = ("PLAIN", "SCRAM-SHA-1") if kind.one_hash else ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1")
+    rounds(load, stack, mechanisms)
+    if kind is Ours:
+        figures.update(floor(context))
+    done = len(mechanisms) * 2 * sizes.logins
+    if sizes.wear > done and not kind.logouts_break_logins:
         before = pss(stack)
-        load.do("login", sizes.wear - done, sizes.at_once, "SCRAM-SHA-1", forgive=forgive)
-        one_login_round(load, stack, sizes, "SCRAM-SHA-1", figures, "worn")
+        load.do("login", sizes.wear - done, sizes.at_once, "SCRAM-SHA-1")
+        worn(load, context, stack, figures)
         parts_of("worn.grown_kib", less(pss(stack), before), 1, figures)
+        if kind is Ours and figures["worn.grown_kib"] > GROWN_KIB:
+            raise Failed(f"{sizes.wear - done} logins left {figures['worn.grown_kib']} KiB, {GROWN_KIB} are allowed")
     load.end()
     stack.stop()
     return figures
+
+
+def come(load, clients, at_once, again):
+    """So many connect and stay; `again`: others in place of whom the server lost, IDLE_LOST at most."""
+    lost, spare = load.do("connect", clients, at_once, 0, forgive=again)["errors"], IDLE_LOST
+    while 0 < lost <= spare:
+        spare -= lost
+        lost = load.do("connect", lost, at_once, 0, forgive=True)["errors"]
+    if lost:
+        raise Failed(f"{lost} of {clients} clients were lost, after {IDLE_LOST - spare} others")
 
 
 def idle(context, kind):
     """PSS for each client at each size and the slope between the first and the last; CPU while nothing happens."""
     sizes, figures = context.sizes, {}
     stack = context.stack(kind)
-    load = context.load(stack, sizes.idle[-1])
-    load.do("login", sizes.at_once, sizes.at_once, "SCRAM-SHA-1", forgive=True)   # what the first clients cost the process is no client's
+    load = context.load(stack, sizes.idle[-1] + IDLE_LOST)
+    load.do("login", sizes.at_once, sizes.at_once, "SCRAM-SHA-1", forgive=kind.logouts_break_logins)   # what the first clients cost the process is no client's
+    time.sleep(SETTLE_S if kind.logouts_break_logins else 0)
     empty, seen, connected = pss(stack), [], 0
     for size in sizes.idle:
-        load.do("connect", size - connected, sizes.at_once, 0)
+        come(load, size - connected, sizes.at_once, kind.logouts_break_logins)
         connected = size
         time.sleep(0 if sizes.smoke else 5)   # whatever a server does behind a login's back
         now = pss(stack)

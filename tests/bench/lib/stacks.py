@@ -60,6 +60,7 @@ class Stack:
     name = "?"
 
     one_hash = False   # of a password: then a mechanism with another hash takes a start of its own
+    logouts_break_logins = False   # who comes while others go may be turned away
 
     def __init__(self, place, build):
         self.place, self.build = place, build
@@ -250,8 +251,10 @@ io:format("~nready~n")."""
 
 
 class Jabberd2(Stack):
-    """From Debian's own configuration files: what they say is changed where the load needs it."""
+    """From Debian's own configuration files: what they say is changed where the load needs it. A session's name is its descriptor: what is still said of
+    the last client that had it ends the next one's login, with internal-server-error, also when logins come one after the other."""
     name = "jabberd2"
+    logouts_break_logins = True
 
     def edited(self, name, *changes):
         text = re.sub(r"<!--.*?-->", "", open(f"/etc/jabberd2/{name}").read(), flags=re.S)
