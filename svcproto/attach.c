@@ -78,6 +78,7 @@ uint8_t attach_body(struct svc_stream *s, struct props_writer *w)
 	struct svc_hub *h = s->hub;
 
 	position(s, &a.at);
+	s->in_said = s->in.row;
 	if (!is_service(s)) {
 		message_put_reattach(w, &s->id, &a.at);
 		return WIRE_REATTACH;
@@ -170,7 +171,7 @@ static const char *take_numbers(struct svc_stream *s, const struct message_attac
 		return "ATTACHED before all is handled";
 	s->out.seq = s->out.acked = s->out.reached = a->at.received;
 	s->out.credit = a->at.credit;
-	s->in.received = s->in.row = a->acked;
+	s->in.received = s->in.row = s->in_said = a->acked;
 	s->out_base = a->base_to_service;
 	s->in_base = a->base_to_gateway;
 	s->resume_s = a->resume_s;

@@ -428,6 +428,7 @@ static void say_goodbye(struct svcproto *sp)
 	for (int i = 0; i < GOODBYE_TRIES && left; i++) {
 		left = false;
 		TAILQ_FOREACH(cl, &sp->links, all) {
+			svc_link_hurry(cl->engine);
 			svc_link_flush(cl->engine, sp->now_ms);
 			left = left || (cl->up && svc_link_wants_flush(cl->engine));
 		}

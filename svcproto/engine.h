@@ -20,6 +20,7 @@
 #define LINK_TURN_BYTES 4096u                  /* of small stanzas that a stream may send before it is another's turn */
 #define LINK_BULK_CHUNKS 2u                    /* large chunks in a batch: whoever comes next is not far behind them */
 #define LINK_SPLIT_BYTES 2048u                 /* no smaller piece of a chunk at the end of a batch */
+#define LINK_UNTIMED UINT64_MAX
 #define LINK_ATTACH_MAX 4096u                  /* the body of REATTACH or ATTACHED */
 
 enum link_state {
@@ -61,7 +62,7 @@ struct svc_stream {
 	void *data;
 	TAILQ_ENTRY(svc_stream) all;     /* of its link, or where it waits; then the dead ones */
 	TAILQ_ENTRY(svc_stream) ready;   /* has a chunk and the credit for it */
-	TAILQ_ENTRY(svc_stream) control; /* CREDIT or ACK to send */
+	TAILQ_ENTRY(svc_stream) control; /* CREDIT or ACK to send: in the link's control, or in its lazy ones */
 	TAILQ_ENTRY(svc_stream) in_aside;
 	TAILQ_ENTRY(svc_stream) in_hungry; /* waits for room in the hub */
 	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
@@ -74,18 +75,20 @@ struct svc_stream {
 	bool paused : 1;
 	bool was_open : 1;    /* ACCEPT was sent or has come */
 	bool was_full : 1;    /* a send was refused: writable() is owed */
-	bool in_ready : 1, in_control : 1, hungry : 1;
+	bool in_ready : 1, in_control : 1, in_lazy : 1, hungry : 1; /* in_lazy: which list it is that in_control tells of */
 	bool nameless : 1;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
 	bool ack_due : 1, credit_due : 1, attach_due : 1;
 	bool close_wanted : 1;  /* by the owner, while that could not be said */
 	bool detach_wanted : 1; /* likewise; and there is no owner any more */
 	bool resumed : 1;       /* ATTACHING: by RESUME */
 	bool resume_due : 1;    /* service: the ATTACHED that is due answers a RESUME */
+	bool large_unsaid : 1;  /* received a stanza of several chunks, and the peer has not been told that all is handled */
 	bool counted : 1;       /* gateway: what is acknowledged has come to out_base; numbers alone don't tell after 2^31 stanzas */
 	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
 	uint32_t accepted_bytes_max; /* likewise on this stream, by its ACCEPT; 0: no less */
 	uint32_t generation;
 	uint32_t out_base, in_base; /* the last stanza before stream management, each way */
+	uint32_t in_said;           /* in.row, as far as the peer was told on this link */
 	uint32_t resume_s;          /* granted; SM_ASKED: wanted */
 	uint64_t until_ms;          /* aside: CLOSE, or no more waiting; WAITING: what happens then is hub.c's */
 	uint64_t expires_ms;        /* service: for a client that may resume */
@@ -165,6 +168,8 @@ struct svc_link {
 	uint32_t held;         /* service: REATTACHes that are still to come in this epoch */
 	struct table table;
 	struct stream_list all, ready, control, starved, draining, dead;
+	struct stream_list lazy; /* whose CREDIT or ACK waits for company */
+	uint64_t lazy_at_ms;     /* they wait no longer; LINK_UNTIMED: the first came since anybody had the time */
 	uint32_t nr_ours, nr_theirs, next_handle;
 	struct outbox outbox;
 	uint8_t *batch;        /* SVC_BATCH_MAX, only while the link is in use */
@@ -207,6 +212,8 @@ int link_put_frame(struct svc_link *l, const struct wire_frame *f);
 int link_put_ack(struct svc_link *l, uint32_t stream, uint32_t seq);
 void link_drop_output(struct svc_link *l);
 bool link_flush_due(const struct svc_link *l);
+bool link_lazy_due(const struct svc_link *l);
+void link_time_lazy(struct svc_link *l); /* whatever waits for company has a time by now */
 
 /* admin.c: ADMIN or ADMIN_REPLY; a text is a link-wide protocol error, NULL is none. */
 const char *admin_input(struct svc_link *l, const struct wire_frame *f);
@@ -229,7 +236,10 @@ void stream_narrow(struct svc_stream *s);             /* by what its ACCEPT said
 void stream_wake(struct svc_stream *s);
 void stream_sleep(struct svc_stream *s);
 void stream_give_credit(struct svc_stream *s);
-void stream_want_control(struct svc_stream *s);
+void stream_want_control(struct svc_stream *s);  /* CREDIT, ACK, ATTACHED: now */
+void stream_want_company(struct svc_stream *s);  /* CREDIT or ACK: with whatever leaves */
+void stream_want_ack(struct svc_stream *s);      /* the one or the other */
+bool stream_ack_hurries(const struct svc_stream *s);
 void stream_leave_control(struct svc_stream *s);
 void stream_go_aside(struct svc_stream *s, struct stream_list *list);
 void stream_leave_aside(struct svc_stream *s);

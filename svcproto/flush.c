@@ -1,6 +1,7 @@
 /*
  * What leaves a link. Control frames first, in order; then chunks, round robin: a stream sends one chunk, or a few small stanzas, and goes
- * to the end of the line. A batch that the transport does not take is kept whole and offered again, since its number is spent.
+ * to the end of the line. A batch that the transport does not take is kept whole and offered again, since its number is spent. An ACK or
+ * CREDIT that holds nobody up is no reason for a batch: it goes along with the next, or when its time is over.
  */
 #include "svcproto/engine.h"
 
@@ -131,26 +132,37 @@ static void put_attach(struct svc_stream *s, struct batch *b)
 	put(b, &(struct wire_frame){ .type = type, .stream = s->handle, .body = body, .length = (uint32_t)w.n });
 }
 
-static bool fill_control(struct svc_link *l, struct batch *b)
+static void put_ack(struct svc_stream *s, struct batch *b)
+{
+	put(b, &(struct wire_frame){ .type = WIRE_ACK, .stream = s->handle, .sequence = s->in.row });
+	s->in_said = s->in.row;
+	s->large_unsaid = s->large_unsaid && s->in.row != s->in.received;
+}
+
+static bool fill_line(struct stream_list *line, struct batch *b)
 {
 	struct svc_stream *s;
 
-	while ((s = TAILQ_FIRST(&l->control)) != NULL) {
+	while ((s = TAILQ_FIRST(line)) != NULL) {
 		if (SVC_BATCH_MAX - b->n < 2 * WIRE_FRAME_HEADER + (s->attach_due ? WIRE_FRAME_HEADER + LINK_ATTACH_MAX : 0))
 			return false;
 		if (s->attach_due)
 			put_attach(s, b);
-		if (s->ack_due)
-			put(b, &(struct wire_frame){ .type = WIRE_ACK, .stream = s->handle, .sequence = s->in.row });
+		if (s->ack_due && !(s->in_lazy && MUTATED(LAZY_FORGOTTEN)))
+			put_ack(s, b);
 		if (s->credit_due && s->in.due > 0) {
 			put(b, &(struct wire_frame){ .type = WIRE_CREDIT, .stream = s->handle, .sequence = s->in.due });
 			s->in.credit += s->in.due;
 			s->in.due = 0;
 		}
-		s->ack_due = s->credit_due = s->attach_due = s->in_control = false;
-		TAILQ_REMOVE(&l->control, s, control);
+		stream_leave_control(s);
 	}
 	return true;
+}
+
+static bool fill_control(struct svc_link *l, struct batch *b)
+{
+	return fill_line(&l->control, b) && fill_line(&l->lazy, b);
 }
 
 static bool fill_ping(struct svc_link *l, struct batch *b)
@@ -298,7 +310,23 @@ static int next_batch(struct svc_link *l)
 static bool epoch_output_due(const struct svc_link *l)
 {
 	return l->batch_n > 0 || outbox_left(&l->outbox) > 0 || !TAILQ_EMPTY(&l->control) || !TAILQ_EMPTY(&l->ready) || l->ping_due ||
-	       l->pong_due;
+	       l->pong_due || link_lazy_due(l);
+}
+
+bool link_lazy_due(const struct svc_link *l)
+{
+	return !TAILQ_EMPTY(&l->lazy) && l->now_ms >= l->lazy_at_ms;
+}
+
+void link_time_lazy(struct svc_link *l)
+{
+	if (!TAILQ_EMPTY(&l->lazy) && l->lazy_at_ms == LINK_UNTIMED)
+		l->lazy_at_ms = l->now_ms + SVC_ACK_WAIT_MS;
+}
+
+void svc_link_hurry(struct svc_link *l)
+{
+	l->lazy_at_ms = 0;
 }
 
 bool link_flush_due(const struct svc_link *l)
@@ -311,6 +339,7 @@ void svc_link_flush(struct svc_link *l, uint64_t now_ms)
 	if (l->flushing)
 		return;
 	link_set_now(l, now_ms);
+	link_time_lazy(l);
 	l->flushing = true;
 	link_enter(l);
 	if (l->doomed != NULL && l->depth == 1)

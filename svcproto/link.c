@@ -54,6 +54,7 @@ struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, 
 	TAILQ_INIT(&l->all);
 	TAILQ_INIT(&l->ready);
 	TAILQ_INIT(&l->control);
+	TAILQ_INIT(&l->lazy);
 	TAILQ_INIT(&l->starved);
 	TAILQ_INIT(&l->draining);
 	TAILQ_INIT(&l->dead);
@@ -324,6 +325,9 @@ uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms)
 			next = sooner(next, l->active_at_ms + SVC_PING_MS);
 		}
 	}
+	link_time_lazy(l);
+	if (!TAILQ_EMPTY(&l->lazy) && !link_lazy_due(l)) /* what is due waits for the transport only */
+		next = sooner(next, l->lazy_at_ms);
 	link_leave(l);
 	return next;
 }
@@ -336,7 +340,7 @@ void svc_link_ping(struct svc_link *l)
 
 bool svc_link_wants_flush(const struct svc_link *l)
 {
-	return l->doomed != NULL || link_flush_due(l);
+	return l->doomed != NULL || link_flush_due(l) || (!TAILQ_EMPTY(&l->lazy) && l->lazy_at_ms == LINK_UNTIMED);
 }
 
 bool svc_link_is_up(const struct svc_link *l)

@@ -29,6 +29,7 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 #define SVC_PING_MS 1000u       /* while anything is outstanding */
 #define SVC_IDLE_PING_MS 5000u  /* otherwise */
 #define SVC_SILENCE_MS 15000u   /* with three PINGs unanswered: the peer is gone */
+#define SVC_ACK_WAIT_MS 2u      /* for company, before an ACK or CREDIT that nobody is held up by leaves alone */
 #define SVC_DRAIN_MS 5000u      /* what a closed stream may still send; then CLOSE goes and the rest stays unacknowledged */
 
 /* ADMIN and ADMIN_REPLY: properties in one frame besides its own, and their lengths. */
@@ -144,12 +145,16 @@ void svc_link_free(struct svc_link *l);    /* no events; NULL is allowed; not fr
 int svc_link_start(struct svc_link *l, uint64_t now_ms);
 /* One received message. Never fails visibly: a broken one ends the epoch (RESET) with down(). */
 void svc_link_input(struct svc_link *l, const void *batch, size_t n, uint64_t now_ms);
-/* Timers: PING, lost tail, HELLO again. Returns the next time to call, UINT64_MAX for none; input, flush, start and break may make it
- * earlier, so ask again after them. Call svc_link_flush afterwards. */
+/* Timers: PING, lost tail, HELLO again, the end of waiting for company. Returns the next time to call, UINT64_MAX for none; input, flush,
+ * start and break may make it earlier, so ask again after them. Call svc_link_flush afterwards. */
 uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
-/* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. */
+/* Sends what is queued, round robin by chunk, as batches: once at the end of a loop turn, and again when the transport takes more. An ACK
+ * or CREDIT that can wait goes along with whatever leaves, and is no reason to send before its time is over (svc_link_tick says when). */
 void svc_link_flush(struct svc_link *l, uint64_t now_ms);
+/* Also when something has begun to wait for company: svc_link_flush and svc_link_tick, which have the time, say until when. */
 bool svc_link_wants_flush(const struct svc_link *l);
+/* What waits for company waits no longer: for who will not come back to this link. */
+void svc_link_hurry(struct svc_link *l);
 /* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */
 void svc_link_ping(struct svc_link *l);
 /* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next
@@ -189,7 +194,7 @@ int svc_stream_send(struct svc_stream *s, const char *xml, size_t n, unsigned fl
 int svc_stream_send_reject(struct svc_stream *s, const char *xml, size_t n, const char *type, const char *condition, uint32_t *seq_out);
 /* Within stanza() with SVC_REJECT: the error that the stanza is to be answered with. Borrowed until that callback returns. */
 void svc_stream_rejection(const struct svc_stream *s, const char **type, const char **condition);
-/* Received stanza seq is handled: any order; the unbroken row goes out with the next flush. */
+/* Received stanza seq is handled: any order; the unbroken row goes out with what is sent next, after SVC_ACK_WAIT_MS at the latest. */
 int svc_stream_ack(struct svc_stream *s, uint32_t seq);
 /* Received stanzas up to and including seq are handled. */
 int svc_stream_ack_through(struct svc_stream *s, uint32_t seq);

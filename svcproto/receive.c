@@ -126,6 +126,8 @@ static void deliver(struct svc_link *l, struct svc_stream *s, uint8_t flags, con
 	    message_get_reject((const uint8_t *)p, n, &t, &l->reject_type, &l->reject_condition, &prefix) != 0)
 		return;
 	s->in.received++;
+	if (s->in_lazy && s->ack_due && stream_ack_hurries(s))
+		stream_want_control(s);
 	if (MUTATED(ACK_EARLY) && l->side == SVC_SERVICE) {
 		s->in.row = s->in.received;
 		s->ack_due = true;
@@ -191,6 +193,7 @@ static bool join(struct svc_link *l, struct svc_stream *s, const struct wire_fra
 	chunk_join_add(&s->join, f->body, f->length);
 	if ((f->flags & WIRE_LAST) == 0)
 		return true;
+	s->large_unsaid = true;
 	whole = s->join; /* the callback may end the stream */
 	s->join = (struct chunk_join){ 0 };
 	l->join_bytes -= whole.cap;

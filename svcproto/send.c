@@ -82,7 +82,7 @@ static int acked(struct svc_stream *s, int rc)
 		return rc;
 	if (s->state == STREAM_OPEN || s->state == STREAM_DRAINING) {
 		s->ack_due = true;
-		stream_want_control(s);
+		stream_want_ack(s);
 	} else if (s->state == STREAM_ATTACHING && s->link->side == SVC_SERVICE) {
 		resume_handled(s);
 	} else if (s->state == STREAM_ATTACHING) {

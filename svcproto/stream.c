@@ -121,18 +121,57 @@ void stream_sleep(struct svc_stream *s)
 	s->in_ready = false;
 }
 
+static void leave_line(struct svc_stream *s)
+{
+	if (s->in_control)
+		TAILQ_REMOVE(s->in_lazy ? &s->link->lazy : &s->link->control, s, control);
+	s->in_control = s->in_lazy = false;
+}
+
 void stream_want_control(struct svc_stream *s)
 {
-	if (!s->in_control)
-		TAILQ_INSERT_TAIL(&s->link->control, s, control);
+	if (s->in_control && !s->in_lazy)
+		return;
+	leave_line(s);
+	TAILQ_INSERT_TAIL(&s->link->control, s, control);
 	s->in_control = true;
+}
+
+void stream_want_company(struct svc_stream *s)
+{
+	struct svc_link *l = s->link;
+
+	if (s->in_control)
+		return;
+	if (TAILQ_EMPTY(&l->lazy))
+		l->lazy_at_ms = LINK_UNTIMED;
+	TAILQ_INSERT_TAIL(&l->lazy, s, control);
+	s->in_control = s->in_lazy = true;
+}
+
+/* The peer may come to its bound before this ACK would leave, or waits for the last one to end the stream. Of several chunks: what counts
+ * there are bytes, and one more batch costs little beside them. */
+bool stream_ack_hurries(const struct svc_stream *s)
+{
+	const struct svc_hello *peer = &s->link->peer;
+	uint32_t by_bytes = peer->unacked_bytes_max / SVC_CHUNK_MAX;
+	uint32_t bound = by_bytes < peer->unacked_stanzas_max ? by_bytes : peer->unacked_stanzas_max;
+
+	return s->state != STREAM_OPEN || s->large_unsaid || s->in.received - s->in_said >= bound / 2;
+}
+
+void stream_want_ack(struct svc_stream *s)
+{
+	if (stream_ack_hurries(s))
+		stream_want_control(s);
+	else
+		stream_want_company(s);
 }
 
 void stream_leave_control(struct svc_stream *s)
 {
-	if (s->in_control)
-		TAILQ_REMOVE(&s->link->control, s, control);
-	s->in_control = s->ack_due = s->credit_due = s->attach_due = false;
+	leave_line(s);
+	s->ack_due = s->credit_due = s->attach_due = false;
 }
 
 void stream_leave_aside(struct svc_stream *s)
@@ -165,7 +204,11 @@ void stream_give_credit(struct svc_stream *s)
 		}
 	}
 	s->credit_due = true;
-	stream_want_control(s);
+	/* Until half of the window is due the peer has as much left, so that nothing it sends has to wait. */
+	if (s->join.active || s->in.due >= l->self.stream_window_bytes / 2 || s->state != STREAM_OPEN)
+		stream_want_control(s);
+	else
+		stream_want_company(s);
 }
 
 /* The favour is free, or memory is: whoever waited longest goes on. */
@@ -377,6 +420,8 @@ void stream_start_close(struct svc_stream *s)
 	s->state = STREAM_DRAINING;
 	s->paused = false;
 	s->until_ms = l->now_ms + SVC_DRAIN_MS;
+	if (s->in_lazy)
+		stream_want_control(s);
 	stream_go_aside(s, &l->draining);
 	stream_wake(s);
 }

@@ -278,6 +278,16 @@ void pair_drop(struct end *from, size_t nr)
 		free(from->out.p[from->out.head++ % WIRE_BATCHES]);
 }
 
+/* Until what waits for company has left; what a full transport keeps back is not waited for. */
+static bool let_wait(struct pair *p)
+{
+	const struct svc_link *gw = p->gw.l, *sv = p->sv.l;
+	bool waits = (!TAILQ_EMPTY(&gw->lazy) && !link_lazy_due(gw)) || (!TAILQ_EMPTY(&sv->lazy) && !link_lazy_due(sv));
+
+	p->now += waits ? SVC_ACK_WAIT_MS : 0;
+	return waits;
+}
+
 void pair_pump(struct pair *p)
 {
 	bool moved;
@@ -286,7 +296,7 @@ void pair_pump(struct pair *p)
 		pair_flush(p);
 		moved = pair_deliver_one(p, &p->gw);
 		moved = pair_deliver_one(p, &p->sv) || moved;
-	} while (moved);
+	} while (moved || let_wait(p));
 }
 
 void pair_tick(struct pair *p, uint64_t ms)

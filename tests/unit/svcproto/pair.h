@@ -40,7 +40,7 @@ void pair_clear(struct pair *p);
 void pair_flush(struct pair *p);
 bool pair_deliver_one(struct pair *p, struct end *from); /* false: nothing there */
 void pair_drop(struct end *from, size_t nr);             /* loses the oldest batches */
-void pair_pump(struct pair *p);    /* flush and deliver until nothing moves */
+void pair_pump(struct pair *p);    /* flush and deliver until nothing moves, nor waits for company */
 void pair_tick(struct pair *p, uint64_t ms);             /* time passes on both sides, then flush; nothing is delivered */
 const char *pair_log(struct end *e); /* the lines since the last call, joined by "; " */
 

@@ -215,6 +215,20 @@ void deliver_one(struct tip *from)
 	free(from->q[i]);
 }
 
+/* Until what waits for company has left. */
+static bool let_wait(void)
+{
+	struct tip *tips[] = { &a_tip, &b_tip, &service_a, &service_b };
+
+	for (size_t i = 0; i < 4; i++) {
+		if (tips[i]->l == NULL || TAILQ_EMPTY(&tips[i]->l->lazy) || link_lazy_due(tips[i]->l))
+			continue;
+		now += SVC_ACK_WAIT_MS;
+		return true;
+	}
+	return false;
+}
+
 void pump(void)
 {
 	struct tip *tips[] = { &a_tip, &b_tip, &service_a, &service_b };
@@ -228,7 +242,7 @@ void pump(void)
 			if (tips[i]->head != tips[i]->tail)
 				deliver_one(tips[i]);
 		}
-	} while (moved);
+	} while (moved || let_wait());
 }
 
 void cut(struct tip *gw, struct tip *sv)
