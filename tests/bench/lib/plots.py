@@ -5,7 +5,7 @@ import statistics
 
 from report import BUDGETS, collected, number
 
-COLOURS = {"ambrosia": "#2a6f4e", "ambrosia-prosody": "#5a5a8d", "ejabberd": "#355f8d", "jabberd2": "#8d3557", "prosody": "#8a6d3b"}   # and their order
+COLOURS = {"ambrosia": "#2a6f4e", "floor": "#9aa59f", "floor-link": "#7d8a83", "ambrosia-prosody": "#5a5a8d", "ejabberd": "#355f8d", "jabberd2": "#8d3557", "prosody": "#8a6d3b"}   # and their order
 WIDTH, LEFT, RIGHT, TOP, BAR, GAP = 680, 140, 110, 44, 26, 10
 PLOTS = (("login", "SCRAM-SHA-1.cpu_ms", "CPU for a login", "ms"), ("idle", "slope.kib", "Memory for an idle client", "KB"),
          ("chat", "busy.cpu_us", "CPU for a delivered message", "µs"), ("chat", "one.p50_ms", "One message at a time, median", "ms"),

@@ -3,6 +3,8 @@ import statistics
 
 OURS = "ambrosia"
 TO_FLOOR = "SCRAM-SHA-1.to_floor"
+FLOORS = ("floor", "floor-link")   # of messages: no peers
+OF_FLOOR = ("busy.cpu_us", "one.p50_ms", "one.p99_ms", "beside1024k.p99_ms")   # what is set against that of the second, which has as many processes as ours
 ALIKE = {"busy.cpu_us.gateway": "busy.cpu_us.c2s"}   # of a peer, what is compared with our part
 # What stands below a scenario's table.
 NOTES = {"login": "*cold* is the first login of each account by that mechanism, the others are of clients whose keys are at hand: of the client, and in a server that caches them, as ours "
@@ -18,14 +20,18 @@ BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 1
            ("of which the gateway", "idle", "slope.kib.gateway", 1.024, "KB", 15.5, None),
            ("of which the IM service", "idle", "slope.kib.im", 1.024, "KB", 1.5, None),
            ("CPU for a delivered message, busy", "chat", "busy.cpu_us", 1, "µs", 20, 46 / 20),
+           ("the same, by the floor of its parts", "chat", "busy.cpu_us.to_floor", 1, "", None, None),
            ("of which the gateway, or c2s", "chat", "busy.cpu_us.gateway", 1, "µs", 12, 29 / 12),
            ("a message while busy, p99", "chat", "busy.p99_ms", 1, "ms", None, None),
            ("messages that were stored first, busy", "chat", "busy.delayed", 1, "", None, None),
            ("CPU for a login, TLS 1.3 and SCRAM-SHA-1", "login", "SCRAM-SHA-1.cpu_ms", 1, "ms", 0.5, 2.1 / 0.5),
            ("the same, by the floor of its parts", "login", TO_FLOOR, 1, "", 0.5 / 0.34, None),
            ("one message at a time, p50", "chat", "one.p50_ms", 1, "ms", 0.20, 0.08 / 0.20),
+           ("the same, by the floor of its parts", "chat", "one.p50_ms.to_floor", 1, "", None, None),
            ("one message at a time, p99", "chat", "one.p99_ms", 1, "ms", 0.40, 0.25 / 0.40),
+           ("the same, by the floor of its parts", "chat", "one.p99_ms.to_floor", 1, "", None, None),
            ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", 2, 6.7 / 2),
+           ("the same, by the floor of its parts", "large", "beside1024k.p99_ms.to_floor", 1, "", None, None),
            ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
 
 
@@ -47,6 +53,19 @@ def cell(results, of, scenario, figure, stack):
     return "not counted" if lost else ""
 
 
+def to_floor(results):
+    """Of each run of ours and the floor's in the same run: (scenario, figure, ours by the floor's)."""
+    ours = {}
+    for result in measured(results):
+        if result["stack"] == OURS:
+            ours[result["scenario"]] = result["figures"]
+        elif result["stack"] == FLOORS[-1]:
+            mine, least = ours.pop(result["scenario"], {}), result["figures"]
+            for name in OF_FLOOR:
+                if name in mine and least.get(name):
+                    yield result["scenario"], f"{name}.to_floor", mine[name] / least[name]
+
+
 def collected(results):
     """{(scenario, figure): {stack: [each run's value]}}"""
     seen = {}
@@ -56,12 +75,14 @@ def collected(results):
             figures[TO_FLOOR] = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"]
         for name, value in figures.items():
             seen.setdefault((result["scenario"], name), {}).setdefault(result["stack"], []).append(value)
+    for scenario, name, value in to_floor(results):
+        seen.setdefault((scenario, name), {}).setdefault(OURS, []).append(value)
     return seen
 
 
 def stacks_of(results):
-    """Ours first, whatever ran first."""
-    return sorted(dict.fromkeys(result["stack"] for result in measured(results)), key=lambda stack: (stack != OURS, OURS in stack, stack))
+    """Ours first, then the floors, whatever ran first."""
+    return sorted(dict.fromkeys(result["stack"] for result in measured(results)), key=lambda stack: (stack != OURS, stack not in FLOORS, OURS in stack, stack))
 
 
 def number(value):
@@ -130,7 +151,7 @@ def budgets(results):
         of = {stack: [value * scale for value in values] for stack, values in found.items()}
         if OURS not in of:
             continue
-        ours, others = statistics.median(of[OURS]), [statistics.median(values) for stack, values in of.items() if OURS not in stack]
+        ours, others = statistics.median(of[OURS]), [statistics.median(values) for stack, values in of.items() if OURS not in stack and stack not in FLOORS]
         mine = f"{spread(of[OURS])}, over" if budget is not None and ours > budget else spread(of[OURS])
         ratio = f"{min(others) / ours:.1f}" if others and ours else ""
         if ratio and wanted:

@@ -63,7 +63,10 @@ class Context:
 
     def load(self, targets, clients):
         """`targets`: a stack, or DOMAIN:PORT of each."""
-        self.loads.append(Load(self.build, self.place, [f"{DOMAIN}:{targets.ports[0]}"] if isinstance(targets, Stack) else targets, clients))
+        alone = isinstance(targets, Stack)
+        self.loads.append(Load(self.build, self.place, [f"{DOMAIN}:{targets.ports[0]}"] if alone else targets, clients))
+        if alone and targets.mechanism:
+            self.loads[-1].do("mechanism", targets.mechanism)
         return self.loads[-1]
 
 

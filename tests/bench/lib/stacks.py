@@ -61,6 +61,7 @@ class Stack:
 
     one_hash = False   # of a password: then a mechanism with another hash takes a start of its own
     logouts_break_logins = False   # who comes while others go may be turned away
+    mechanism = None   # the only one that it has; None: those of the load
 
     def __init__(self, place, build):
         self.place, self.build = place, build
@@ -286,4 +287,27 @@ class Jabberd2(Stack):
         self.ports = [c2s]
 
 
-STACKS = {stack.name: stack for stack in (Ours, Prosody, Ejabberd, Jabberd2)}
+class Floor(Stack):
+    """No server: the least that passing a message on takes (tests/bench/floor/relay.c), in one process."""
+    name = "floor"
+    mode, mechanism = "direct", "PLAIN"
+
+    def start(self):
+        certificate = f"{self.place.folder}/certs/{DOMAIN}"
+        line = self.spawn("gateway", [f"{self.build}/tests/bench/bench_relay", self.mode, f"{certificate}.crt", f"{certificate}.key"], None, "ready")
+        words = dict(word.split("=", 1) for word in line.split()[1:])
+        self.ports = [int(words["c2s"])]
+        return words
+
+
+class FloorLink(Floor):
+    """The same in two processes, each named as the part of ours in whose place it stands."""
+    name = "floor-link"
+    mode = "link"
+
+    def start(self):
+        words = super().start()
+        self.spawn("im", [f"{self.build}/tests/bench/bench_relay", "service", words["link"], words["key"]], None, "ready")
+
+
+STACKS = {stack.name: stack for stack in (Ours, Floor, FloorLink, Prosody, Ejabberd, Jabberd2)}
