@@ -99,13 +99,24 @@ def one_login_round(load, stack, sizes, mechanism, figures, name):
     figures[f"{name}.lost"] = answer["errors"]
 
 
+def said(context, program, *args):
+    """A program's line of microseconds, in milliseconds."""
+    done = subprocess.run([f"{context.build}/tests/bench/{program}", *map(str, args)], stdout=subprocess.PIPE)
+    if done.returncode != 0:
+        raise Failed(f"{program} ended with status {done.returncode}")
+    return {name: us / 1000 for name, us in json.loads(done.stdout).items()}
+
+
 def floor(context):
     """The least that TCP, TLS and SCRAM cost for a login here and now."""
     certificate = f"{context.place.folder}/certs/{DOMAIN}"
-    done = subprocess.run([f"{context.build}/tests/bench/bench_floor", f"{certificate}.crt", f"{certificate}.key", str(context.sizes.logins), str(context.sizes.at_once)], stdout=subprocess.PIPE)
-    if done.returncode != 0:
-        raise Failed(f"bench_floor ended with status {done.returncode}")
-    return {f"floor.{name}.cpu_ms": us / 1000 for name, us in json.loads(done.stdout).items()}
+    found = said(context, "bench_floor", f"{certificate}.crt", f"{certificate}.key", context.sizes.logins, context.sizes.at_once)
+    return {f"floor.{name}.cpu_ms": ms for name, ms in found.items()}
+
+
+def lateness(context):
+    """By how much this machine is late to wake up who sleeps, here and now: a part of each latency."""
+    return {f"floor.sleep.{name}_ms": ms for name, ms in said(context, "bench_late", context.sizes.singles // 3).items()}
 
 
 def worn(load, context, stack, figures):
@@ -216,7 +227,7 @@ def closed_loop(context, answer, name, figures, ours):
 
 def chat(context, kind):
     """Closed loop, open loop, and one message at a time."""
-    sizes, figures = context.sizes, {}
+    sizes, figures = context.sizes, lateness(context)
     stack = context.stack(kind)
     load = context.load(stack, 2 * sizes.pairs)
     load.do("connect", 2 * sizes.pairs, 10, 0)
@@ -238,7 +249,7 @@ def chat(context, kind):
 
 def large(context, kind):
     """Small messages while four other pairs send large ones, from a process of their own: what the load does for them shall not delay the small ones."""
-    sizes, figures = context.sizes, {}
+    sizes, figures = context.sizes, lateness(context)
     stack = context.stack(kind)
     small, big = context.load(stack, 2 * sizes.pairs), context.load(stack, 2 * LARGE_PAIRS)
     small.do("connect", 2 * sizes.pairs, 10, 0)
