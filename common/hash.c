@@ -5,6 +5,7 @@
  */
 #include "common/hash.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -53,7 +54,15 @@ static inline void sip_rounds(uint64_t v[4], int nr)
 	}
 }
 
-static uint64_t load_le(const unsigned char *p, size_t n)
+static uint64_t load_eight(const unsigned char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof word);
+	return le64toh(word);
+}
+
+static uint64_t load_less(const unsigned char *p, size_t n)
 {
 	uint64_t word = 0;
 
@@ -73,12 +82,12 @@ uint64_t hash_siphash(const uint64_t key[2], struct slice s)
 	uint64_t word;
 
 	for (; left >= 8; left -= 8, p += 8) {
-		word = load_le(p, 8);
+		word = load_eight(p);
 		v[3] ^= word;
 		sip_rounds(v, 2);
 		v[0] ^= word;
 	}
-	word = load_le(p, left) | (uint64_t)s.n << 56;
+	word = load_less(p, left) | (uint64_t)s.n << 56;
 	v[3] ^= word;
 	sip_rounds(v, 2);
 	v[0] ^= word;

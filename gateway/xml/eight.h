@@ -1,8 +1,11 @@
 #ifndef GATEWAY_XML_EIGHT_H
 #define GATEWAY_XML_EIGHT_H
 
-/* Private to xml/: eight bytes looked at together. Each answer is zero exactly when no byte is as asked for. */
+/* Private to xml/: eight bytes looked at together. What is looked for is joined with '|', always with eight_odd(), and given to
+ * eight_found(). */
 
+#include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -13,19 +16,32 @@ static inline uint64_t eight_load(const char *p)
 {
 	uint64_t w;
 	memcpy(&w, p, sizeof w);
-	return w;
+	return le64toh(w);
 }
 
+/* That ASCII character. */
 static inline uint64_t eight_is(uint64_t w, char c)
 {
-	uint64_t differs = w ^ EIGHT_ONES * (unsigned char)c;
-	return (differs - EIGHT_ONES) & ~differs & EIGHT_HIGH;
+	return (w ^ EIGHT_ONES * (unsigned char)c) - EIGHT_ONES;
 }
 
 /* Below ' ', or not ASCII. */
 static inline uint64_t eight_odd(uint64_t w)
 {
-	return (((w - EIGHT_ONES * ' ') & ~w) | w) & EIGHT_HIGH;
+	return (w - EIGHT_ONES * ' ') | w;
+}
+
+/* 0 exactly when no byte is one that was looked for. A subtraction borrows only from behind such a byte, so that the lowest bit is the
+ * first one's; the higher ones mean nothing. */
+static inline uint64_t eight_found(uint64_t looked_for)
+{
+	return looked_for & EIGHT_HIGH;
+}
+
+/* How many bytes stand before the first one found; `found` is not 0. */
+static inline size_t eight_before(uint64_t found)
+{
+	return (size_t)__builtin_ctzll(found) / 8;
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include <stringprep.h>
 
 #include "common/err.h"
+#include "xml/chars.h"
 #include "xml/utf8.h"
 
 #define PART_MAX 1023
@@ -97,8 +98,10 @@ static bool ldh_name(struct slice s, bool *a_labels)
 	size_t label = 0;
 	*a_labels = false;
 	for (size_t i = 0; i <= s.n; i++) {
-		if (i < s.n && s.p[i] != '.')
+		if (i < s.n && char_is(s.p[i], CHAR_LABEL))
 			continue;
+		if (i < s.n && s.p[i] != '.')
+			return false;
 		const char *p = s.p + label;
 		size_t n = i - label;
 		if (n == 0 || n > LABEL_MAX || p[0] == '-' || p[n - 1] == '-')
@@ -106,11 +109,6 @@ static bool ldh_name(struct slice s, bool *a_labels)
 		if (n >= 4 && lower(p[0]) == 'x' && lower(p[1]) == 'n' && p[2] == '-' && p[3] == '-')
 			*a_labels = true;
 		label = i + 1;
-	}
-	for (size_t i = 0; i < s.n; i++) {
-		char c = lower(s.p[i]);
-		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'))
-			return false;
 	}
 	return s.n <= DNS_NAME_MAX;
 }

@@ -8,6 +8,7 @@
  */
 #include "xml/plain.h"
 
+#include "xml/chars.h"
 #include "xml/eight.h"
 #include "xml/ns.h"
 #include "xml/restrict.h"
@@ -30,17 +31,6 @@ struct reader {
 	unsigned depth;
 	size_t kept;         /* what expat would keep of it, if no name came twice */
 };
-
-static bool is_letter(char c)
-{
-	char lower = (char)(c | 0x20);
-	return (lower >= 'a' && lower <= 'z') || c == '_';
-}
-
-static bool is_name_byte(char c)
-{
-	return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
-}
 
 static bool is_space(char c)
 {
@@ -65,13 +55,16 @@ static size_t character(const char *p, const char *end)
 	return code == 0xfffe || code == 0xffff ? 0 : n;
 }
 
-/* Eight bytes that need no look at each: printable ASCII without '<', '&' and that one. */
-static bool is_quiet(const char *p, const char *end, char that)
+/* To the first byte that needs a look, if eight are left where it stands: all but printable ASCII without '<', '&' and that one. */
+static inline const char *skip_quiet(const char *p, const char *end, char that)
 {
-	if (end - p < 8)
-		return false;
-	uint64_t w = eight_load(p);
-	return (eight_odd(w) | eight_is(w, '<') | eight_is(w, '&') | eight_is(w, that)) == 0;
+	while (end - p >= 8) {
+		uint64_t w = eight_load(p), found = eight_found(eight_odd(w) | eight_is(w, '<') | eight_is(w, '&') | eight_is(w, that));
+		if (found != 0)
+			return p + eight_before(found);
+		p += 8;
+	}
+	return p;
 }
 
 /* Up to the next tag. */
@@ -79,8 +72,7 @@ static bool read_text(struct reader *r)
 {
 	const char *p = r->p, *end = r->end;
 	while (p < end) {
-		while (is_quiet(p, end, ']'))
-			p += 8;
+		p = skip_quiet(p, end, ']');
 		if (p == end)
 			return false;
 		unsigned char c = (unsigned char)*p;
@@ -113,8 +105,8 @@ static bool keep(struct reader *r, struct slice s)
 static struct slice read_name(struct reader *r)
 {
 	const char *p = r->p;
-	if (p < r->end && is_letter(*p))
-		while (p < r->end && is_name_byte(*p))
+	if (p < r->end && char_is(*p, CHAR_NAME_BEGIN))
+		while (p < r->end && char_is(*p, CHAR_NAME))
 			p++;
 	struct slice name = {r->p, (size_t)(p - r->p)};
 	r->p = p;
@@ -129,9 +121,7 @@ static bool read_value(struct reader *r, bool references, struct slice *value)
 		return false;
 	char quote = *p++;
 	value->p = p;
-	while (is_quiet(p, end, quote))
-		p += 8;
-	while (p < end && *p != quote) {
+	while ((p = skip_quiet(p, end, quote)) < end && *p != quote) {
 		unsigned char c = (unsigned char)*p;
 		size_t n = c < 0x20 || c == '<' ? 0 : 1;
 		if (c >= 0x80)
@@ -162,14 +152,14 @@ struct attrs {
 	struct xml_plain_header *header;   /* NULL: no stream header's */
 };
 
-static bool add_attr(struct attrs *a, struct xml_attr attr)
+static bool add_attr(struct attrs *a, const struct xml_attr *attr)
 {
 	if (a->nr == XML_PLAIN_ATTRS)
 		return false;
 	for (size_t i = 0; i < a->nr; i++)
-		if (slice_eq(a->list[i].name, attr.name) && a->list[i].prefix.n == attr.prefix.n)
+		if (slice_eq(a->list[i].name, attr->name) && a->list[i].prefix.n == attr->prefix.n)
 			return false;
-	a->list[a->nr++] = attr;
+	a->list[a->nr++] = *attr;
 	return true;
 }
 
@@ -201,11 +191,12 @@ static bool read_attr(struct reader *r, struct attrs *a)
 {
 	const struct slice lang = SLICE("xml:lang"), xmlns = SLICE("xmlns:");
 	struct xml_attr attr = {.ns = SLICE_NONE};
-	if (a->header != NULL && begins(r, xmlns)) {
+	bool special = r->p < r->end && *r->p == 'x';   /* few begin so */
+	if (special && a->header != NULL && begins(r, xmlns)) {
 		r->p += xmlns.n;
 		return read_declaration(r, a->header);
 	}
-	if (begins(r, lang) && r->p[lang.n] == '=') {
+	if (special && begins(r, lang) && r->p[lang.n] == '=') {
 		attr.ns = SLICE(NS_XML);
 		attr.prefix = SLICE("xml");
 		attr.name = SLICE("lang");
@@ -215,8 +206,8 @@ static bool read_attr(struct reader *r, struct attrs *a)
 	}
 	if (attr.name.n == 0 || r->p == r->end || *r->p++ != '=' || !read_value(r, r->depth > 0 && r->sink == NULL, &attr.value))
 		return false;
-	if (!slice_is(attr.name, "xmlns"))
-		return add_attr(a, attr);
+	if (!special || !slice_is(attr.name, "xmlns"))
+		return add_attr(a, &attr);
 	if (a->header != NULL)
 		return declare(r, a->header, SLICE(""), attr.value);
 	if (a->ns.p != NULL || !namespace_ok(attr.value) || !keep(r, attr.value))

@@ -48,10 +48,31 @@ static bool plain_anywhere(unsigned char c)
 	return (odd[c >> 6] >> (c & 63) & 1) == 0;
 }
 
-static bool eight_plain(const char *p)
+/* What of eight characters is not. */
+static inline uint64_t eight_special(uint64_t w)
 {
-	uint64_t w = eight_load(p);
-	return (eight_odd(w) | eight_is(w, '<') | eight_is(w, '>') | eight_is(w, '&') | eight_is(w, '\'') | eight_is(w, '"')) == 0;
+	return eight_found(eight_odd(w) | eight_is(w, '<') | eight_is(w, '>') | eight_is(w, '&') | eight_is(w, '\'') | eight_is(w, '"'));
+}
+
+/* Characters from there on that pass anywhere. */
+static size_t plain_run(struct slice text, size_t from)
+{
+	size_t n = from;
+	for (; text.n - n >= 8; n += 8) {
+		uint64_t special = eight_special(eight_load(text.p + n));
+		if (special != 0)
+			return n + eight_before(special) - from;
+	}
+	if (text.n < 8) {
+		while (n < text.n && plain_anywhere((unsigned char)text.p[n]))
+			n++;
+	} else if (n < text.n) {   /* the last eight, with spaces behind in place of those that were looked at */
+		size_t left = text.n - n;
+		uint64_t w = eight_load(text.p + text.n - 8) >> 8 * (8 - left) | EIGHT_ONES * ' ' << 8 * left;
+		uint64_t special = eight_special(w);
+		n += special ? eight_before(special) : left;
+	}
+	return n - from;
 }
 
 /* Bytes at the front that may pass as they are. */
@@ -59,15 +80,10 @@ static size_t plain_prefix(struct slice text, enum where where)
 {
 	size_t n = 0;
 	while (n < text.n) {
+		n += plain_run(text, n);
+		if (n == text.n)
+			break;
 		unsigned char c = (unsigned char)text.p[n];
-		if (text.n - n >= 8 && eight_plain(text.p + n)) {
-			n += 8;
-			continue;
-		}
-		if (plain_anywhere(c)) {
-			n++;
-			continue;
-		}
 		if (c < 0x80) {
 			if (substitute(c, where) != NULL)
 				break;
@@ -148,6 +164,25 @@ static void put(struct xml_writer *w, const char *s)
 		w->err = buf_add_str(w->out, s);
 }
 
+/* What this file writes around a name, in one piece with it. */
+static void put_around(struct xml_writer *w, struct slice before, const char *name, struct slice behind)
+{
+	size_t n = strlen(name), all = before.n + n + behind.n;
+	char *to;
+
+	if (w->err)
+		return;
+	to = buf_reserve(w->out, all);
+	if (to == NULL) {
+		w->err = -ERR_LIMIT;
+		return;
+	}
+	memcpy(to, before.p, before.n);
+	memcpy(to + before.n, name, n);
+	memcpy(to + before.n + n, behind.p, behind.n);
+	buf_commit(w->out, all);
+}
+
 static void close_start_tag(struct xml_writer *w)
 {
 	if (w->open_)
@@ -157,9 +192,7 @@ static void close_start_tag(struct xml_writer *w)
 
 void xml_start(struct xml_writer *w, const char *name)
 {
-	close_start_tag(w);
-	put(w, "<");
-	put(w, name);
+	put_around(w, w->open_ ? SLICE("><") : SLICE("<"), name, SLICE(""));
 	w->open_ = true;
 }
 
@@ -168,9 +201,7 @@ void xml_attr(struct xml_writer *w, const char *name, struct slice value)
 	ASSERT(w->open_);
 	if (value.p == NULL)
 		return;
-	put(w, " ");
-	put(w, name);
-	put(w, "='");
+	put_around(w, SLICE(" "), name, SLICE("='"));
 	if (!w->err)
 		w->err = add_escaped(w->out, value, IN_ATTR);
 	put(w, "'");
@@ -206,9 +237,7 @@ void xml_end(struct xml_writer *w, const char *name)
 		w->open_ = false;
 		return;
 	}
-	put(w, "</");
-	put(w, name);
-	put(w, ">");
+	put_around(w, SLICE("</"), name, SLICE(">"));
 }
 
 void xml_leave_open(struct xml_writer *w)
