@@ -232,7 +232,7 @@ static void free_list(const struct stream_list *list)
 	struct svc_stream *s;
 
 	TAILQ_FOREACH(s, list, all)
-		if (s->kind == SVC_KIND_SERVER_OUT)
+		if (s->kind == SVC_KIND_SERVER_OUT && s->data != NULL) /* one that was refused may still wait for the answer to its CLOSE */
 			far_ended(s);
 }
 
