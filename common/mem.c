@@ -5,10 +5,13 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "common/obj.h"
+
+enum { MAPPED_MAX = 32 << 20 }; /* the most that malloc() allows */
 
 void *mem_alloc(size_t n)
 {
@@ -35,10 +38,11 @@ char *mem_strdup(const char *s)
 char *mem_slicedup(struct slice s)
 {
 	ASSERT(s.n < SIZE_MAX);
-	char *copy = mem_alloc(s.n + 1);
+	char *copy = mem_resize(NULL, s.n + 1); /* it may be large: not zeroed first */
 
 	if (s.n != 0)
 		memcpy(copy, s.p, s.n);
+	copy[s.n] = '\0';
 	return copy;
 }
 
@@ -62,4 +66,13 @@ void mem_random(void *p, size_t n)
 		at += got;
 		n -= (size_t)got;
 	}
+}
+
+void mem_keep_freed(size_t bytes)
+{
+	int most = bytes < MAPPED_MAX ? (int)bytes : MAPPED_MAX;
+
+	/* A sanitizer's malloc has no such options, and says so: nothing depends on them. */
+	(void)mallopt(M_MMAP_THRESHOLD, most);
+	(void)mallopt(M_TRIM_THRESHOLD, most);
 }

@@ -104,7 +104,10 @@ static const struct option_program program = {
 	.defs = option_defs,
 };
 
-enum { STOP_MAX_MS = 2000 };
+enum {
+	STOP_MAX_MS = 2000,
+	KEPT_BYTES = 8 << 20, /* of freed memory: a stanza of a MiB stands in four buffers */
+};
 
 struct app {
 	struct options o;
@@ -437,6 +440,7 @@ int main(int argc, char **argv)
 	check_options(&a.o);
 	log_set_level(a.o.log_level);
 	daemon_init();
+	mem_keep_freed(KEPT_BYTES);
 	start(&a);
 	run(&a);
 	svcproto_free(a.sp);

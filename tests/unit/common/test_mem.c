@@ -1,4 +1,6 @@
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "check.h"
@@ -63,6 +65,47 @@ static void test_wipe(void)
 	mem_wipe(NULL, 0);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static long nr_page_faults(void)
+{
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	return use.ru_minflt;
+}
+#endif
+
+static char *filled(size_t n)
+{
+	char *p = mem_alloc(n);
+
+	memset(p, 1, n);
+	return p;
+}
+
+/* What a large stanza takes again and again comes from the kernel once. */
+static void test_keep_freed(void)
+{
+	enum { BUFFERS = 3, EACH = 1 << 20, PAGES = EACH / 4096, ROUNDS = 10 };
+	char *p[BUFFERS];
+	long before = 0;
+
+	mem_keep_freed(4 * EACH);
+	for (int round = 0; round <= ROUNDS; round++) {
+		for (int i = 0; i < BUFFERS; i++)
+			p[i] = filled(EACH);
+		for (int i = 0; i < BUFFERS; i++)
+			free(p[i]);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their malloc has its own mind */
+		if (round == 0)
+			before = nr_page_faults();
+		else
+			CHECK(nr_page_faults() - before < PAGES);
+#endif
+	}
+	(void)before;
+}
+
 static void fail_assertion(void *arg)
 {
 	struct rlimit none = {0, 0};
@@ -113,6 +156,7 @@ int main(void)
 	RUN(test_copies);
 	RUN(test_random);
 	RUN(test_wipe);
+	RUN(test_keep_freed);
 	RUN(test_assert_kept);
 	RUN(test_container_of);
 	RUN(test_slices);
