@@ -64,6 +64,28 @@ static int write_clean(struct buf *out, struct stanza *st, struct slice bare)
 	return err ? err : buf_add(out, p, (size_t)(end - p));
 }
 
+static bool ends_name(char c)
+{
+	return c == '>' || c == ' ' || c == '/' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* A start tag of that name, whatever its prefix: an element's name cannot be written in any other way than with its letters. Tags are few
+ * where a stanza is large. */
+static bool has_ids(struct slice xml)
+{
+	static const char name[] = "stanza-id";
+	const char *p = xml.p, *end = xml.p + xml.n;
+
+	while ((p = memchr(p, '<', (size_t)(end - p)))) {
+		const char *tag = ++p;
+		while (p < end && !ends_name(*p))
+			p++;
+		if ((size_t)(p - tag) >= sizeof name - 1 && memcmp(p - (sizeof name - 1), name, sizeof name - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int write_id(struct buf *out, struct im *im, struct slice bare)
 {
 	struct xml_writer w;
@@ -133,8 +155,7 @@ bool sid_stamp(struct stanza *st)
 	reset(&sid->clean);
 	reset(&sid->id);
 	reset(&sid->stamped);
-	/* The name of an element cannot be written in any other way than with its letters. */
-	if (memmem(st->xml.p, st->xml.n, "stanza-id", 9)) {
+	if (has_ids(st->xml)) {
 		if (write_clean(&sid->clean, st, to->bare) < 0)
 			return false;
 		st->xml = buf_slice(&sid->clean);

@@ -104,6 +104,7 @@ static void of_others_only_ours(void)
 		ID("BOB@b.EXAMPLE"),
 		ID("bob&#64;b.example"),
 		"<x:stanza-id xmlns:x='" NS "' id='forged' by='bob@b.example'/>",
+		"<stanza-id\n\txmlns='" NS "' id='forged' by='bob@b.example'/>",
 		"<stanza-id xmlns='urn:xmpp:sid&#58;0' id='forged' by='bob@b.example'/>",
 		"<stanza-id by='bob@b.example' id='forged' xmlns='" NS "'>forged</stanza-id>",
 		ID("bob@b.example") "<body>in</body>" ID("bob@b.example"),
