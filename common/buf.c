@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CAP_MIN = 256 };
+enum {
+	CAP_MIN = 256,
+	LARGE = 65536, /* what comes whole, and so large, gets no room to grow */
+};
 
 void buf_init(struct buf *b, size_t max)
 {
@@ -43,10 +46,12 @@ struct slice buf_slice(const struct buf *b)
 	return b->len_ ? (struct slice){b->p_ + b->off_, b->len_} : SLICE_NONE;
 }
 
-static uint32_t cap_for(uint32_t need, uint32_t max)
+static uint32_t cap_for(const struct buf *b, uint32_t need)
 {
-	uint32_t cap = CAP_MIN;
+	uint32_t cap = CAP_MIN, max = b->max_;
 
+	if (b->p_ == NULL && need >= LARGE)
+		return need;
 	while (cap < need && cap <= max / 2)
 		cap *= 2;
 	return cap < need || cap > max ? max : cap;
@@ -63,7 +68,7 @@ char *buf_reserve(struct buf *b, size_t n)
 		b->off_ = 0;
 	}
 	if (need > b->cap_ || b->p_ == NULL) {
-		b->cap_ = cap_for(need, b->max_);
+		b->cap_ = cap_for(b, need);
 		b->p_ = mem_resize(b->p_, b->cap_);
 	}
 	return b->p_ + b->off_ + b->len_;

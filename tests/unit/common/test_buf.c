@@ -57,6 +57,25 @@ static void test_room_comes_back(void)
 	CHECK(b.p_ == NULL);
 }
 
+/* A large thing that comes whole takes what it needs; what grows piece by piece is copied seldom. */
+static void test_large(void)
+{
+	static char large[100000];
+	unsigned moved = 0;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	CHECK_EQ(buf_add(&b, large, sizeof large), 0);
+	CHECK_EQ(b.cap_, sizeof large);
+	for (size_t i = 0; i < 10000; i++) {
+		moved += b.len_ == b.cap_;
+		CHECK_EQ(buf_add_str(&b, "x"), 0);
+	}
+	CHECK_EQ(moved, 1);
+	CHECK_EQ(buf_len(&b), sizeof large + 10000);
+	buf_clear(&b);
+}
+
 static void test_release_keeps_content(void)
 {
 	struct buf b;
@@ -143,6 +162,7 @@ int main(void)
 	RUN(test_empty);
 	RUN(test_all_or_nothing);
 	RUN(test_room_comes_back);
+	RUN(test_large);
 	RUN(test_release_keeps_content);
 	RUN(test_reserve);
 	RUN(test_printf);
