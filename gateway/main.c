@@ -454,8 +454,8 @@ int main(int argc, char **argv)
 	log_set_level(g.o.log_level);
 	log_set_thread("main");
 	daemon_init();
-	/* of the largest stanza, in its buffers on the way in or out */
-	mem_keep_freed(4 * (g.o.stanza_max > g.o.s2s_stanza_max ? g.o.stanza_max : g.o.s2s_stanza_max));
+	/* of two of the largest stanzas on their way, each in as many as four buffers */
+	mem_keep_freed(8 * (g.o.stanza_max > g.o.s2s_stanza_max ? g.o.stanza_max : g.o.s2s_stanza_max));
 	g.loop = loop_new();
 	daemon_signals(g.loop, &ops, &g);
 	g.reload = reload_new(g.loop, again, &g);

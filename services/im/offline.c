@@ -42,6 +42,7 @@ int stanza_add_child(struct buf *out, struct slice xml, struct slice child)
 {
 	size_t end = last_tag(xml), name = 1;
 	if (end) {
+		(void)buf_reserve(out, xml.n + child.n); /* at once, where there is so much room */
 		int err = buf_add(out, xml.p, end);
 		if (err == 0)
 			err = buf_add_slice(out, child);
