@@ -11,7 +11,6 @@
 #include <time.h>
 #include <zmq.h>
 
-#define HIGH_WATER 2
 #define KERNEL_BYTES 32768
 #define BUDGET 32u           /* batches for each link and turn */
 #define RETRY_MIN_MS 1000u
@@ -203,7 +202,7 @@ static void link_close(struct client_link *cl)
 static void link_open(struct svcproto *sp, const struct directory_gateway *g)
 {
 	struct zmon_options zo = { .zmq_context = sp->zmq, .type = ZMQ_DEALER, .endpoint = g->endpoint, .server_key = g->key,
-				   .public_key = sp->key.public_z85, .secret_key = sp->key.secret_z85, .high_water = HIGH_WATER,
+				   .public_key = sp->key.public_z85, .secret_key = sp->key.secret_z85, .high_water = SVC_QUEUED_BATCHES,
 				   .kernel_bytes = KERNEL_BYTES, .message_max = SVC_MESSAGE_MAX };
 	struct client_link *cl = calloc(1, sizeof(*cl));
 

@@ -19,6 +19,9 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 #define SVC_BATCH_MAX 65536u
 #define SVC_MESSAGE_MAX (SVC_BATCH_MAX + 33u) /* for ZMQ_MAXMSGSIZE, which counts what CURVE adds; beyond it 0MQ hangs up for good */
 #define SVC_CHUNK_MAX 16384u
+/* For ZMQ_SNDHWM and ZMQ_RCVHWM. 0MQ wakes the other thread each time that half of it, rounded up, has been taken, whoever waits for room:
+ * with two of each batch, with five of every third. Who does wait for room is told always: five batches are there then. */
+#define SVC_QUEUED_BATCHES 5
 
 /* What 0 in svc_hello stands for, and times in milliseconds (PROTOCOL.md section 7). */
 #define SVC_STANZA_BYTES (16u << 20)

@@ -14,7 +14,6 @@
 
 /* How the ROUTER for services is set up: what 0MQ may hold, what it must notice, and who may come in. */
 
-#define HIGH_WATER 2       /* batches in 0MQ, each way and peer */
 #define KERNEL_BYTES 32768 /* of the socket, each way */
 /* Loopback's own segments are as large as such a buffer: one that is larger than what the receiver's window has left waits for the persist
  * timer, 200 ms, since the receiver tells of room when it has twice as much only (RFC 9293, 3.8.6.2). Small ones always fit soon. */
@@ -34,8 +33,8 @@ static int configure(void *z, const struct svc_key *key)
 	bad |= set_int(z, ZMQ_LINGER, 200);
 	bad |= set_int(z, ZMQ_ROUTER_MANDATORY, 1);
 	bad |= set_int(z, ZMQ_ROUTER_HANDOVER, 0);
-	bad |= set_int(z, ZMQ_SNDHWM, HIGH_WATER);
-	bad |= set_int(z, ZMQ_RCVHWM, HIGH_WATER);
+	bad |= set_int(z, ZMQ_SNDHWM, SVC_QUEUED_BATCHES);
+	bad |= set_int(z, ZMQ_RCVHWM, SVC_QUEUED_BATCHES);
 	bad |= set_int(z, ZMQ_SNDBUF, KERNEL_BYTES);
 	bad |= set_int(z, ZMQ_RCVBUF, KERNEL_BYTES);
 	bad |= set_int(z, ZMQ_IPV6, 1);
