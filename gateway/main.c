@@ -374,7 +374,7 @@ static void on_reload(void *arg)
 
 static void start_sasl(struct gateway *g)
 {
-	struct auth_pool_options o = {.prep_local = jid_prep_local, .prep_domain = jid_prep_domain};
+	struct auth_pool_options o = {.prep_local = jid_prep_local, .prep_domain = jid_prep_domain, .loop = g->loop};
 	char why[300] = "";
 
 	g->jobs = jobs_new(JOB_THREADS, 1024);

@@ -30,7 +30,8 @@ struct auth_pool_options {
 	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
 	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
 	                               doesn't show by its speed. 0: 10 */
-	unsigned key_life_ms;       /* how long a derived SCRAM key is kept. 0: 60000 */
+	unsigned key_life_ms;       /* how long a derived SCRAM key may be used; up to a second later it is wiped. 0: 60000 */
+	struct loop *loop;          /* borrowed, to be freed after the pool: whose timer wipes keys. Must be given */
 };
 
 /* Initialises Cyrus SASL (once for the process). NULL with a line in why. jobs is borrowed. */

@@ -1,7 +1,7 @@
 /*
  * The pool: Cyrus SASL initialised once, what it can do under its configuration, and what we offer of that. It reads its configuration here
  * and never again. After auth_pool_new everything is read only but the lanes, the failure counters and the key cache, which look after
- * themselves.
+ * themselves; old keys go by a timer of the loop that was given, which is set only while there are any.
  */
 #include "auth/auth_pool.h"
 
@@ -18,6 +18,7 @@
 
 #define WAITING_MAX 256         /* logins of one domain that may wait for a job thread */
 #define KEYS_MAX 10000
+#define FORGET_EVERY_MS 1000    /* at most: what falls due between goes with the next */
 
 /* Never CRAM-MD5, DIGEST-MD5, NTLM (broken), LOGIN (not a standard), ANONYMOUS (nobody's account), GSS-SPNEGO and GS2-* (no client has
  * them). */
@@ -192,7 +193,7 @@ static char *lower_case(struct slice text)
 
 static void set_defaults(struct auth_pool *p, const struct auth_pool_options *o)
 {
-	ASSERT(o->prep_local);
+	ASSERT(o->prep_local && o->loop);
 	p->o = *o;
 	p->o.prep_domain = o->prep_domain ? o->prep_domain : lower_case;
 	p->o.failure_ms = o->failure_ms ? o->failure_ms : 1000;
@@ -202,6 +203,21 @@ static void set_defaults(struct auth_pool *p, const struct auth_pool_options *o)
 	p->o.job_ms = o->job_ms ? o->job_ms : 10000;
 	p->o.challenge_ms = o->challenge_ms ? o->challenge_ms : 10;
 	p->o.key_life_ms = o->key_life_ms ? o->key_life_ms : 60000;
+}
+
+static void on_forget(void *arg)
+{
+	struct auth_pool *p = arg;
+	uint64_t in_ms = keycache_expire(p->keys, loop_now_ms(p->o.loop));
+
+	if (in_ms != UINT64_MAX)
+		loop_timer_set(&p->forget, in_ms > FORGET_EVERY_MS ? in_ms : FORGET_EVERY_MS);
+}
+
+/* On a loop that has stopped there is no timer, and the pool's end is near, which wipes all. */
+void auth_pool_watch_keys(struct auth_pool *p)
+{
+	(void)!loop_post(p->o.loop, on_forget, p);
 }
 
 struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_options *o, char *why, size_t why_size)
@@ -214,6 +230,7 @@ struct auth_pool *auth_pool_new(struct jobs *jobs, const struct auth_pool_option
 	p->failures = failures_new();
 	p->unknown = failures_new();
 	p->keys = keycache_new(KEYS_MAX, p->o.key_life_ms);
+	loop_timer_init(p->o.loop, &p->forget, on_forget, p);
 	code = init_library();
 	if (code == SASL_OK)
 		code = auxprop_add(p);
@@ -239,6 +256,7 @@ void auth_pool_free(struct auth_pool *p)
 	atomic_store(&started_, false);
 	failures_free(p->failures);
 	failures_free(p->unknown);
+	loop_timer_cancel(&p->forget);
 	keycache_free(p->keys);
 	free(p->mech_list);
 	free(p->pwcheck);

@@ -37,11 +37,15 @@ struct auth_pool {
 	struct lanes *lanes;
 	struct failures *failures, *unknown;
 	struct keycache *keys;
+	struct loop_timer forget;    /* of keys, while there are any */
 };
 
 bool auth_pool_offers(const struct auth_pool *p, const struct mech *m, const struct auth_params *params);
 /* "local" or "local@realm" as prepared "local@domain", owned. NULL: not a name. *foreign: its realm is not `domain`. */
 char *auth_pool_name(const struct auth_pool *p, struct slice text, const char *domain, bool *foreign);
+
+/* keycache_put() said so. From any thread. */
+void auth_pool_watch_keys(struct auth_pool *p);
 
 /* The auxprop plugin (auxprop.c): registers it before the configured ones and keeps their names. A SASL code. */
 MUST_CHECK int auxprop_add(struct auth_pool *p);

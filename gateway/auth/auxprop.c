@@ -212,7 +212,8 @@ static void cache_key(struct slice key, const char *stored, bool exists)
 		return;
 	value[0] = exists ? SOMEBODY : NOBODY;
 	memcpy(value + 1, stored, strlen(stored) + 1);
-	keycache_put(aux_.pool->keys, key, now_ms(), value);
+	if (keycache_put(aux_.pool->keys, key, now_ms(), value))
+		auth_pool_watch_keys(aux_.pool);
 	mem_wipe(value, sizeof value);
 }
 

@@ -22,6 +22,7 @@ struct keycache {
 	struct entry ends;      /* ends.next is the oldest */
 	size_t max;
 	uint64_t life_ms;
+	bool watched;           /* whoever was told that there is something has not been told that there is nothing */
 };
 
 struct keycache *keycache_new(size_t max, uint64_t life_ms)
@@ -77,9 +78,10 @@ bool keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *o
 	return e != NULL;
 }
 
-void keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value)
+bool keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value)
 {
 	struct entry *e;
+	bool first;
 
 	ASSERT(strlen(value) < KEYCACHE_VALUE_MAX);
 	pthread_mutex_lock(&k->mutex);
@@ -95,7 +97,23 @@ void keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const c
 	e->value = mem_strdup(value);
 	e->prev->next = e->next->prev = e;
 	hash_put(k->by_key, key, e);
+	first = !k->watched;
+	k->watched = true;
 	pthread_mutex_unlock(&k->mutex);
+	return first;
+}
+
+uint64_t keycache_expire(struct keycache *k, uint64_t now_ms)
+{
+	uint64_t in_ms = UINT64_MAX;
+
+	pthread_mutex_lock(&k->mutex);
+	forget_old(k, now_ms);
+	k->watched = k->ends.next != &k->ends;
+	if (k->watched)
+		in_ms = k->ends.next->born_ms + k->life_ms - now_ms;
+	pthread_mutex_unlock(&k->mutex);
+	return in_ms;
 }
 
 void keycache_forget(struct keycache *k, struct slice key)

@@ -13,7 +13,10 @@ struct keycache *keycache_new(size_t max, uint64_t life_ms);
 void keycache_free(struct keycache *k);
 /* Copies a living value into out (KEYCACHE_VALUE_MAX bytes). */
 bool keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *out);
-void keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+/* True: keycache_expire() is to be called, the first time since it said that nothing is left. */
+MUST_CHECK bool keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+/* Forgets what is too old now. In how many ms the next one is; UINT64_MAX: nothing is left. */
+uint64_t keycache_expire(struct keycache *k, uint64_t now_ms);
 void keycache_forget(struct keycache *k, struct slice key);
 size_t keycache_count(struct keycache *k);
 

@@ -82,13 +82,13 @@ static void test_cache_life(void)
 	struct keycache *k = keycache_new(10, 100);
 	char out[KEYCACHE_VALUE_MAX];
 
-	keycache_put(k, SLICE("a"), 1000, "one");
+	CHECK(keycache_put(k, SLICE("a"), 1000, "one"));
 	CHECK(keycache_get(k, SLICE("a"), 1099, out));
 	CHECK_STR(out, "one");
 	CHECK(!keycache_get(k, SLICE("a"), 1100, out));     /* being used has not made it younger */
 	CHECK_EQ(keycache_count(k), 0);
-	keycache_put(k, SLICE("a"), 2000, "two");
-	keycache_put(k, SLICE("a"), 2050, "three");
+	CHECK(!keycache_put(k, SLICE("a"), 2000, "two"));
+	CHECK(!keycache_put(k, SLICE("a"), 2050, "three"));
 	CHECK_EQ(keycache_count(k), 1);
 	CHECK(keycache_get(k, SLICE("a"), 2049, out));      /* another thread, whose look at the clock was earlier */
 	CHECK(keycache_get(k, SLICE("a"), 2149, out));
@@ -102,11 +102,94 @@ static void test_cache_bound(void)
 	char out[KEYCACHE_VALUE_MAX];
 
 	for (int i = 0; i < 5; i++)
-		keycache_put(k, (struct slice){&"abcde"[i], 1}, (uint64_t)i, "v");
+		CHECK_EQ(keycache_put(k, (struct slice){&"abcde"[i], 1}, (uint64_t)i, "v"), i == 0);
 	CHECK_EQ(keycache_count(k), 3);
 	CHECK(!keycache_get(k, SLICE("b"), 5, out));
 	CHECK(keycache_get(k, SLICE("c"), 5, out));
 	keycache_free(k);
+}
+
+/* Who is told that there is something is told once, until he is told that nothing is left. */
+static void test_cache_forgets_by_time(void)
+{
+	struct keycache *k = keycache_new(10, 100);
+	char out[KEYCACHE_VALUE_MAX];
+
+	CHECK_EQ(keycache_expire(k, 1000), UINT64_MAX);
+	CHECK(keycache_put(k, SLICE("a"), 1000, "one"));
+	CHECK(!keycache_put(k, SLICE("b"), 1040, "two"));
+	CHECK_EQ(keycache_expire(k, 990), 110);     /* a loop whose look at the clock was earlier */
+	CHECK_EQ(keycache_expire(k, 1099), 1);
+	CHECK_EQ(keycache_count(k), 2);
+	CHECK_EQ(keycache_expire(k, 1100), 40);
+	CHECK_EQ(keycache_count(k), 1);
+	CHECK(!keycache_get(k, SLICE("b"), 1140, out));
+	CHECK_EQ(keycache_count(k), 0);
+	CHECK(!keycache_put(k, SLICE("c"), 1150, "three")); /* the last word was 40 ms */
+	CHECK_EQ(keycache_expire(k, 1160), 90);
+	keycache_forget(k, SLICE("c"));
+	CHECK_EQ(keycache_expire(k, 1170), UINT64_MAX);
+	CHECK(keycache_put(k, SLICE("d"), 1180, "four"));
+	CHECK_EQ(keycache_expire(k, 9999), UINT64_MAX);
+	CHECK(keycache_put(k, SLICE("d"), 9999, "five"));
+	keycache_free(k);
+}
+
+/* --- what memory holds when it is given back, linked by --wrap --- */
+
+#define SECRET "a stored key"
+
+static char *secret_;                   /* the cache's own copy of SECRET; NULL: given back */
+static unsigned nr_wiped_, nr_left_;    /* copies that were given back without and with something of it */
+
+char *__real_mem_strdup(const char *s);
+char *__wrap_mem_strdup(const char *s);
+void __real_free(void *p);
+void __wrap_free(void *p);
+
+char *__wrap_mem_strdup(const char *s)
+{
+	char *copy = __real_mem_strdup(s);
+
+	if (s && strcmp(s, SECRET) == 0)
+		secret_ = copy;
+	return copy;
+}
+
+void __wrap_free(void *p)
+{
+	static const char wiped[sizeof SECRET];
+
+	if (p && p == secret_) {
+		if (memcmp(p, wiped, sizeof wiped) == 0)
+			nr_wiped_++;
+		else
+			nr_left_++;
+		secret_ = NULL;
+	}
+	__real_free(p);
+}
+
+/* Whichever way a key goes, nothing of it stays behind. */
+static void test_cache_wipes(void)
+{
+	struct keycache *k = keycache_new(1, 100);
+
+	for (unsigned way = 0; way < 4; way++) {
+		(void)!keycache_put(k, SLICE("a"), 1000, SECRET);
+		CHECK(secret_ != NULL);
+		if (way == 0)
+			CHECK_EQ(keycache_expire(k, 1100), UINT64_MAX);
+		else if (way == 1)
+			keycache_forget(k, SLICE("a"));
+		else if (way == 2)
+			(void)!keycache_put(k, SLICE("b"), 1000, "takes its place");
+		else
+			keycache_free(k);
+		CHECK(secret_ == NULL);
+		CHECK_EQ(nr_wiped_, way + 1);
+	}
+	CHECK_EQ(nr_left_, 0);
 }
 
 /* --- failures by address --- */
@@ -305,6 +388,8 @@ int main(void)
 	RUN(test_salts);
 	RUN(test_cache_life);
 	RUN(test_cache_bound);
+	RUN(test_cache_forgets_by_time);
+	RUN(test_cache_wipes);
 	RUN(test_failures);
 	RUN(test_failures_crowded);
 	RUN(test_lane_holds_its_share);

@@ -10,8 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "auth/auth.h"
-#include "auth/keycache.h"
+#include "auth/auth_pool.h"
 #include "check.h"
 #include "common/log.h"
 
@@ -24,6 +23,7 @@
 static char folder_[] = "/tmp/test_auth.XXXXXX";
 static struct jobs *jobs_;
 static struct auth_pool *pool_;
+static struct loop *keys_loop_;         /* the pool's own: it turns when it is told to */
 static struct loop *loops_[LOOPS_MAX];
 static size_t nr_loops_;
 
@@ -101,8 +101,11 @@ static uint64_t cache_ms_ = 1000;
 
 bool __real_keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *out);
 bool __wrap_keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *out);
-void __real_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
-void __wrap_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+bool __real_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+bool __wrap_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value);
+uint64_t __real_keycache_expire(struct keycache *k, uint64_t now_ms);
+uint64_t __wrap_keycache_expire(struct keycache *k, uint64_t now_ms);
+static unsigned nr_expired_;
 
 bool __wrap_keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, char *out)
 {
@@ -110,10 +113,17 @@ bool __wrap_keycache_get(struct keycache *k, struct slice key, uint64_t now_ms, 
 	return __real_keycache_get(k, key, cache_ms_, out);
 }
 
-void __wrap_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value)
+bool __wrap_keycache_put(struct keycache *k, struct slice key, uint64_t now_ms, const char *value)
 {
 	(void)now_ms;
-	__real_keycache_put(k, key, cache_ms_, value);
+	return __real_keycache_put(k, key, cache_ms_, value);
+}
+
+uint64_t __wrap_keycache_expire(struct keycache *k, uint64_t now_ms)
+{
+	(void)now_ms;
+	nr_expired_++;
+	return __real_keycache_expire(k, cache_ms_);
 }
 
 /* --- one login --- */
@@ -794,10 +804,58 @@ static bool offers_scram(void)
 	return scram;
 }
 
+/* Its time has come: by the loop's clock too, and the cache's is where the test has put it. */
+static void let_timer_fire(void)
+{
+	unsigned so_far = nr_expired_;
+
+	__real_loop_timer_set(&pool_->forget, 0);
+	while (nr_expired_ == so_far)
+		loop_turn(keys_loop_);
+}
+
+/* A key goes when it is old, though nobody logs in; and where there is none, nothing is waited for. */
+static void test_keys_go_by_time(void)
+{
+	struct login l[2] = {0};
+
+	cache_ms_ += LIFE_MS;
+	loop_turn(keys_loop_); /* what was posted so far */
+	let_timer_fire();
+	CHECK_EQ(keycache_count(pool_->keys), 0);
+	CHECK(!loop_timer_pending(&pool_->forget));
+	for (size_t i = 0; i < ARRAY_LEN(l); i++) {
+		unsigned so_far = nr_expired_;
+
+		l[0] = l[1] = LOGIN(.user = "alice");
+		l[1].user = "bob";
+		l[1].password = "bobs";
+		play(&l[0], 1);
+		cache_ms_ += 100;
+		play(&l[1], 1);
+		CHECK(l[0].ok && l[1].ok);
+		CHECK_EQ(keycache_count(pool_->keys), 2);
+		loop_turn(keys_loop_);
+		CHECK_EQ(nr_expired_, so_far + 1); /* told once, not for each */
+		CHECK(loop_timer_pending(&pool_->forget));
+		CHECK_EQ(asked_of(pool_)->in_ms, LIFE_MS - 100);
+		cache_ms_ += LIFE_MS - 100;
+		let_timer_fire();
+		CHECK_EQ(keycache_count(pool_->keys), 1);
+		CHECK(loop_timer_pending(&pool_->forget));
+		CHECK_EQ(asked_of(pool_)->in_ms, 1000); /* not for each of a crowd */
+		cache_ms_ += 1000;
+		let_timer_fire();
+		CHECK_EQ(keycache_count(pool_->keys), 0);
+		CHECK(!loop_timer_pending(&pool_->forget));
+	}
+}
+
 static void set_up(void)
 {
 	static const unsigned char salt_key[32] = "a salt key for the tests";
-	struct auth_pool_options o = {.failure_ms = FAILURE_MS,
+	struct auth_pool_options o = {.loop = keys_loop_ = loop_new(),
+				      .failure_ms = FAILURE_MS,
 				      .prep_local = prep_local,
 				      .job_ms = JOB_MS,
 				      .key_life_ms = LIFE_MS,
@@ -837,6 +895,7 @@ static void tear_down(void)
 	let_go(1);
 	jobs_free(jobs_);
 	auth_pool_free(pool_);
+	loop_free(keys_loop_);
 	for (size_t i = 0; i < nr_loops_; i++)
 		loop_free(loops_[i]);
 	snprintf(command, sizeof command, "rm -r %s", folder_);
@@ -870,6 +929,7 @@ int main(void)
 	RUN(test_failed_key_is_not_kept);
 	RUN(test_challenge_is_never_early);
 	RUN(test_kept_key_needs_no_thread);
+	RUN(test_keys_go_by_time);
 	RUN(test_free_while_a_job_runs);
 	tear_down();
 	return check_done("unit.auth.sasl");
