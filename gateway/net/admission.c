@@ -204,13 +204,21 @@ uint64_t admission_due_us(struct admission *a, uint64_t now_us)
 	return open_us < until_us ? open_us : until_us;
 }
 
-uint32_t admission_room(const struct admission *a)
+/* Those who come take idle time and leave less to others who come: taken = share + idle * (was - taken). */
+unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned was_idle_percent)
+{
+	unsigned of = 100 + idle_percent, taken = (share_percent * 100 + idle_percent * was_idle_percent + of - 1) / of;
+
+	return was_idle_percent > taken ? was_idle_percent - taken : 0;
+}
+
+uint32_t admission_room(const struct admission *a, unsigned idle_percent)
 {
 	uint64_t rate, cost = a->cost_us > 0 ? a->cost_us : 1;
 
 	if (a->o.share_percent == 0)
 		return ADMISSION_ANY;
-	rate = (uint64_t)US_A_SECOND * a->o.share_percent / 100 / cost;
+	rate = (uint64_t)US_A_SECOND * (a->o.share_percent * 100 + a->o.idle_percent * idle_percent) / 10000 / cost;
 	if (rate <= a->nr_waiting)
 		return 0;
 	rate -= a->nr_waiting;

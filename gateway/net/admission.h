@@ -72,8 +72,12 @@ struct admission_wait *admission_expired(struct admission *a, uint64_t now_us);
 uint64_t admission_open_us(struct admission *a, uint64_t now_us);
 /* When to ask next() and expired() again; UINT64_MAX: nobody waits. */
 uint64_t admission_due_us(struct admission *a, uint64_t now_us);
-/* How many newcomers could be admitted in the next second, beside those that wait; ADMISSION_ANY without a limit. */
+/* How many newcomers could be admitted in the next second, beside those that wait, when beside them so many percent of it are idle;
+ * ADMISSION_ANY without a limit. */
 #define ADMISSION_ANY UINT32_MAX
-uint32_t admission_room(const struct admission *a);
+uint32_t admission_room(const struct admission *a, unsigned idle_percent);
+/* What of the time was idle, less what newcomers will take who take all that is theirs: of the whole share_percent, and of what they leave
+ * idle idle_percent. */
+unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned was_idle_percent);
 
 #endif

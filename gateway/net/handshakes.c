@@ -21,6 +21,9 @@
 
 #define TURNED_AWAY_A_TURN 4
 #define IDLE_LOOK_MS 5       /* so often, while anybody waits, is it looked what is left over */
+#define IDLE_LOOK_MAX_US 100000
+#define LATELY_MIN_US 500000         /* between two looks for the sake of room */
+#define LATELY_MAX_US 10000000
 
 struct conn_wait {
 	struct admission_wait w;     /* first */
@@ -81,7 +84,7 @@ static void fill_by_idle(struct handshakes *h)
 
 	if (h->login.o.idle_percent == 0)
 		return;
-	idle = idle_since_look(&h->idle, now);
+	idle = idle_since_look(&h->idle, now, IDLE_LOOK_MAX_US);
 	admission_idle(&h->accept, idle, now);
 	admission_idle(&h->login, idle, now);
 }
@@ -202,9 +205,26 @@ void handshakes_charge(void *arg, uint64_t us)
 	admission_spent(&h->login, us);
 }
 
-uint32_t handshakes_room(const struct handshakes *h)
+static void on_look(void *arg)
 {
-	return admission_room(&h->login);
+	struct handshakes *h = arg;
+	uint64_t now = now_us(), passed = now - h->lately.looked_at_us;
+
+	h->was_idle[1] = h->was_idle[0];
+	h->was_idle[0] = (unsigned)(idle_since_look(&h->lately, now, LATELY_MAX_US) * 100 / passed);
+}
+
+/* The lower of two looks, so that one quiet second promises nothing. Looked in a task: who asks before the loop runs is another thread. */
+uint32_t handshakes_room(struct handshakes *h)
+{
+	const struct admission_options *first = &h->accept.o, *second = &h->login.o;
+	unsigned idle = h->was_idle[0] < h->was_idle[1] ? h->was_idle[0] : h->was_idle[1];
+
+	if (first->idle_percent + second->idle_percent > 0 && now_us() - h->lately.looked_at_us >= LATELY_MIN_US)
+		loop_task_queue(h->loop, &h->look);
+	return admission_room(
+		&h->login,
+		admission_left_idle(first->share_percent + second->share_percent, first->idle_percent + second->idle_percent, idle));
 }
 
 size_t handshakes_waiting(const struct handshakes *h)
@@ -228,6 +248,7 @@ struct handshakes *handshakes_new(struct loop *l, const struct admission_options
 	admission_init(&h->accept, &first, now_us());
 	admission_init(&h->login, &second, now_us());
 	loop_timer_init(l, &h->timer, on_timer, h);
+	loop_task_init(&h->look, on_look, h);
 	return h;
 }
 
@@ -237,6 +258,8 @@ void handshakes_free(struct handshakes *h)
 		return;
 	ASSERT(h->login.nr_waiting == 0);
 	loop_timer_cancel(&h->timer);
+	loop_task_cancel(h->loop, &h->look);
 	idle_close(&h->idle);
+	idle_close(&h->lately);
 	free(h);
 }

@@ -10,7 +10,10 @@ struct handshakes {
 	struct loop *loop;
 	struct admission accept, login;
 	struct loop_timer timer;
-	struct idle idle;
+	struct idle idle;               /* while anybody waits */
+	struct idle lately;             /* where room is asked for */
+	unsigned was_idle[2];           /* percent of the time between looks at `lately`, the last first */
+	struct loop_task look;
 	uint64_t warned_ms, told_ms;
 };
 

@@ -38,22 +38,22 @@ static uint64_t busy_us(struct idle *i)
 	return idle_parse(line);
 }
 
-uint64_t idle_count(struct idle *i, uint64_t busy, uint64_t now_us)
+uint64_t idle_count(struct idle *i, uint64_t busy, uint64_t now_us, uint64_t max_us)
 {
 	uint64_t passed = now_us - i->looked_at_us, used = busy - i->busy_us + i->owed_us;
-	bool known = busy != 0 && passed <= IDLE_LOOK_MAX_US;
+	bool known = busy != 0 && passed <= max_us;
 
 	i->looked_at_us = now_us;
 	i->busy_us = busy;
 	i->owed_us = 0;
 	if (known && used > passed)
-		i->owed_us = used - passed < IDLE_LOOK_MAX_US ? used - passed : IDLE_LOOK_MAX_US;
+		i->owed_us = used - passed < max_us ? used - passed : max_us;
 	return known && used < passed ? passed - used : 0;
 }
 
-uint64_t idle_since_look(struct idle *i, uint64_t now_us)
+uint64_t idle_since_look(struct idle *i, uint64_t now_us, uint64_t max_us)
 {
-	return idle_count(i, busy_us(i), now_us);
+	return idle_count(i, busy_us(i), now_us, max_us);
 }
 
 void idle_close(struct idle *i)

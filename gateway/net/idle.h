@@ -12,11 +12,10 @@ struct idle {
 };
 
 void idle_close(struct idle *i);
-/* Microseconds since the last look, if that was a moment ago (IDLE_LOOK_MAX_US); 0: not known. */
-#define IDLE_LOOK_MAX_US 100000
-uint64_t idle_since_look(struct idle *i, uint64_t now_us);
+/* Microseconds since the last look, if that was max_us ago at most; 0: not known. */
+uint64_t idle_since_look(struct idle *i, uint64_t now_us, uint64_t max_us);
 /* The same, by what the thread was busy so far; 0: not known. */
-uint64_t idle_count(struct idle *i, uint64_t busy_us, uint64_t now_us);
+uint64_t idle_count(struct idle *i, uint64_t busy_us, uint64_t now_us, uint64_t max_us);
 /* The kernel's line, "ran waited slices" in nanoseconds: the sum of the first two in microseconds. 0: it makes no sense. */
 uint64_t idle_parse(const char *line);
 

@@ -185,12 +185,22 @@ class Story:
         check("and soon nobody waits", await until(lambda: [one.turned_away() for one in crowd] and self.waiting("g1") == 0, 60))
         check("they were closed without a handshake", len(self.order("g1", ports)) < len(crowd) - RETURNING)
 
+    async def idle_time(self):
+        """By its share alone it would have room for 4: a hundredth of a second, two ms each as long as nobody was seen, rounded down."""
+        self.c.start_gateway("g5", "--handshake-share", "1", "--handshake-idle", "100")
+        check = self.test.check
+        check("a gateway comes that may take all idle time for newcomers", await until(lambda: "g5.example" in self.rooms()))
+        check("it has room for as many as are worth it", await until(lambda: self.rooms()["g5.example"] >= 16, 60))
+        print(f"   {self.rooms()}", flush=True)
+
     async def play(self):
         await self.start()
         await self.admission()
         await self.shedding()
         await self.drain()
         await self.leaving()
+        if os.path.exists("/proc/self/schedstat"):   # else no gateway knows of idle time
+            await self.idle_time()
 
 
 def main():

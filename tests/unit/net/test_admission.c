@@ -254,7 +254,7 @@ static void test_without_limit(void)
 	admission_charge(&a, 1000 * MS, now);
 	CHECK(!admission_crowded(&a, now));
 	CHECK_EQ(ask(&w, ADMISSION_NEW), ADMISSION_GO);
-	CHECK_EQ(admission_room(&a), ADMISSION_ANY);
+	CHECK_EQ(admission_room(&a, 100), ADMISSION_ANY);
 }
 
 static void test_room(void)
@@ -267,11 +267,72 @@ static void test_room(void)
 		CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_GO);
 		admission_spent(&a, 1000);
 	}
-	CHECK(admission_room(&a) >= 240 && admission_room(&a) <= 260); /* a quarter of a second, a ms each */
+	CHECK(admission_room(&a, 0) >= 240 && admission_room(&a, 0) <= 260); /* a quarter of a second, a ms each */
+	CHECK_EQ(admission_room(&a, 100), admission_room(&a, 0)); /* nothing of it is theirs */
 	admission_charge(&a, 3 * MS, now);
 	for (int i = 0; i < 100; i++)
 		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
-	CHECK(admission_room(&a) >= 130 && admission_room(&a) <= 160);
+	CHECK(admission_room(&a, 0) >= 130 && admission_room(&a, 0) <= 160);
+	a.o.idle_percent = 40;
+	CHECK(admission_room(&a, 50) >= 330 && admission_room(&a, 50) <= 360); /* a fifth of a second more */
+}
+
+static void test_left_idle(void)
+{
+	CHECK_EQ(admission_left_idle(20, 20, 100), 66); /* a third goes to them, and of what is left a fifth is in that */
+	CHECK_EQ(admission_left_idle(20, 20, 17), 0);
+	CHECK_EQ(admission_left_idle(20, 20, 0), 0);
+	CHECK_EQ(admission_left_idle(20, 0, 100), 80);
+	CHECK_EQ(admission_left_idle(0, 100, 100), 50);
+	CHECK_EQ(admission_left_idle(100, 100, 100), 0);
+}
+
+/* A gateway of which others take some of the time, and ten seconds of newcomers: percent of its room come, each takes a ms of login and a
+ * tenth of one before. The most that ever waited. */
+static size_t come(unsigned others, unsigned percent)
+{
+	static struct admission_wait w[5000];
+	/* three quarters of 20 and 20: the rest is for the ways to the door */
+	const struct admission_options o = {
+		.share_percent = 15, .idle_percent = 15, .burst_us = 2 * MS, .patience_ms = 60000, .waiting_max = ARRAY_LEN(w)};
+	unsigned due = 0, work = 0, nr = 0;
+	size_t most = 0;
+
+	begin(&o);
+	a.cost_us = MS; /* learned before */
+	uint32_t room = admission_room(&a, admission_left_idle(20, 20, 100 - others));
+
+	for (unsigned ms = 0; ms < 10000; ms++) {
+		now += MS;
+		for (due += room * percent; due >= 100000; due -= 100000) {
+			work += MS / 10;
+			if (ask(&w[nr++], ADMISSION_NEW) != ADMISSION_GO)
+				continue;
+			work += MS;
+			admission_spent(&a, MS);
+		}
+		unsigned free_us = (100 - others) * 10, done = work < free_us ? work : free_us;
+
+		work -= done;
+		admission_idle(&a, free_us - done, now);
+		while (admission_next(&a, now) != NULL) {
+			work += MS;
+			admission_spent(&a, MS);
+		}
+		most = a.nr_waiting > most ? a.nr_waiting : most;
+	}
+	for (unsigned i = 0; i < nr; i++)
+		admission_leave(&a, &w[i]);
+	return most;
+}
+
+/* As many as there is room for come in as they come, however much others do; of a fifth more a queue grows. */
+static void test_room_is_not_overrun(void)
+{
+	for (unsigned others = 0; others <= 80; others += 20) {
+		CHECK(come(others, 100) <= 2);
+		CHECK(come(others, 120) > 50);
+	}
 }
 
 int main(void)
@@ -288,5 +349,7 @@ int main(void)
 	RUN(test_idle);
 	RUN(test_without_limit);
 	RUN(test_room);
+	RUN(test_left_idle);
+	RUN(test_room_is_not_overrun);
 	return check_done("net_admission");
 }

@@ -135,6 +135,38 @@ static void test_trickle(void)
 	end();
 }
 
+/* What was idle in the last two looks is room, as far as newcomers leave it so; there is no look more often than that. */
+static void test_room(void)
+{
+	struct admission_options o = {.share_percent = 20, .idle_percent = 60, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
+
+	begin(o);
+	CHECK_EQ(handshakes_room(door), 75); /* 15 % of a second, two ms each as long as nobody was seen */
+	CHECK_EQ(door->lately.looked_at_us, 0); /* this may be another thread */
+	loop_turn(loop);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t looked_at_us = door->lately.looked_at_us;
+
+		CHECK(looked_at_us > 0);
+		(void)handshakes_room(door);
+		loop_turn(loop);
+		CHECK(door->lately.looked_at_us == looked_at_us || door->lately.looked_at_us >= looked_at_us + 500000);
+		door->lately.looked_at_us = looked_at_us - 5000000; /* as if all this time nothing had been done */
+		(void)handshakes_room(door);
+		loop_turn(loop);
+	}
+	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
+
+	CHECK(told ? door->was_idle[0] > 25 && door->was_idle[0] <= 100 : door->was_idle[0] == 0);
+	door->lately.looked_at_us = handshakes_begin(door);
+	door->was_idle[0] = 100;
+	door->was_idle[1] = 68;
+	CHECK_EQ(handshakes_room(door), 142); /* 38 of 68 % go to newcomers, so 30 stay idle: 45 % of those more */
+	door->was_idle[0] = 0;
+	CHECK_EQ(handshakes_room(door), 75);
+	end();
+}
+
 static struct loop_task hog;
 static unsigned nr_hogged, nr_came_late;
 static short interest_then;
@@ -285,6 +317,7 @@ int main(void)
 	RUN(test_charged);
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
+	RUN(test_room);
 	RUN(test_behind_who_is_in);
 	RUN(test_peer_leaves);
 	RUN(test_looked_through);
