@@ -73,20 +73,23 @@ const struct gate_rule *gate_rules(size_t *nr)
 	return rules;
 }
 
+/* But for its roles and states. */
 static bool matches(const struct gate_rule *r, const struct stream *s, const struct xml_head *h)
 {
 	const char *ns = r->ns == GATE_CONTENT ? stream_content_ns(s) : r->ns;
 
-	return (r->roles & 1u << s->role) && (r->states & 1u << s->state) && (ns == NULL || slice_is(h->ns, ns)) &&
+	return (ns == NULL || slice_is(h->ns, ns)) &&
 	       (r->name == NULL || slice_is(h->name, r->name)) && (!(r->need & NEED_TLS) || s->secure) &&
 	       (!(r->need & NEED_PLAIN) || !s->secure) && (!(r->need & NEED_AUTH) || s->authed) && (!(r->need & NEED_BIDI) || s->bidi);
 }
 
 const struct gate_rule *gate_find(const struct stream *s, const struct xml_element *e)
 {
-	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-		if (matches(&rules[i], s, &e->head))
-			return &rules[i];
+	unsigned role = 1u << s->role, state = 1u << s->state;
+
+	for (const struct gate_rule *r = rules; r < rules + ARRAY_LEN(rules); r++) {
+		if ((r->roles & role) && (r->states & state) && matches(r, s, &e->head))
+			return r;
 	}
 	return NULL;
 }
