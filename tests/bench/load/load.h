@@ -17,7 +17,7 @@ struct phase {
 	void (*online)(struct load *l, struct client *c);
 	void (*stanza)(struct load *l, struct client *c, struct slice stanza);
 	void (*gone)(struct load *l, struct client *c, const char *why);
-	void (*tick)(struct load *l, uint64_t us);             /* each millisecond */
+	void (*tick)(struct load *l, uint64_t us);             /* each millisecond, and load_tick_at() */
 	void (*enough)(struct load *l);                        /* the word came: it is to end soon */
 	void (*print)(struct load *l, FILE *out);              /* `,"name":…` */
 };
@@ -33,6 +33,7 @@ struct flow {
 
 struct load {
 	struct event_base *base;
+	struct event due;            /* load_tick_at() */
 	struct client_world targets[TARGETS];
 	unsigned ports[TARGETS], nr_targets;
 	struct client *clients;      /* those at [0, nr) were told to connect and stay */
@@ -57,6 +58,8 @@ struct load {
 void load_done(struct load *l);
 /* Counts a failure and keeps the first one's words. */
 void load_error(struct load *l, const char *what);
+/* One tick more, at that time of began_us's clock and not up to a millisecond later. The latest call counts. */
+void load_tick_at(struct load *l, uint64_t us);
 /* A client's target: where it connects. */
 unsigned load_target(const struct load *l, const struct client *c);
 /* The mechanism of all logins from now on, whose keys nobody has yet; false: there is no such. */

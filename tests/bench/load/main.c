@@ -183,6 +183,14 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+void load_tick_at(struct load *l, uint64_t us)
+{
+	uint64_t now = now_us(), wait = us > now ? us - now : 0;
+	struct timeval tv = {.tv_sec = (time_t)(wait / 1000000), .tv_usec = (suseconds_t)(wait % 1000000)};
+
+	event_add(&l->due, &tv);
+}
+
 static SSL_CTX *tls_context(const char *ca)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
@@ -265,6 +273,7 @@ int main(int argc, char **argv)
 		die("no memory");
 	event_assign(&in, l->base, STDIN_FILENO, EV_READ | EV_PERSIST, on_stdin, l);
 	event_assign(&tick, l->base, -1, EV_PERSIST, on_tick, l);
+	event_assign(&l->due, l->base, -1, 0, on_tick, l);
 	event_add(&in, NULL);
 	event_add(&tick, &each);
 	event_base_dispatch(l->base);

@@ -142,6 +142,8 @@ static void open_tick(struct load *l, uint64_t us)
 		s->scheduled++;
 	}
 	flush_all(l);
+	if (s->scheduled < s->rate * s->seconds)
+		load_tick_at(l, l->began_us + s->scheduled * 1000000 / s->rate + 1);
 }
 
 /* open PAIRS BODY RATE SECONDS */
