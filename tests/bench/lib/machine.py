@@ -25,20 +25,28 @@ def said(*args):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def newest(source):
-    files = (f for part in ("common", "svcproto", "gateway", "services") for f in glob.iglob(f"{source}/{part}/**/*.[ch]", recursive=True))
-    return max(map(os.path.getmtime, files), default=0)
+# What is measured, or measures, and the folders that it is built of.
+PROGRAMS = {"gateway/ambrosia-gateway": ("common", "svcproto", "gateway"), "services/im/ambrosia-im": ("common", "svcproto", "services/im"),
+            "tests/bench/bench_load": ("common", "tests/bench/load")}
+
+
+def older(build, source):
+    """Whether one of the programs was built before the sources that are there now."""
+    for program, parts in PROGRAMS.items():
+        files = (f for part in parts for f in glob.iglob(f"{source}/{part}/**/*.[ch]", recursive=True))
+        if os.path.exists(f"{build}/{program}") and os.path.getmtime(f"{build}/{program}") < max(map(os.path.getmtime, files), default=0):
+            return True
+    return False
 
 
 def ours(build):
-    """Version, commit, -dirty where files differ from it, and whether the gateway was built before the sources that are there now."""
-    gateway = f"{build}/gateway/ambrosia-gateway"
-    words, source = [said(gateway, "--version").rpartition(" ")[2] or "?"], None
+    """Version, commit, -dirty where files differ from it, and whether one of the programs was built before the sources that are there now."""
+    words, source = [said(f"{build}/gateway/ambrosia-gateway", "--version").rpartition(" ")[2] or "?"], None
     with contextlib.suppress(OSError), open(f"{build}/CMakeCache.txt") as f:
         source = next((line.partition("=")[2].strip() for line in f if line.startswith("CMAKE_HOME_DIRECTORY:")), None)
     if source and (commit := said("git", "-c", "safe.directory=*", "-C", source, "describe", "--always", "--dirty")):
         words.append(commit)
-        if os.path.exists(gateway) and os.path.getmtime(gateway) < newest(source):
+        if older(build, source):
             words.append("(built of older sources)")
     return " ".join(words)
 

@@ -11,7 +11,8 @@ NOTES = {"login": "*cold* is the first login of each account by that mechanism, 
                   "does for a minute. Ours and jabberd2 keep plain passwords, with which PLAIN only compares, while Prosody and ejabberd keep derived keys, and derive one from each "
                   "password that comes (PBKDF2); Prosody's accounts are given as plain passwords, which its first login of each replaces. *not counted*: some logins were lost, and what "
                   "they took is in the sum. jabberd2's clients go when all have come, since a logout there breaks the next login on the same descriptor.",
-         "chat": "*late*: how long after its time the load itself sent, at a given rate; the latencies beside it have it in them.",
+         "chat": "*late*: how long after its time the load itself turned to a message, at a given rate; the latencies beside it have it in them. *floor.sleep*: how much longer than a "
+                 "millisecond one lasted that was slept here just before.",
          "large": "The large stanzas come from a load of their own. *late*: as in chat.",
          "many": "*gateway_kib* and *service_kib*: pages of the first gateway's and the IM service's own; *all_kib*: of all processes together, shared pages once."}
 # The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
@@ -20,18 +21,18 @@ BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 1
            ("of which the gateway", "idle", "slope.kib.gateway", 1.024, "KB", 15.5, None),
            ("of which the IM service", "idle", "slope.kib.im", 1.024, "KB", 1.5, None),
            ("CPU for a delivered message, busy", "chat", "busy.cpu_us", 1, "µs", 20, 46 / 20),
-           ("the same, by the floor of its parts", "chat", "busy.cpu_us.to_floor", 1, "", None, None),
            ("of which the gateway, or c2s", "chat", "busy.cpu_us.gateway", 1, "µs", 12, 29 / 12),
+           ("all of it, by floor-link's", "chat", "busy.cpu_us.to_floor", 1, "", None, None),
            ("a message while busy, p99", "chat", "busy.p99_ms", 1, "ms", None, None),
            ("messages that were stored first, busy", "chat", "busy.delayed", 1, "", None, None),
            ("CPU for a login, TLS 1.3 and SCRAM-SHA-1", "login", "SCRAM-SHA-1.cpu_ms", 1, "ms", 0.5, 2.1 / 0.5),
            ("the same, by the floor of its parts", "login", TO_FLOOR, 1, "", 0.5 / 0.34, None),
            ("one message at a time, p50", "chat", "one.p50_ms", 1, "ms", 0.20, 0.08 / 0.20),
-           ("the same, by the floor of its parts", "chat", "one.p50_ms.to_floor", 1, "", None, None),
+           ("the same, by floor-link's", "chat", "one.p50_ms.to_floor", 1, "", None, None),
            ("one message at a time, p99", "chat", "one.p99_ms", 1, "ms", 0.40, 0.25 / 0.40),
-           ("the same, by the floor of its parts", "chat", "one.p99_ms.to_floor", 1, "", None, None),
+           ("the same, by floor-link's", "chat", "one.p99_ms.to_floor", 1, "", None, None),
            ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", 2, 6.7 / 2),
-           ("the same, by the floor of its parts", "large", "beside1024k.p99_ms.to_floor", 1, "", None, None),
+           ("the same, by floor-link's", "large", "beside1024k.p99_ms.to_floor", 1, "", None, None),
            ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
 
 

@@ -120,17 +120,21 @@ def lateness(context):
 
 
 def worn(load, context, stack, figures):
-    """SCRAM-SHA-1 after so many logins, and what memory they left. Of the times, which a busy machine makes longer, the least by its floor of the moment counts."""
-    fresh = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"] if "floor.login.cpu_ms" in figures else None
-    for _ in range(WORN_TRIES):
-        one_login_round(load, stack, context.sizes, "SCRAM-SHA-1", figures, "worn")
-        if fresh is None:
-            return
-        figures["worn.floor_ms"] = floor(context)["floor.login.cpu_ms"]
-        figures["worn.to_fresh"] = figures["worn.cpu_ms"] / figures["worn.floor_ms"] / fresh
-        if figures["worn.to_fresh"] <= WORN_MOST or context.sizes.smoke:
-            return
-    raise Failed(f"a login takes {figures['worn.to_fresh']:.2f} times what it took before {context.sizes.wear} of them, {WORN_MOST} are allowed")
+    """SCRAM-SHA-1 after so many logins. The first round's figures are kept, as of every stack. Ours is set against the fresh login, each by the floor of its
+    moment; a busy machine makes times longer, so of a few rounds the least decides."""
+    one_login_round(load, stack, context.sizes, "SCRAM-SHA-1", figures, "worn")
+    if "floor.login.cpu_ms" not in figures:
+        return
+    fresh, seen, again = figures["SCRAM-SHA-1.cpu_ms"] / figures["floor.login.cpu_ms"], [], figures
+    while True:
+        seen.append(again["worn.cpu_ms"] / floor(context)["floor.login.cpu_ms"] / fresh)
+        if context.sizes.smoke or seen[-1] <= WORN_MOST or len(seen) == WORN_TRIES:
+            break
+        again = {}
+        one_login_round(load, stack, context.sizes, "SCRAM-SHA-1", again, "worn")
+    figures["worn.to_fresh"] = min(seen)
+    if min(seen) > WORN_MOST and not context.sizes.smoke:
+        raise Failed(f"a login takes {min(seen):.2f} times what it took before {context.sizes.wear} of them, {WORN_MOST} are allowed")
 
 
 def login(context, kind):

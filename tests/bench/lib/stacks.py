@@ -27,6 +27,8 @@ def free_port():
 
 def openssl(*args):
     subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+READY_S = 60   # a program that has not said by then that it serves is ended
+DIES_WITH_US = ("setpriv", "--pdeathsig", "TERM")   # whatever ends this one ends also what it started
 
 
 class Place:
@@ -72,15 +74,20 @@ class Stack:
     def spawn(self, part, args, env=None, ready=None):
         """Starts a part; with `ready`, returns its first line that begins so, and lets it write on."""
         log = open(f"{self.folder}/{part}.log", "ab")
-        process = subprocess.Popen(args, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if ready else log, stderr=log,
-                                   text=True, cwd=self.folder)
+        process = subprocess.Popen([*DIES_WITH_US, *args], env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if ready else log,
+                                   stderr=log, text=True, cwd=self.folder)
         self.processes[part] = process
         if ready is None:
             return None
-        for line in process.stdout:
-            if line.startswith(ready):
-                threading.Thread(target=process.stdout.read, daemon=True).start()
-                return line
+        late = threading.Timer(READY_S, process.kill)
+        late.start()
+        try:
+            for line in process.stdout:
+                if line.startswith(ready):
+                    threading.Thread(target=process.stdout.read, daemon=True).start()
+                    return line
+        finally:
+            late.cancel()
         raise SystemExit(f"bench: {self.name}'s {part} did not start; its log:\n" + open(log.name, errors="replace").read()[-3000:])
 
     def listening(self, port, seconds=60):

@@ -265,6 +265,7 @@ void client_connect(struct client *c, unsigned port)
 	int on = 1;
 
 	c->began_us = now_us();
+	c->online_us = 0;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0) {
 		c->w->ops->gone(c, "no descriptor is left");

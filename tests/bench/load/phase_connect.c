@@ -67,7 +67,7 @@ static void gone(struct load *l, struct client *c, const char *why)
 
 	if (why != NULL)
 		load_error(l, why);
-	if (!s->stay || (why != NULL && c->index >= s->first))
+	if (!s->stay || (why != NULL && c->index >= s->first && c->online_us == 0)) /* who came online has been counted */
 		over(l);
 }
 
