@@ -27,7 +27,7 @@ class Sizes:
         self.idle = (20, 60) if smoke else (2000, 10000, *((most,) if most > 10000 else ()))
         self.idle_seconds = 1 if smoke else 60
         self.pairs = 4 if smoke else PAIRS
-        self.each = 100 if smoke else 1000
+        self.each, self.busy_seconds = (100, 0) if smoke else (1000, 6)
         self.rates = (200,) if smoke else (1000, 2000)
         self.seconds = 1 if smoke else 10
         self.singles = 50 if smoke else 3000
@@ -229,6 +229,15 @@ def closed_loop(context, answer, name, figures, ours):
                      f" (p99 {answer['delivery']['p99_ms']:.4g} ms)")
 
 
+def busy(load, stack, sizes):
+    """The closed loop again and again, some seconds in all, since it is over in one on a fast stack: the answer of the round with the median CPU, and the most that were stored first in any."""
+    rounds = []
+    while not rounds or sum(one["seconds"] for one in rounds) < sizes.busy_seconds:
+        rounds.append(load.measured(stack, "chat", sizes.pairs, BODY, WINDOW, sizes.each))
+    median = sorted(rounds, key=lambda one: total(one["cpu"]))[len(rounds) // 2]
+    return dict(median, delayed=max(one["delayed"] for one in rounds))
+
+
 def chat(context, kind):
     """Closed loop, open loop, and one message at a time."""
     sizes, figures = context.sizes, lateness(context)
@@ -236,7 +245,7 @@ def chat(context, kind):
     load = context.load(stack, 2 * sizes.pairs)
     load.do("connect", 2 * sizes.pairs, 10, 0)
     load.do("chat", sizes.pairs, BODY, WINDOW, sizes.each // 10)
-    answer = load.measured(stack, "chat", sizes.pairs, BODY, WINDOW, sizes.each)
+    answer = busy(load, stack, sizes)
     parts_of("busy.cpu_us", answer["cpu"], 1e6 / answer["messages"], figures)
     figures["busy.per_s"] = answer["messages"] / answer["seconds"]
     closed_loop(context, answer, "busy", figures, kind is Ours)
