@@ -78,12 +78,13 @@ static void announce(struct member *m)
 	m->announced = true;
 }
 
-/* More than a step of room_of(), or from or to a mark: what wavers about a power of two is no news. */
+/* Each step of room_of() down, or more would come than there is room for; up more than one, so that what wavers about a power of two is
+ * told once; from and to a mark. */
 static bool room_is_news(uint32_t was, uint32_t is)
 {
 	if (was == 0 || is == 0 || was == UINT32_MAX || is == UINT32_MAX)
 		return was != is;
-	return is / 2 > was || was / 2 > is;
+	return is < was || is / 2 > was;
 }
 
 static bool load_is_due(const struct member *m)
