@@ -204,12 +204,12 @@ uint64_t admission_due_us(struct admission *a, uint64_t now_us)
 	return open_us < until_us ? open_us : until_us;
 }
 
-/* Those who come take idle time and leave less to others who come: taken = share + idle * (was - taken). */
-unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned was_idle_percent)
+/* Those who come take idle time and leave less to others who come: taken = share + idle * (free - taken). */
+unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned free_percent)
 {
-	unsigned of = 100 + idle_percent, taken = (share_percent * 100 + idle_percent * was_idle_percent + of - 1) / of;
+	unsigned of = 100 + idle_percent, taken = (share_percent * 100 + idle_percent * free_percent + of - 1) / of;
 
-	return was_idle_percent > taken ? was_idle_percent - taken : 0;
+	return free_percent > taken ? free_percent - taken : 0;
 }
 
 uint32_t admission_room(const struct admission *a, unsigned idle_percent)

@@ -76,8 +76,8 @@ uint64_t admission_due_us(struct admission *a, uint64_t now_us);
  * ADMISSION_ANY without a limit. */
 #define ADMISSION_ANY UINT32_MAX
 uint32_t admission_room(const struct admission *a, unsigned idle_percent);
-/* What of the time was idle, less what newcomers will take who take all that is theirs: of the whole share_percent, and of what they leave
- * idle idle_percent. */
-unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned was_idle_percent);
+/* What of the time nobody else took, less what newcomers will take who take all that is theirs: of the whole share_percent, and of what
+ * they leave idle idle_percent. */
+unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned free_percent);
 
 #endif

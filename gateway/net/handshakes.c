@@ -181,6 +181,7 @@ void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t 
 	if (now <= begun)
 		return;
 	us = charged_us != NULL ? put_on(charged_us, stage, now - begun) : now - begun;
+	h->taken_us += us;
 	if (stage == HANDSHAKES_ACCEPT)
 		admission_charge(&h->accept, us, now);
 	else
@@ -205,26 +206,29 @@ void handshakes_charge(void *arg, uint64_t us)
 	admission_spent(&h->login, us);
 }
 
+/* What newcomers took is theirs, as what is idle: their part of it is subtracted once. Where nothing was idle there is only their share. */
 static void on_look(void *arg)
 {
 	struct handshakes *h = arg;
-	uint64_t now = now_us(), passed = now - h->lately.looked_at_us;
+	uint64_t now = now_us(), passed = now - h->lately.looked_at_us, idle = idle_since_look(&h->lately, now, LATELY_MAX_US);
+	uint64_t open = idle > 0 ? idle + h->taken_us : 0;
 
-	h->was_idle[1] = h->was_idle[0];
-	h->was_idle[0] = (unsigned)(idle_since_look(&h->lately, now, LATELY_MAX_US) * 100 / passed);
+	h->taken_us = 0;
+	h->was_free[1] = h->was_free[0];
+	h->was_free[0] = (unsigned)((open < passed ? open : passed) * 100 / passed);
 }
 
 /* The lower of two looks, so that one quiet second promises nothing. Looked in a task: who asks before the loop runs is another thread. */
 uint32_t handshakes_room(struct handshakes *h)
 {
 	const struct admission_options *first = &h->accept.o, *second = &h->login.o;
-	unsigned idle = h->was_idle[0] < h->was_idle[1] ? h->was_idle[0] : h->was_idle[1];
+	unsigned open = h->was_free[0] < h->was_free[1] ? h->was_free[0] : h->was_free[1];
 
 	if (first->idle_percent + second->idle_percent > 0 && now_us() - h->lately.looked_at_us >= LATELY_MIN_US)
 		loop_task_queue(h->loop, &h->look);
 	return admission_room(
 		&h->login,
-		admission_left_idle(first->share_percent + second->share_percent, first->idle_percent + second->idle_percent, idle));
+		admission_left_idle(first->share_percent + second->share_percent, first->idle_percent + second->idle_percent, open));
 }
 
 size_t handshakes_waiting(const struct handshakes *h)

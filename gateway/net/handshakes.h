@@ -14,7 +14,8 @@ struct handshakes;
 
 struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o);
 void handshakes_free(struct handshakes *h);          /* after every connection that was given it; NULL is allowed */
-/* admission_room(), with the idle time of the last seconds in which it was asked for, on the loop or before it runs. */
+/* admission_room(), with the time that newcomers took or nobody, of the last seconds in which it was asked for, on the loop or before it
+ * runs. */
 uint32_t handshakes_room(struct handshakes *h);
 size_t handshakes_waiting(const struct handshakes *h);
 

@@ -12,7 +12,8 @@ struct handshakes {
 	struct loop_timer timer;
 	struct idle idle;               /* while anybody waits */
 	struct idle lately;             /* where room is asked for */
-	unsigned was_idle[2];           /* percent of the time between looks at `lately`, the last first */
+	uint64_t taken_us;              /* by newcomers, since the last look at `lately` */
+	unsigned was_free[2];           /* percent of the time between two of these looks that nobody else took, the last first */
 	struct loop_task look;
 	uint64_t warned_ms, told_ms;
 };

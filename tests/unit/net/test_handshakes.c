@@ -135,12 +135,13 @@ static void test_trickle(void)
 	end();
 }
 
+static const struct admission_options much = {
+	.share_percent = 20, .idle_percent = 60, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
+
 /* What was idle in the last two looks is room, as far as newcomers leave it so; there is no look more often than that. */
 static void test_room(void)
 {
-	struct admission_options o = {.share_percent = 20, .idle_percent = 60, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
-
-	begin(o);
+	begin(much);
 	CHECK_EQ(handshakes_room(door), 75); /* 15 % of a second, two ms each as long as nobody was seen */
 	CHECK_EQ(door->lately.looked_at_us, 0); /* this may be another thread */
 	loop_turn(loop);
@@ -157,13 +158,43 @@ static void test_room(void)
 	}
 	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
 
-	CHECK(told ? door->was_idle[0] > 25 && door->was_idle[0] <= 100 : door->was_idle[0] == 0);
+	CHECK(told ? door->was_free[0] > 25 && door->was_free[0] <= 100 : door->was_free[0] == 0);
 	door->lately.looked_at_us = handshakes_begin(door);
-	door->was_idle[0] = 100;
-	door->was_idle[1] = 68;
+	door->was_free[0] = 100;
+	door->was_free[1] = 68;
 	CHECK_EQ(handshakes_room(door), 142); /* 38 of 68 % go to newcomers, so 30 stay idle: 45 % of those more */
-	door->was_idle[0] = 0;
+	door->was_free[0] = 0;
 	CHECK_EQ(handshakes_room(door), 75);
+	end();
+}
+
+/* A look after five seconds, of which the thread was busy for three: percent that nobody but newcomers took. */
+static unsigned look_at_busy(void)
+{
+	door->lately.looked_at_us = handshakes_begin(door) - 5000000;
+	door->lately.busy_us -= 3000000;
+	(void)handshakes_room(door);
+	loop_turn(loop);
+	return door->was_free[0];
+}
+
+/* What newcomers took is not subtracted a second time: of three busy seconds two were theirs. */
+static void test_room_of_newcomers(void)
+{
+	begin(much);
+	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 2000000, NULL);
+	(void)handshakes_room(door);
+	loop_turn(loop);
+	CHECK_EQ(door->was_free[0], 0); /* a first look knows nothing */
+	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
+
+	CHECK(told ? look_at_busy() < 55 : look_at_busy() == 0);
+	handshakes_end(door, HANDSHAKES_ACCEPT, handshakes_begin(door) - 1000000, NULL);
+	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 1000000, NULL);
+	CHECK(told ? look_at_busy() >= 55 : look_at_busy() == 0);
+	CHECK(told ? look_at_busy() < 55 : look_at_busy() == 0);
+	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 9000000, NULL);
+	CHECK(look_at_busy() <= 100);
 	end();
 }
 
@@ -318,6 +349,7 @@ int main(void)
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
 	RUN(test_room);
+	RUN(test_room_of_newcomers);
 	RUN(test_behind_who_is_in);
 	RUN(test_peer_leaves);
 	RUN(test_looked_through);
