@@ -328,18 +328,6 @@ static void negotiation_is_bounded(void)
 	}
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS_MEMORY false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define COUNTS_MEMORY false
-#else
-#define COUNTS_MEMORY true
-#endif
-#else
-#define COUNTS_MEMORY true
-#endif
-
 /* An idle client's stream, its JID and its parser's rest: below 1,200 bytes as the allocator counts. (Sanitizers count differently.) */
 static void idle_streams_are_small(void)
 {
@@ -355,7 +343,7 @@ static void idle_streams_are_small(void)
 		CHECK_EQ(stream_tick(v[i], 3000), UINT64_MAX);
 	}
 	each = (mallinfo2().uordblks - before) / ARRAY_LEN(v);
-	if (COUNTS_MEMORY) {
+	if (CHECK_OWN_MALLOC) {
 		fprintf(stderr, "an idle stream: %zu bytes\n", each);
 		CHECK(each < 1200);
 	}
