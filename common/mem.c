@@ -5,13 +5,17 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "common/obj.h"
 
-enum { MAPPED_MAX = 32 << 20 }; /* the most that malloc() allows */
+enum {
+	KEPT_MIN = 128 << 10,   /* what malloc() keeps by itself: less would cost more than not to ask */
+	MAPPED_MAX = 32 << 20,  /* the most that it allows for one piece */
+};
 
 void *mem_alloc(size_t n)
 {
@@ -70,9 +74,9 @@ void mem_random(void *p, size_t n)
 
 void mem_keep_freed(size_t bytes)
 {
-	int most = bytes < MAPPED_MAX ? (int)bytes : MAPPED_MAX;
+	int kept = bytes < KEPT_MIN ? KEPT_MIN : bytes < INT_MAX ? (int)bytes : INT_MAX;
 
 	/* A sanitizer's malloc has no such options, and says so: nothing depends on them. */
-	(void)mallopt(M_MMAP_THRESHOLD, most);
-	(void)mallopt(M_TRIM_THRESHOLD, most);
+	(void)mallopt(M_MMAP_THRESHOLD, kept < MAPPED_MAX ? kept : MAPPED_MAX);
+	(void)mallopt(M_TRIM_THRESHOLD, kept);
 }

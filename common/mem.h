@@ -12,9 +12,10 @@ char *mem_strdup(const char *s);          /* NULL stays NULL */
 char *mem_slicedup(struct slice s);       /* NUL-terminated copy */
 void mem_wipe(void *p, size_t n);         /* cannot be optimised away */
 void mem_random(void *p, size_t n);       /* getrandom, complete or abort */
-/* Of a program, before any thread starts: what is freed at the end of a thread's heap stays with the process, up to so many bytes, instead
- * of going back to the kernel. A large stanza is in a few buffers at once, and a page that comes anew costs as much as copying a hundred
- * that are there. Single allocations beyond that are the kernel's as before. */
+/* Of a program, before any thread starts: what is freed at the end of a thread's heap stays with the process, up to so many bytes (128 KiB
+ * at least), instead of going back to the kernel. A large stanza is in a few buffers at once, and a page that comes anew costs as much as
+ * copying a hundred that are there. A single allocation beyond that, or beyond 32 MiB, is the kernel's as before; smaller ones come from
+ * heaps, and what is free there before something that is used stays whatever was asked. */
 void mem_keep_freed(size_t bytes);
 
 #define NEW(type) ((type *)mem_alloc(sizeof(type)))
