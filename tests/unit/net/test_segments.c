@@ -2,7 +2,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "../check.h"
 #include "net/conn_int.h"
@@ -10,7 +9,6 @@
 #include "pair.h"
 
 #define FEATURES "<stream:features/>"
-#define HELD_MS 100         /* the kernel holds back for 200 ms: beyond this, the machine stood still, and nothing is told */
 #define TRIES 50
 
 /* --- what the accepting end gives to the kernel, linked by --wrap --- */
@@ -18,20 +16,11 @@
 static struct sent {
 	int flags;
 	unsigned segments;      /* of data, that had left before */
-	uint64_t at_ms;
 } sent_[16];
 static size_t nr_sent_;
 
 ssize_t __real_send(int fd, const void *p, size_t n, int flags);
 ssize_t __wrap_send(int fd, const void *p, size_t n, int flags);
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static unsigned segments(int fd)
 {
@@ -45,7 +34,7 @@ static unsigned segments(int fd)
 ssize_t __wrap_send(int fd, const void *p, size_t n, int flags)
 {
 	if (b.conn != NULL && fd == b.conn->ch.fd && nr_sent_ < ARRAY_LEN(sent_))
-		sent_[nr_sent_++] = (struct sent){flags, segments(fd), now_ms()};
+		sent_[nr_sent_++] = (struct sent){flags, segments(fd)};
 	return __real_send(fd, p, n, flags);
 }
 
@@ -57,11 +46,10 @@ static void say_features(struct end *e, struct slice bytes)
 	conn_send(e->conn, SLICE(FEATURES));
 }
 
-/* A TLS 1.3 login up to the first features. False: they came so late that the kernel may have sent the ticket alone. */
-static bool login(const struct tls_tickets *tickets)
+/* A TLS 1.3 login up to the first features. */
+static void login(const struct tls_tickets *tickets)
 {
 	SSL *ours;
-	uint64_t arrived_ms;
 	size_t nr;
 
 	nr_sent_ = 0;
@@ -78,39 +66,36 @@ static bool login(const struct tls_tickets *tickets)
 	conn_send(a.conn, SLICE("<stream:stream>"));
 	CHECK(run_until_in(&a, sizeof FEATURES - 1));
 	after_ = segments(b.conn->ch.fd);
-	arrived_ms = now_ms();
 	nr = nr_sent_;
 	pair_end();
 	nr_sent_ = nr; /* not the last words */
 	CHECK(nr >= 2 && nr < ARRAY_LEN(sent_));
-	return arrived_ms - sent_[nr - 2].at_ms < HELD_MS;
 }
 
+/* The kernel holds back for 200 ms, and less where something comes in that it does not quite expect, such as a window that has changed. So
+ * not every login shows it. */
 static void test_ticket_goes_with_features(void)
 {
 	const struct tls_tickets tickets = {.nr = 1, .key = {{.name = "a key"}}};
-	bool in_time = false;
+	bool together = false;
 
-	for (unsigned i = 0; i < TRIES && !in_time; i++) {
-		in_time = login(&tickets);
+	for (unsigned i = 0; i < TRIES && !together; i++) {
+		login(&tickets);
 		const struct sent *ticket = &sent_[nr_sent_ - 2], *features = &sent_[nr_sent_ - 1];
 
 		CHECK(ticket->flags & MSG_MORE);
 		CHECK(!(features->flags & MSG_MORE));
 		for (const struct sent *s = sent_; s < ticket; s++)
 			CHECK(!(s->flags & MSG_MORE)); /* the other end waits for it */
-		if (in_time) {
-			CHECK_EQ(features->segments, ticket->segments);
-			CHECK_EQ(after_, ticket->segments + 1);
-		}
+		together = after_ == ticket->segments + 1;
 	}
-	CHECK(in_time);
+	CHECK(together);
 }
 
 /* Where no ticket is given nothing is held back. */
 static void test_without_ticket(void)
 {
-	(void)login(NULL);
+	login(NULL);
 	for (size_t i = 0; i < nr_sent_; i++)
 		CHECK(!(sent_[i].flags & MSG_MORE));
 	CHECK_EQ(after_, sent_[nr_sent_ - 1].segments + 1);
