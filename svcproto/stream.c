@@ -199,6 +199,7 @@ void stream_give_credit(struct svc_stream *s)
 		if (l->favoured == NULL)
 			l->favoured = s;
 		if (l->favoured != s) {
+			s->credit_due = false; /* also what was to leave with company */
 			stream_go_aside(s, &l->starved);
 			return;
 		}

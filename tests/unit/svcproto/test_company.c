@@ -308,6 +308,37 @@ static void credit_waits_while_there_is_some(void)
 	pair_clear(&p);
 }
 
+/* CREDIT that waits when a stanza begins for which there is no room is withheld with the rest of what is due. */
+static void withheld_credit_does_not_leave_with_company(void)
+{
+	struct svc_stream *favoured;
+
+	begin();
+	favoured = pair_open(&p, "c@b");
+	p.sv.l->join_soft = SVC_CHUNK_MAX;
+	send(favoured, 1, 100000);
+	pair_flush(&p);
+	pair_deliver_one(&p, &p.gw);
+	CHECK(p.sv.l->favoured != NULL && p.sv.l->favoured != far);
+	p.sv.l->join_soft = (uint32_t)p.sv.l->join_bytes + 1000; /* what the other one begins goes beyond it */
+	send(s, 1, SVC_WINDOW_BYTES / 4);
+	pair_flush(&p);
+	pair_deliver_one(&p, &p.gw);
+	CHECK(far->credit_due && far->in_lazy);
+	send(s, 1, 2 * SVC_CHUNK_MAX);
+	pair_flush(&p);
+	pair_deliver_one(&p, &p.gw);
+	CHECK(far->aside == &p.sv.l->starved);
+	CHECK_EQ(far->in.due, SVC_WINDOW_BYTES);
+	pair_tick(&p, SVC_ACK_WAIT_MS);
+	CHECK_EQ(far->in.due, SVC_WINDOW_BYTES);
+
+	p.sv.l->join_soft = 300000;
+	exchange(); /* the favoured one comes to its end, and it is the other's turn */
+	CHECK_EQ(far->in.received, 2);
+	pair_clear(&p);
+}
+
 /* A transport that takes nothing leaves it due, without a time to wake up at for nothing; the end of the epoch takes it away. */
 static void a_full_transport(void)
 {
@@ -345,6 +376,7 @@ int main(void)
 	RUN(the_end_hurries);
 	RUN(who_leaves_says_it_all);
 	RUN(credit_waits_while_there_is_some);
+	RUN(withheld_credit_does_not_leave_with_company);
 	RUN(a_full_transport);
 	return check_done("svcproto/company");
 }
