@@ -78,7 +78,7 @@ uint8_t attach_body(struct svc_stream *s, struct props_writer *w)
 	struct svc_hub *h = s->hub;
 
 	position(s, &a.at);
-	s->in_said = s->in.row;
+	stream_said(s);
 	if (!is_service(s)) {
 		message_put_reattach(w, &s->id, &a.at);
 		return WIRE_REATTACH;
@@ -172,6 +172,7 @@ static const char *take_numbers(struct svc_stream *s, const struct message_attac
 	s->out.seq = s->out.acked = s->out.reached = a->at.received;
 	s->out.credit = a->at.credit;
 	s->in.received = s->in.row = s->in_said = a->acked;
+	s->in_hurry = 0;
 	s->out_base = a->base_to_service;
 	s->in_base = a->base_to_gateway;
 	s->resume_s = a->resume_s;

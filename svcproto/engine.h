@@ -68,7 +68,7 @@ struct svc_stream {
 	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
 	uint32_t handle;
 	uint8_t state, kind;
-	uint8_t sm, place;
+	uint8_t sm;
 	bool ours : 1;        /* we opened it */
 	bool our_handle : 1;  /* we sent OPEN, REATTACH or RESUME on this link */
 	bool told : 1;        /* closed() has been given */
@@ -82,8 +82,9 @@ struct svc_stream {
 	bool detach_wanted : 1; /* likewise; and there is no owner any more */
 	bool resumed : 1;       /* ATTACHING: by RESUME */
 	bool resume_due : 1;    /* service: the ATTACHED that is due answers a RESUME */
-	bool large_unsaid : 1;  /* received a stanza of several chunks, and the peer has not been told that all is handled */
 	bool counted : 1;       /* gateway: what is acknowledged has come to out_base; numbers alone don't tell after 2^31 stanzas */
+	unsigned place : 2;     /* enum stream_place */
+	uint16_t in_hurry;      /* the ACKs of so many stanzas after in_said do not wait: the last of them is large, or awaited */
 	uint32_t stanza_bytes_max; /* that the peer takes: of the last link */
 	uint32_t accepted_bytes_max; /* likewise on this stream, by its ACCEPT; 0: no less */
 	uint32_t generation;
@@ -240,6 +241,8 @@ void stream_want_control(struct svc_stream *s);  /* CREDIT, ACK, ATTACHED: now *
 void stream_want_company(struct svc_stream *s);  /* CREDIT or ACK: with whatever leaves */
 void stream_want_ack(struct svc_stream *s);      /* the one or the other */
 bool stream_ack_hurries(const struct svc_stream *s);
+void stream_hurry_next(struct svc_stream *s);    /* the ACK of the stanza that is being received, and of those before it */
+void stream_said(struct svc_stream *s);          /* a frame with in.row leaves */
 void stream_leave_control(struct svc_stream *s);
 void stream_go_aside(struct svc_stream *s, struct stream_list *list);
 void stream_leave_aside(struct svc_stream *s);
@@ -267,7 +270,8 @@ void hub_detach(struct svc_stream *s);        /* has neither link nor place: its
 void hub_unclaimed(struct svc_link *l);       /* service: the gateway has said which streams it holds */
 void hub_peer_drop(struct svc_hub *h, struct hub_peer *p); /* a link lets go of it; NULL is allowed */
 void hub_soon(struct svc_hub *h);             /* something is due at once */
-bool hub_has_room(struct svc_stream *s);      /* for one more stanza; if not, it hears of room */
+bool hub_has_share(const struct svc_stream *s); /* for one more stanza */
+bool hub_has_room(struct svc_stream *s);      /* the same; if not, it hears of room */
 void hub_leave_hungry(struct svc_stream *s);
 
 /* attach.c */

@@ -135,8 +135,7 @@ static void put_attach(struct svc_stream *s, struct batch *b)
 static void put_ack(struct svc_stream *s, struct batch *b)
 {
 	put(b, &(struct wire_frame){ .type = WIRE_ACK, .stream = s->handle, .sequence = s->in.row });
-	s->in_said = s->in.row;
-	s->large_unsaid = s->large_unsaid && s->in.row != s->in.received;
+	stream_said(s);
 }
 
 static bool fill_line(struct stream_list *line, struct batch *b)
@@ -208,6 +207,8 @@ static bool fill_turn(struct svc_link *l, struct svc_stream *s, struct batch *b)
 			return false;
 		b->bulk += want > LINK_TURN_BYTES;
 		chunk_take(&s->out, SVC_BATCH_MAX - b->n - WIRE_FRAME_HEADER, &c);
+		if ((c.flags & WIRE_LAST) != 0 && s->hub != NULL && !hub_has_share(s))
+			c.flags |= WIRE_AWAITED;
 		l->unsent -= c.n;
 		put(b, &(struct wire_frame){ .type = WIRE_DATA, .flags = c.flags, .stream = s->handle, .sequence = c.seq,
 					     .length = c.n, .body = (const uint8_t *)c.p });

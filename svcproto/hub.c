@@ -311,11 +311,16 @@ static uint64_t left(const struct svc_hub *h)
 	return h->held_bytes < h->limits.held_bytes_max ? h->limits.held_bytes_max - h->held_bytes : 0;
 }
 
+bool hub_has_share(const struct svc_stream *s)
+{
+	return s->out.nr == 0 ? left(s->hub) > 0 : s->out.bytes < left(s->hub) / SHARE;
+}
+
 bool hub_has_room(struct svc_stream *s)
 {
 	struct svc_hub *h = s->hub;
 
-	if (s->out.nr == 0 ? left(h) > 0 : s->out.bytes < left(h) / SHARE)
+	if (hub_has_share(s))
 		return true;
 	if (h->ops->writable != NULL && !s->hungry) {
 		TAILQ_INSERT_TAIL(&h->hungry, s, in_hungry);

@@ -193,7 +193,6 @@ static bool join(struct svc_link *l, struct svc_stream *s, const struct wire_fra
 	chunk_join_add(&s->join, f->body, f->length);
 	if ((f->flags & WIRE_LAST) == 0)
 		return true;
-	s->large_unsaid = true;
 	whole = s->join; /* the callback may end the stream */
 	s->join = (struct chunk_join){ 0 };
 	l->join_bytes -= whole.cap;
@@ -219,6 +218,8 @@ static void on_stanza_chunk(struct svc_link *l, struct svc_stream *s, const stru
 		return;
 	}
 	s->in.credit -= f->length;
+	if ((f->flags & WIRE_LAST) != 0 && (s->join.active || (f->flags & WIRE_AWAITED) != 0))
+		stream_hurry_next(s);
 	if ((f->flags & (WIRE_FIRST | WIRE_LAST)) == (WIRE_FIRST | WIRE_LAST))
 		deliver(l, s, f->flags, (const char *)f->body, f->length);
 	else if (!join(l, s, f, max))

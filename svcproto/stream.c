@@ -150,14 +150,29 @@ void stream_want_company(struct svc_stream *s)
 }
 
 /* The peer may come to its bound before this ACK would leave, or waits for the last one to end the stream. Of several chunks: what counts
- * there are bytes, and one more batch costs little beside them. */
+ * there are bytes, and one more batch costs little beside them. What else keeps the peer from sending only the peer can know, and says. */
 bool stream_ack_hurries(const struct svc_stream *s)
 {
 	const struct svc_hello *peer = &s->link->peer;
 	uint32_t by_bytes = peer->unacked_bytes_max / SVC_CHUNK_MAX;
 	uint32_t bound = by_bytes < peer->unacked_stanzas_max ? by_bytes : peer->unacked_stanzas_max;
 
-	return s->state != STREAM_OPEN || s->large_unsaid || s->in.received - s->in_said >= bound / 2;
+	return s->state != STREAM_OPEN || s->in_hurry > 0 || s->in.received - s->in_said >= bound / 2;
+}
+
+void stream_hurry_next(struct svc_stream *s)
+{
+	uint32_t nr = s->in.received + 1 - s->in_said;
+
+	s->in_hurry = nr < UINT16_MAX ? (uint16_t)nr : UINT16_MAX;
+}
+
+void stream_said(struct svc_stream *s)
+{
+	uint32_t nr = s->in.row - s->in_said;
+
+	s->in_hurry = nr < s->in_hurry ? (uint16_t)(s->in_hurry - nr) : 0;
+	s->in_said = s->in.row;
 }
 
 void stream_want_ack(struct svc_stream *s)

@@ -19,6 +19,7 @@
 #define WIRE_LAST 0x02u
 #define WIRE_REJECT 0x04u
 #define WIRE_REPEATED 0x08u
+#define WIRE_AWAITED 0x10u /* DATA, not critical */
 #define WIRE_ANSWER 0x01u /* PING */
 #define WIRE_MORE 0x01u   /* ADMIN_REPLY */
 /* Types from here up may be ignored by who does not know them; below they break the protocol. */

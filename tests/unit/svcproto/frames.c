@@ -234,6 +234,7 @@ size_t samples_build(struct sample v[SAMPLES_MAX])
 	struct sample *s;
 
 	frame(add(v, &nr, "data", SVC_GATEWAY, 4), WIRE_DATA, WIRE_FIRST | WIRE_LAST, 2, 1, "<presence/>", 11);
+	frame(add(v, &nr, "data-awaited", SVC_GATEWAY, 4), WIRE_DATA, WIRE_FIRST | WIRE_LAST | WIRE_AWAITED, 2, 1, "<presence/>", 11);
 	s = add(v, &nr, "data-chunks", SVC_GATEWAY, 5);
 	frame(s, WIRE_DATA, WIRE_FIRST | WIRE_REPEATED, 2, 2, "<iq", 3);
 	frame(s, WIRE_DATA, 0, 2, 2, "><x", 3);

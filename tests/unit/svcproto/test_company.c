@@ -215,6 +215,63 @@ static void a_large_stanza_hurries(void)
 	pair_clear(&p);
 }
 
+/* As long as it is not acknowledged itself, and no longer, though others always are behind it. */
+static void a_large_stanza_hurries_no_others(void)
+{
+	begin();
+	send(s, 1, 10);
+	send(s, 1, SVC_CHUNK_MAX + 1);
+	send(s, 1, 10);
+	exchange();
+	CHECK_EQ(svc_stream_ack(far, 1), 0); /* what the large one is behind */
+	exchange();
+	CHECK_EQ(s->out.acked, 1);
+	CHECK_EQ(svc_stream_ack(far, 2), 0);
+	exchange();
+	CHECK_EQ(s->out.acked, 2);
+	for (uint32_t i = 3; i < 10; i++) {
+		send(s, 1, 10);
+		exchange();
+		CHECK_EQ(far->in.received, i + 1);
+		CHECK_EQ(svc_stream_ack(far, i), 0);
+		exchange();
+		CHECK_EQ(s->out.acked, i - 1);
+		pair_tick(&p, SVC_ACK_WAIT_MS);
+		exchange();
+		CHECK_EQ(s->out.acked, i);
+	}
+	pair_clear(&p);
+}
+
+/* The sender has no room for another: it says so with the last chunk, which says nothing to who does not know that. */
+static void an_awaited_stanza_hurries(void)
+{
+	begin();
+	send(s, 1, 10);
+	exchange();
+	CHECK_EQ(svc_stream_ack(far, 1), 0);
+	exchange();
+	CHECK_EQ(s->out.acked, 0);
+	pair_inject(&p, &p.sv, WIRE_DATA, WIRE_FIRST | WIRE_LAST | 0x80, s->handle, 2, "x", 1);
+	exchange();
+	CHECK_EQ(far->in.received, 2);
+	CHECK_EQ(far->in_said, 0);
+	pair_inject(&p, &p.sv, WIRE_DATA, WIRE_FIRST | WIRE_LAST | WIRE_AWAITED, s->handle, 3, "x", 1);
+	svc_link_flush(p.sv.l, p.now);
+	CHECK_EQ(far->in_said, 1); /* what waited makes room, too */
+	CHECK_EQ(svc_stream_ack(far, 3), 0);
+	svc_link_flush(p.sv.l, p.now);
+	CHECK_EQ(far->in_said, 1);
+	CHECK_EQ(svc_stream_ack(far, 2), 0);
+	svc_link_flush(p.sv.l, p.now);
+	CHECK_EQ(far->in_said, 3);
+	pair_inject(&p, &p.sv, WIRE_DATA, WIRE_FIRST | WIRE_LAST, s->handle, 4, "x", 1);
+	CHECK_EQ(svc_stream_ack(far, 4), 0);
+	svc_link_flush(p.sv.l, p.now);
+	CHECK_EQ(far->in_said, 3);
+	pair_clear(&p);
+}
+
 static void the_end_hurries(void)
 {
 	/* Closed at once. */
@@ -373,6 +430,8 @@ int main(void)
 	RUN(company_takes_it_along);
 	RUN(half_of_the_bound_hurries);
 	RUN(a_large_stanza_hurries);
+	RUN(a_large_stanza_hurries_no_others);
+	RUN(an_awaited_stanza_hurries);
 	RUN(the_end_hurries);
 	RUN(who_leaves_says_it_all);
 	RUN(credit_waits_while_there_is_some);
