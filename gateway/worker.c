@@ -243,8 +243,7 @@ static int start_links(struct worker *w, char *why, size_t why_size)
 		.key = &w->o.key,
 		.directory = w->env.directory,
 		.hello = {
-			.instance = w->id,
-			.incarnation = w->o.incarnation,
+			.instance = w->id, .incarnation = w->o.incarnation,
 			.name = "ambrosia-gateway",
 			.stanza_bytes_max = (uint32_t)w->env.limits.from_service.element_bytes,
 			.stream_window_bytes = SVC_WINDOW_BYTES,
@@ -481,6 +480,7 @@ void worker_free(struct worker *w)
 	loop_timer_cancel(&w->patience);
 	if (w->env.loop != NULL && w->env.edges != NULL)
 		loop_turn(w->env.loop);
+	links_hurry(w->env.links); /* a stream between services has no connection that was cut, and so no CLOSE that takes all along */
 	drain_free(w->env.drain);
 	links_free(w->env.links);
 	relays_free(&w->env);

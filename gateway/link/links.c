@@ -116,6 +116,15 @@ void links_touch(struct links *ls)
 	loop_task_queue(ls->loop, &ls->flush);
 }
 
+void links_hurry(struct links *ls)
+{
+	if (ls == NULL)
+		return;
+	for (size_t i = 0; i < ls->nr; i++)
+		svc_link_hurry(ls->v[i]->engine);
+	on_flush(ls);
+}
+
 /* --- receiving ---------------------------------------------------------- */
 
 static bool may_link(struct links *ls, const char *key)

@@ -94,6 +94,8 @@ void links_release(struct link_end *e, const char *condition, const char *text);
 MUST_CHECK int links_send(struct links *ls, struct link_end *e, struct slice xml);
 /* Something was queued on a stream of this worker: flush at the turn's end. Called after every svc_stream_*. */
 void links_touch(struct links *ls);
+/* Flushes now, with what waits for company: for who ends, and will have no turn in which its time is over. NULL is allowed. */
+void links_hurry(struct links *ls);
 /* authorized_keys changed: links whose key lost its role are broken. */
 void links_recheck(struct links *ls);
 struct admin *links_admin(struct links *ls);
