@@ -126,6 +126,25 @@ static void of_others_only_ours(void)
 	fake_close(&f);
 }
 
+/* What looks like a tag in there begins none, and hides none. */
+static void cdata_hides_nothing(void)
+{
+	begin();
+	static const char *const text[] = {
+		"<![CDATA[<]]>", "<![CDATA[</body><x]]>", "<![CDATA[<a b='stanza-id]]>", "<![CDATA[<<<]]]]><![CDATA[>]]>",
+		"<![CDATA[<stanza-id xmlns='" NS "' id='mine' by='bob@b.example'/>]]>",
+	};
+	for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+		char xml[1024], kept[256];
+		snprintf(kept, sizeof kept, "<body>%s</body><thread>", text[i]);
+		snprintf(xml, sizeof xml, HEAD(BOB) "<body>%s</body>" ID("bob@b.example") "<thread>behind</thread></message>", text[i]);
+		struct sent *s = send_to_bob(xml);
+		CHECK_EQ(strlen(id_in(s, "bob@b.example")), 36);
+		CHECK(s && !strstr(s->xml, "forged") && strstr(s->xml, kept));
+	}
+	fake_close(&f);
+}
+
 static void only_messages_to_users(void)
 {
 	begin();
@@ -238,6 +257,7 @@ int main(void)
 	RUN(to_all_sessions_the_same);
 	RUN(to_oneself);
 	RUN(of_others_only_ours);
+	RUN(cdata_hides_nothing);
 	RUN(only_messages_to_users);
 	RUN(a_repetition_has_the_same);
 	RUN(one_for_all_instances);
