@@ -41,6 +41,7 @@ struct loop {
 	struct corpse *corpses;
 	size_t nr_corpses, cap_corpses;
 	uint64_t now_ms; /* 0: not read in this turn yet */
+	uint64_t turn_nr;
 	bool running, stopping;
 	void *shared;
 
@@ -148,6 +149,11 @@ uint64_t loop_now_ms(struct loop *l)
 	return l->now_ms;
 }
 
+uint64_t loop_turn_nr(const struct loop *l)
+{
+	return l->turn_nr;
+}
+
 static void run_first(struct loop *l, struct task_list *list)
 {
 	struct loop_task *t = list->first;
@@ -201,6 +207,13 @@ static void take_later(struct loop *l)
 	list_init(&l->later);
 }
 
+static void begin_turn(struct loop *l)
+{
+	take_later(l);
+	l->now_ms = 0;
+	l->turn_nr++;
+}
+
 static void run_posts(struct loop *l)
 {
 	pthread_mutex_lock(&l->lock);
@@ -240,8 +253,7 @@ void loop_run(struct loop *l)
 	}
 	end_turn(l, 0); /* what was queued before the loop ran must not wait for an event */
 	while (!l->stopping) {
-		take_later(l);
-		l->now_ms = 0;
+		begin_turn(l);
 		uint64_t begun_us = l->behind.first ? now_us() : 0; /* then it does not wait, and all is work */
 		int flags = l->tasks.first || l->behind.first ? LOOK_ONCE : EVLOOP_ONCE;
 		int err = event_base_loop(l->base, flags);
@@ -258,8 +270,7 @@ void loop_turn(struct loop *l)
 {
 	ASSERT(!l->running);
 	l->running = true;
-	take_later(l);
-	l->now_ms = 0;
+	begin_turn(l);
 	uint64_t begun_us = now_us();
 	int err = event_base_loop(l->base, LOOK_ONCE);
 	ASSERT(err >= 0);

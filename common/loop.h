@@ -19,6 +19,7 @@ struct event_base *loop_base(struct loop *l);
 /* The place of one pointer, NULL at first: to what the objects of a loop share. Who puts it there takes it out. */
 void **loop_shared(struct loop *l);
 uint64_t loop_now_ms(struct loop *l);           /* monotonic, read once for each turn */
+uint64_t loop_turn_nr(const struct loop *l);    /* another one in each turn */
 
 /* Work at the end of this turn, before reaping; queued twice it runs once. Embed it; fn may queue others (same turn). */
 struct loop_task {

@@ -383,7 +383,7 @@ static uint64_t link_tick(struct client_link *cl)
 }
 
 /* Sending may have eaten the edge of what came, and room to send may have come before this look; or what another link's flush made the
- * service send has come too late for this one's. */
+ * service send has come too late for this one's. A DEALER with one connection has room if it says so: the next flush takes something. */
 static bool has_more(struct client_link *cl)
 {
 	if (cl->touched || svc_link_wants_flush(cl->engine)) {

@@ -28,7 +28,7 @@ int links_transmit(struct links *ls, struct link *k, const void *batch, size_t n
 		return 0;
 	if (zmq_send(ls->zsock, k->routing_id, k->routing_id_n, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
 		if (zmq_errno() == EAGAIN) {
-			zev_want_write(ls->zev);
+			zev_want_write(ls->zev); /* the engine keeps it and offers it again at a flush: on_writable */
 			return SVCPROTO_E_FULL;
 		}
 		/* EHOSTUNREACH: gone. The engine may be in the middle of a flush: break it later. */

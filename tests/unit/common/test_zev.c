@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 #include <zmq.h>
@@ -13,6 +14,8 @@ static struct zev *zleft, *zright;
 static struct loop_timer patience;
 static int budget, nr_got, nr_want, nr_sent, nr_writable, nr_needless;
 static int reads_in_a_row, reads_max;
+
+enum { ENDLESS = 100000 };
 
 static void on_enough(void *arg)
 {
@@ -235,6 +238,106 @@ static void test_want_write(void)
 	tear_down();
 }
 
+/* To the peer that takes nothing, one more than it has room for. */
+static void fill_router(void *arg, void *zsock)
+{
+	(void)arg;
+	nr_writable++;
+	while (nr_sent < nr_want) {
+		if (zmq_send(zsock, "full", 4, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+			CHECK_EQ(zmq_errno(), EAGAIN);
+			if (nr_writable < ENDLESS)
+				zev_want_write(zleft);
+			return;
+		}
+		zmq_send(zsock, &nr_sent, sizeof nr_sent, ZMQ_DONTWAIT);
+		zev_sent(zleft);
+		nr_sent++;
+	}
+}
+
+static void *dealer(const char *id)
+{
+	void *z = zmq_socket(context, ZMQ_DEALER);
+	int mark = 5, linger = 0;
+
+	zmq_setsockopt(z, ZMQ_ROUTING_ID, id, strlen(id));
+	zmq_setsockopt(z, ZMQ_RCVHWM, &mark, sizeof mark);
+	zmq_setsockopt(z, ZMQ_LINGER, &linger, sizeof linger);
+	CHECK_EQ(zmq_connect(z, "inproc://router"), 0);
+	return z;
+}
+
+/* Another peer of a ROUTER always has room, so it always says ZMQ_POLLOUT: turns end all the same, nothing waits busily, and once the full
+ * one reads all that was meant for it arrives. */
+static void test_full_peer_of_a_router(void)
+{
+	static const struct zev_ops router = {.readable = on_readable, .writable = fill_router};
+	struct loop_timer enough;
+	int mark = 5, yes = 1, number = -1;
+	void *other;
+
+	set_up("inproc://replaced");
+	zmq_close(left);
+	zmq_close(right);
+	left = zmq_socket(context, ZMQ_ROUTER);
+	zmq_setsockopt(left, ZMQ_SNDHWM, &mark, sizeof mark);
+	zmq_setsockopt(left, ZMQ_ROUTER_MANDATORY, &yes, sizeof yes);
+	CHECK_EQ(zmq_bind(left, "inproc://router"), 0);
+	right = dealer("full");
+	other = dealer("other");
+	nr_want = 1000;
+	zleft = zev_new(loop, left, &router, NULL);
+	loop_turn(loop); /* it learns of its peers */
+	fill_router(NULL, left);
+	CHECK(nr_sent > 0 && nr_sent < 100);
+	loop_timer_init(loop, &enough, on_enough, NULL);
+	loop_timer_set(&enough, 50);
+	loop_run(loop);
+	CHECK(nr_writable > 1 && nr_writable < 500);
+	CHECK_EQ(zmq_send(left, "other", 5, ZMQ_SNDMORE | ZMQ_DONTWAIT), 5);
+	CHECK_EQ(zmq_send(left, &nr_want, sizeof nr_want, ZMQ_DONTWAIT), sizeof nr_want);
+	zev_sent(zleft);
+	CHECK_EQ(zmq_recv(other, &number, sizeof number, 0), sizeof number);
+	CHECK_EQ(number, nr_want);
+	zright = zev_new(loop, right, &reader, NULL);
+	loop_run(loop);
+	CHECK_EQ(nr_got, nr_want);
+	zmq_close(other);
+	tear_down();
+}
+
+/* What is read makes the peer answer at once. */
+static bool on_endless(void *arg, void *zsock)
+{
+	int number;
+
+	(void)arg;
+	if (zmq_recv(zsock, &number, sizeof number, ZMQ_DONTWAIT) < 0)
+		return false;
+	if (++nr_got < ENDLESS)
+		zmq_send(right, &number, sizeof number, 0);
+	zev_sent(zleft);
+	return false;
+}
+
+/* A socket that has news each time it was touched does not keep the loop in one turn. */
+static void test_turns_end(void)
+{
+	static const struct zev_ops endless = {.readable = on_endless};
+	struct loop_timer enough;
+
+	set_up("inproc://endless");
+	nr_want = 1;
+	sender(NULL);
+	zleft = zev_new(loop, left, &endless, NULL);
+	loop_timer_init(loop, &enough, on_enough, NULL);
+	loop_timer_set(&enough, 20);
+	loop_run(loop);
+	CHECK(nr_got > 2 && nr_got < ENDLESS);
+	tear_down();
+}
+
 static bool on_free_self(void *arg, void *zsock)
 {
 	(void)arg;
@@ -320,6 +423,8 @@ int main(void)
 	RUN(test_sends_take_edges);
 	RUN(test_send_takes_the_edge);
 	RUN(test_want_write);
+	RUN(test_full_peer_of_a_router);
+	RUN(test_turns_end);
 	RUN(test_free_inside);
 	RUN(test_not_a_socket);
 	RUN(test_once_a_turn);
