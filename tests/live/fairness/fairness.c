@@ -1,7 +1,7 @@
 /*
  * Promise 3 on a real link: the gateway's set of links (ROUTER) and the service library (DEALER) under CURVE, each in its thread, with a
- * relay between them that counts. One stream carries stanzas of 4 MiB, one after the other and both ways at once, while 50 others exchange
- * stanzas of 200 bytes, two on the way on each.
+ * relay between them that counts. One stream, or many, carry large stanzas, one after the other and both ways at once, while 50 others
+ * exchange stanzas of 200 bytes, two on the way on each.
  *
  * Counted: the bytes that cross the relay in a small stanza's direction from when it is queued (svc_stream_send, svcproto_send) to when it
  * arrives (the receiver's callback). Nothing is taken off: the other small stanzas, headers, acknowledgements, credits, CURVE and
@@ -18,9 +18,17 @@
 #include "svcclient/cluster.h"
 #include "tests/unit/check.h"
 
-enum { SMALL = 50, SMALL_BYTES = 200, LARGE_BYTES = 4 << 20, LIMIT_BYTES = 128 << 10 };
+enum { SMALL = 50, SMALL_BYTES = 200, LARGE_MAX = 100 };
 enum { PATIENCE_MS = 60000, TICK_MS = 10 };
 #define DOMAIN "a.example"
+
+struct load {
+	unsigned nr, bytes;            /* streams with large stanzas, of how much */
+	unsigned rounds, depth;        /* stanzas on each of them, each way; on the way at once */
+	uint32_t pace;                 /* of the relay */
+	uint64_t limit_bytes;
+	unsigned least;                /* small stanzas each way meanwhile */
+};
 
 /* What one direction has seen. Written by the receiver's thread only, and read when both have ended. */
 struct seen {
@@ -32,22 +40,22 @@ struct seen {
 struct stage {
 	struct cluster cluster;
 	struct relay relay;
-	unsigned rounds;               /* large stanzas, each way */
+	const struct load *load;
 	char *large;
 	/* the gateway's thread */
 	struct loop *loop;
 	struct directory *directory;
 	struct announcer *announcer;
 	struct links *links;
-	struct link_end ends[1 + SMALL]; /* the first is the large one's */
-	unsigned sent_large, acked_large;
+	struct link_end ends[LARGE_MAX + SMALL]; /* the first load->nr are the large ones' */
+	unsigned sent_large[LARGE_MAX], acked_large[LARGE_MAX], acked_all;
 	bool opened, late;
 	struct loop_timer tick, patience;
 	struct seen at_gateway;
 	/* the service's thread */
 	struct svcproto *sp;
-	struct svcproto_session *busy;
-	unsigned answered_large;
+	struct svcproto_session *busy[LARGE_MAX];
+	unsigned answered_large[LARGE_MAX];
 	struct seen at_service;
 };
 
@@ -70,7 +78,7 @@ static void note(struct seen *seen, const char *xml, size_t n)
 {
 	uint64_t now = atomic_load(&stage.relay.crossed[seen->direction]), since;
 
-	if (n == LARGE_BYTES) {
+	if (n == stage.load->bytes) {
 		CHECK(memcmp(xml, stage.large, n) == 0);
 		seen->large++;
 		return;
@@ -83,10 +91,12 @@ static void note(struct seen *seen, const char *xml, size_t n)
 
 /* ---- the service ---- */
 
-static void service_send_large(void)
+static void service_send_large(unsigned i)
 {
-	if (stage.answered_large < stage.rounds)
-		CHECK_EQ(svcproto_send(stage.busy, stage.large, LARGE_BYTES, ++stage.answered_large), 0);
+	if (stage.answered_large[i] == stage.load->rounds)
+		return;
+	stage.answered_large[i]++;
+	CHECK_EQ(svcproto_send(stage.busy[i], stage.large, stage.load->bytes, i + 1), 0);
 }
 
 static void service_send_small(struct svcproto_session *s)
@@ -104,9 +114,12 @@ static void on_session_open(void *arg, struct svcproto_session *s, const struct 
 	(void)arg;
 	snprintf(jid, sizeof(jid), "%s/r", o->bare_jid);
 	CHECK_EQ(svcproto_accept(s, jid), 0);
-	if (strncmp(o->bare_jid, "large@", 6) == 0) {
-		stage.busy = s;
-		service_send_large();
+	if (strncmp(o->bare_jid, "large-", 6) == 0) {
+		unsigned i = (unsigned)strtoul(o->bare_jid + 6, NULL, 10);
+
+		stage.busy[i] = s;
+		for (unsigned k = 0; k < stage.load->depth; k++)
+			service_send_large(i);
 	} else {
 		service_send_small(s);
 	}
@@ -124,8 +137,7 @@ static void on_service_stanza(void *arg, struct svcproto_session *s, const struc
 static void on_delivered(void *arg, uint64_t cookie)
 {
 	(void)arg;
-	CHECK_EQ(cookie, stage.answered_large);
-	service_send_large();
+	service_send_large((unsigned)cookie - 1);
 }
 
 static void on_service_log(void *arg, enum svcproto_log level, const char *line)
@@ -148,12 +160,12 @@ static void *run_service(void *arg)
 
 /* ---- the gateway ---- */
 
-static void gateway_send_large(void)
+static void gateway_send_large(unsigned i)
 {
-	if (stage.sent_large == stage.rounds)
+	if (stage.sent_large[i] == stage.load->rounds)
 		return;
-	stage.sent_large++;
-	CHECK_EQ(svc_stream_send(stage.ends[0].stream, stage.large, LARGE_BYTES, 0, NULL), 0);
+	stage.sent_large[i]++;
+	CHECK_EQ(svc_stream_send(stage.ends[i].stream, stage.large, stage.load->bytes, 0, NULL), 0);
 	links_touch(stage.links);
 }
 
@@ -168,11 +180,14 @@ static void gateway_send_small(struct link_end *e)
 
 static void on_accepted(struct link_end *e, const char *full_jid)
 {
+	unsigned i = (unsigned)(e - stage.ends);
+
 	(void)full_jid;
-	if (e == &stage.ends[0])
-		gateway_send_large();
-	else
+	if (i >= stage.load->nr)
 		gateway_send_small(e);
+	else
+		for (unsigned k = 0; k < stage.load->depth; k++)
+			gateway_send_large(i);
 }
 
 static void on_refused(struct link_end *e, const struct svc_refusal *r)
@@ -185,7 +200,9 @@ static void on_refused(struct link_end *e, const struct svc_refusal *r)
 /* Everything large has arrived: at the service too, as it acknowledged it. */
 static void stop_when_done(void)
 {
-	if (stage.at_gateway.large == stage.rounds && stage.acked_large == stage.rounds)
+	unsigned all = stage.load->nr * stage.load->rounds;
+
+	if (stage.at_gateway.large == all && stage.acked_all == all)
 		loop_stop(stage.loop);
 }
 
@@ -202,10 +219,12 @@ static void on_gateway_stanza(struct link_end *e, uint32_t seq, unsigned flags, 
 
 static void on_acked(struct link_end *e, uint32_t seq)
 {
-	if (e != &stage.ends[0])
+	unsigned i = (unsigned)(e - stage.ends);
+
+	if (i >= stage.load->nr)
 		return;
-	stage.acked_large = seq;
-	gateway_send_large();
+	for (; stage.acked_large[i] < seq; stage.acked_large[i]++, stage.acked_all++)
+		gateway_send_large(i);
 	stop_when_done();
 }
 
@@ -229,11 +248,11 @@ static const struct link_end_ops end_ops = {
 
 static void open_streams(void)
 {
-	for (unsigned i = 0; i <= SMALL; i++) {
+	for (unsigned i = 0; i < stage.load->nr + SMALL; i++) {
 		struct svc_open o = { .kind = SVC_KIND_CLIENT, .mechanism = "PLAIN", .address = "192.0.2.1", .secure = true };
 		char jid[64];
 
-		snprintf(jid, sizeof(jid), i == 0 ? "large@" DOMAIN : "small-%u@" DOMAIN, i);
+		snprintf(jid, sizeof(jid), i < stage.load->nr ? "large-%u@" DOMAIN : "small-%u@" DOMAIN, i);
 		o.bare_jid = jid;
 		o.stream_id.b[0] = (uint8_t)(i + 1);
 		stage.ends[i].ops = &end_ops;
@@ -269,7 +288,7 @@ static void on_patience(void *arg)
 	loop_stop(stage.loop);
 }
 
-static void gateway_start(uint32_t pace)
+static void gateway_start(void)
 {
 	struct svc_id id = { { 1 } };
 	struct links_options lo = { .zmq_context = stage.cluster.zmq, .bind = "tcp://127.0.0.1:*", .key = &stage.cluster.gateway_key,
@@ -290,7 +309,7 @@ static void gateway_start(uint32_t pace)
 	if (stage.links == NULL || stage.announcer == NULL)
 		abort();
 	port = strtoul(strrchr(links_endpoint(stage.links), ':') + 1, NULL, 10);
-	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", relay_start(&stage.relay, (uint16_t)port, pace));
+	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%u", relay_start(&stage.relay, (uint16_t)port, stage.load->pace));
 	g.endpoint = endpoint;
 	CHECK_EQ(announcer_set_gateway(stage.announcer, &g), 0);
 	loop_timer_init(stage.loop, &stage.tick, on_tick, NULL);
@@ -316,24 +335,24 @@ static void check_direction(const char *name, const struct seen *s)
 	fprintf(stderr, "%s: %u small ones beside %u large ones; at most %" PRIu64 " bytes crossed between queueing and arrival\n", name,
 		s->small, s->large, s->worst);
 	CHECK(!stage.late);
-	CHECK(s->worst <= LIMIT_BYTES);
-	CHECK(s->small >= 20 * SMALL); /* beside the large ones, not after them */
-	CHECK_EQ(s->large, stage.rounds);
-	CHECK(atomic_load(&stage.relay.crossed[s->direction]) > (uint64_t)stage.rounds * LARGE_BYTES); /* by this relay, all of it */
+	CHECK(s->worst <= stage.load->limit_bytes);
+	CHECK(s->small >= stage.load->least); /* beside the large ones, not after them */
+	CHECK_EQ(s->large, stage.load->nr * stage.load->rounds);
+	CHECK(atomic_load(&stage.relay.crossed[s->direction]) > (uint64_t)s->large * stage.load->bytes); /* by this relay, all of it */
 }
 
-static void play(unsigned rounds, uint32_t pace)
+static void play(const struct load *load)
 {
 	struct svcproto_registration r = { .domain = DOMAIN, .types = SVCPROTO_CLIENT };
 	struct svcproto_options o = { 0 };
 	pthread_t service;
 	int rc;
 
-	stage = (struct stage){ .rounds = rounds, .at_gateway.direction = RELAY_TO_SERVER, .at_service.direction = RELAY_TO_CLIENT };
-	stage.large = malloc(LARGE_BYTES);
-	memset(stage.large, 'L', LARGE_BYTES);
+	stage = (struct stage){ .load = load, .at_gateway.direction = RELAY_TO_SERVER, .at_service.direction = RELAY_TO_CLIENT };
+	stage.large = malloc(load->bytes);
+	memset(stage.large, 'L', load->bytes);
 	cluster_start(&stage.cluster);
-	gateway_start(pace);
+	gateway_start();
 	o.state_dir = stage.cluster.dir;
 	stage.sp = svcproto_new(&o, &callbacks, NULL, &rc);
 	if (stage.sp == NULL || svcproto_register(stage.sp, &r) != 0 || pthread_create(&service, NULL, run_service, NULL) != 0)
@@ -352,12 +371,27 @@ static void play(unsigned rounds, uint32_t pace)
 
 static void as_fast_as_it_goes(void)
 {
-	play(3, 0);
+	play(&(struct load){ .nr = 1, .bytes = 4 << 20, .rounds = 3, .depth = 1, .limit_bytes = 128 << 10, .least = 20 * SMALL });
 }
 
 static void throttled(void)
 {
-	play(1, 4096);
+	play(&(struct load){
+	    .nr = 1, .bytes = 4 << 20, .rounds = 1, .depth = 1, .pace = 4096, .limit_bytes = 128 << 10, .least = 20 * SMALL});
+}
+
+/* Two windows of each. */
+static void sixteen_large_ones(void)
+{
+	play(&(struct load){
+	    .nr = 16, .bytes = 1 << 20, .rounds = 1, .depth = 1, .pace = 8192, .limit_bytes = 1 << 20, .least = 20 * SMALL});
+}
+
+/* Chunks of 4 KiB are not large ones and fill whole batches: twelve of those, 4 KiB of each for the turn, and the kernels' buffers. */
+static void a_hundred_with_4_kib(void)
+{
+	play(&(struct load){
+	    .nr = LARGE_MAX, .bytes = 4096, .rounds = 40, .depth = 8, .pace = 8192, .limit_bytes = 1536 << 10, .least = 4 * SMALL});
 }
 
 int main(void)
@@ -365,5 +399,7 @@ int main(void)
 	log_set_level(LOG_ERROR);
 	RUN(as_fast_as_it_goes);
 	RUN(throttled);
+	RUN(sixteen_large_ones);
+	RUN(a_hundred_with_4_kib);
 	return check_done("live/fairness");
 }
