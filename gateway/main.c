@@ -65,7 +65,7 @@ static const struct option_def defs[] = {
 	 "certificates: any PEM chain in it, chosen by the names it holds", 0, 0},
 	{"--resolver", "ADDR:PORT", OPTION_STRING, AT(resolver), NULL, "/etc/resolv.conf", "DNS server", 0, 0},
 	{"--trust-anchor", "FILE", OPTION_STRING, AT(trust_anchor), NULL, "the system's root key", "DNSSEC anchor", 0, 0},
-	{"--workers", "N", OPTION_NUMBER, AT(workers), "0", "one for each processor", "event loops", 0, WORKERS_MAX},
+	{"--workers", "N", OPTION_NUMBER, AT(workers), "0", "one for each processor but one", "event loops", 0, WORKERS_MAX},
 	{"--auth-timeout", "SECONDS", OPTION_NUMBER, AT(auth_timeout), "30", NULL, "time to get from accept to bound", 1, 3600},
 	{"--stanza-max", "BYTES", OPTION_NUMBER, AT(stanza_max), "262144", NULL, "from a client; 8192 before authentication", 10000,
 	 16777216},
@@ -464,7 +464,8 @@ int main(int argc, char **argv)
 	fill_names(&g.o);
 	if (daemon_make_dir(g.o.state_dir) != 0)
 		daemon_die("cannot make %s: %s; choose another folder with --state-dir", g.o.state_dir, strerror(errno));
-	n = g.o.workers ? (unsigned)g.o.workers : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	long spare = sysconf(_SC_NPROCESSORS_ONLN) - 1; /* one is for what runs beside the workers: 0MQ, keys, often a service */
+	n = g.o.workers ? (unsigned)g.o.workers : spare > 1 ? (unsigned)spare : 1;
 	n = n < WORKERS_MAX ? n : WORKERS_MAX;
 	check_svc(&g.o, n);
 	g.o.workers = n;
