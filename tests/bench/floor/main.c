@@ -41,7 +41,7 @@ static const struct plan plans[] = {
 	{.name = "login", .tls = true, .tickets = 1, .scram = true, .plain_turns = 2, .turns = 5},
 };
 
-enum { MESSAGE = 200, KEY = 20, WARM = 50, EVENTS = 64 };
+enum { MESSAGE = 200, KEY = 20, WARM = 50, EVENTS = 64, PATIENCE_MS = 60000 };
 
 static void need(bool ok, const char *what)
 {
@@ -268,17 +268,19 @@ static pid_t start_clients(const struct sockaddr_in *to, const struct plan *p, i
 
 /* --- both --------------------------------------------------------------- */
 
-static struct spent serve(int listener, SSL_CTX *ctx, const struct plan *p, int times)
+/* All of these clients, from the first to the last. */
+static struct spent serve(int listener, SSL_CTX *ctx, const struct plan *p, const struct sockaddr_in *at, int times, int at_once)
 {
 	struct epoll_event want = {.events = EPOLLIN}, events[EVENTS];
-	int poll = epoll_create1(EPOLL_CLOEXEC), done = 0, warm = 0;
-	struct spent before = {0}, after;
+	int poll = epoll_create1(EPOLL_CLOEXEC), done = 0, status = 1;
+	pid_t clients = start_clients(at, p, times, at_once);
+	struct spent before = spent(), after;
 
 	need(poll >= 0 && epoll_ctl(poll, EPOLL_CTL_ADD, listener, &want) == 0, "epoll");
-	while (done < times + WARM) {
-		int nr = epoll_wait(poll, events, EVENTS, -1);
+	while (done < times) {
+		int nr = epoll_wait(poll, events, EVENTS, PATIENCE_MS);
 
-		need(nr > 0, "epoll_wait");
+		need(nr > 0, "waiting for a client");
 		for (int i = 0; i < nr; i++) {
 			if (events[i].data.ptr == NULL) {
 				sit_down(poll, listener);
@@ -287,21 +289,18 @@ static struct spent serve(int listener, SSL_CTX *ctx, const struct plan *p, int 
 			while (step(events[i].data.ptr, ctx, p, &done))
 				;
 		}
-		if (warm == 0 && done >= WARM) {
-			warm = done;
-			before = spent();
-		}
 	}
 	after = spent();
 	close(poll);
-	return (struct spent){(after.all_us - before.all_us) / (done - warm), (after.kernel_us - before.kernel_us) / (done - warm)};
+	need(waitpid(clients, &status, 0) == clients && status == 0, "the clients");
+	return (struct spent){(after.all_us - before.all_us) / times, (after.kernel_us - before.kernel_us) / times};
 }
 
 int main(int argc, char **argv)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t size = sizeof at;
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, status = 1;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 	int times = argc == 5 ? (int)strtol(argv[3], NULL, 10) : 0;
 	int at_once = argc == 5 ? (int)strtol(argv[4], NULL, 10) : 0;
 
@@ -317,11 +316,9 @@ int main(int argc, char **argv)
 	printf("{");
 	fflush(stdout);
 	for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
-		pid_t pid = start_clients(&at, &plans[i], times + WARM, at_once);
-
 		SSL_CTX_set_num_tickets(ctx, (size_t)plans[i].tickets);
-		struct spent each = serve(listener, ctx, &plans[i], times);
-		need(waitpid(pid, &status, 0) == pid && status == 0, "the clients");
+		(void)serve(listener, ctx, &plans[i], &at, WARM, at_once);
+		struct spent each = serve(listener, ctx, &plans[i], &at, times, at_once);
 		printf("%s\"%s\":%.1f,\"%s_kernel\":%.1f", i ? "," : "", plans[i].name, each.all_us, plans[i].name, each.kernel_us);
 		fflush(stdout);
 	}

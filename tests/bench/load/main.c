@@ -180,6 +180,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (l->phase && l->phase != &phase_storm && now - l->progress_us > SILENCE_US) {
 		load_error(l, "nothing came any more");
 		load_done(l);
+		exit(1);   /* what did not come may come yet, and its place is gone */
 	}
 }
 

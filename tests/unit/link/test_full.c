@@ -10,9 +10,8 @@
 #include "check.h"
 #include "common/log.h"
 #include "common/zev.h"
-#include "link/links.h"
+#include "ground.h"
 #include "svcproto/directory_feed.h"
-#include "svcproto/zap.h"
 #include "svcproto/zmon.h"
 
 enum { STANZAS = 200, STANZA_BYTES = 50000, PINGS = 50 };
@@ -32,12 +31,7 @@ struct peer {
 };
 
 static struct stage {
-	void *zmq;
-	struct zap *zap;
-	struct svc_key key;
-	struct loop *loop;
-	struct directory *directory;
-	struct links *links;
+	struct ground on;
 	struct peer full, other;
 	struct loop_timer tick, patience;
 	enum { COMING_UP, OPENING, FILLING, OTHERS, QUIET, READING } phase;
@@ -112,7 +106,7 @@ static const struct svc_link_ops service_ops = {
 static void peer_flush(struct peer *p)
 {
 	svc_link_hurry(p->engine);
-	svc_link_flush(p->engine, loop_now_ms(stage.loop));
+	svc_link_flush(p->engine, loop_now_ms(stage.on.loop));
 }
 
 static bool on_readable(void *arg, void *zsock)
@@ -122,7 +116,7 @@ static bool on_readable(void *arg, void *zsock)
 	int n;
 
 	while ((n = zmq_recv(zsock, batch, sizeof batch, ZMQ_DONTWAIT)) >= 0)
-		svc_link_input(p->engine, batch, (size_t)n, loop_now_ms(stage.loop));
+		svc_link_input(p->engine, batch, (size_t)n, loop_now_ms(stage.on.loop));
 	peer_flush(p);
 	return false;
 }
@@ -137,7 +131,7 @@ static const struct zev_ops dealer_ops = {.readable = on_readable, .writable = o
 
 static void peer_read(struct peer *p)
 {
-	p->zev = zev_new(stage.loop, p->z.socket, &dealer_ops, p);
+	p->zev = zev_new(stage.on.loop, p->z.socket, &dealer_ops, p);
 	CHECK(p->zev != NULL);
 }
 
@@ -149,15 +143,15 @@ static void peer_stall(struct peer *p)
 
 static void peer_start(struct peer *p)
 {
-	struct zmon_options o = {.zmq_context = stage.zmq, .type = ZMQ_DEALER, .endpoint = links_endpoint(stage.links),
-				 .server_key = stage.key.public_z85, .public_key = p->key.public_z85, .secret_key = p->key.secret_z85,
+	struct zmon_options o = {.zmq_context = stage.on.zmq, .type = ZMQ_DEALER, .endpoint = links_endpoint(stage.on.links),
+				 .server_key = stage.on.key.public_z85, .public_key = p->key.public_z85, .secret_key = p->key.secret_z85,
 				 .high_water = SVC_QUEUED_BATCHES, .kernel_bytes = 32768, .message_max = SVC_MESSAGE_MAX};
 	struct svc_hello hello = {.instance = p->id, .incarnation = 1, .name = "service", .stream_window_bytes = STANZAS * STANZA_BYTES};
 
 	CHECK_EQ(zmon_open(&p->z, &o), 0);
 	p->engine = svc_link_new(SVC_SERVICE, &hello, &service_ops, p);
 	peer_read(p);
-	CHECK_EQ(svc_link_start(p->engine, loop_now_ms(stage.loop)), 0);
+	CHECK_EQ(svc_link_start(p->engine, loop_now_ms(stage.on.loop)), 0);
 	peer_flush(p);
 }
 
@@ -177,7 +171,7 @@ static void send_next(struct peer *p)
 	unsigned number = ++p->sent;
 
 	memcpy(xml, &number, sizeof number);
-	CHECK_EQ(links_send(stage.links, &p->end, (struct slice){xml, p == &stage.full ? STANZA_BYTES : 200}), 0);
+	CHECK_EQ(links_send(stage.on.links, &p->end, (struct slice){xml, p == &stage.full ? STANZA_BYTES : 200}), 0);
 }
 
 static struct peer *peer_of(struct link_end *e)
@@ -210,8 +204,8 @@ static void on_gateway_stanza(struct link_end *e, uint32_t seq, unsigned flags, 
 static void begin_quiet(void)
 {
 	stage.phase = QUIET;
-	stage.quiet_at_ms = loop_now_ms(stage.loop);
-	stage.quiet_turn = loop_turn_nr(stage.loop);
+	stage.quiet_at_ms = loop_now_ms(stage.on.loop);
+	stage.quiet_turn = loop_turn_nr(stage.on.loop);
 }
 
 static void on_acked(struct link_end *e, uint32_t seq)
@@ -220,7 +214,7 @@ static void on_acked(struct link_end *e, uint32_t seq)
 
 	p->acked = seq;
 	if (p == &stage.full && seq == STANZAS)
-		loop_stop(stage.loop);
+		loop_stop(stage.on.loop);
 	else if (p == &stage.other && seq < PINGS)
 		send_next(p);
 	else if (p == &stage.other)
@@ -260,8 +254,8 @@ static void open_stream(struct peer *p)
 	snprintf(jid, sizeof jid, "user@%s", p->domain);
 	o.bare_jid = jid;
 	p->end.ops = &end_ops;
-	CHECK_EQ(links_open(stage.links, p->domain, SVCPROTO_CLIENT, jid, &o, &p->end), 0);
-	links_touch(stage.links);
+	CHECK_EQ(links_open(stage.on.links, p->domain, SVCPROTO_CLIENT, jid, &o, &p->end), 0);
+	links_touch(stage.on.links);
 }
 
 static void add_queued(void *arg, const struct links_info *i)
@@ -277,7 +271,7 @@ static bool is_full(void)
 {
 	size_t before = stage.queued;
 
-	links_each(stage.links, add_queued, &stage.queued);
+	links_each(stage.on.links, add_queued, &stage.queued);
 	return stage.queued > 0 && stage.queued == before;
 }
 
@@ -297,17 +291,17 @@ static void end_quiet(uint64_t now)
 		return;
 	}
 	CHECK_EQ(stage.full.got, 0);
-	CHECK(loop_turn_nr(stage.loop) - stage.quiet_turn <= 2 * (now - stage.quiet_at_ms));
+	CHECK(loop_turn_nr(stage.on.loop) - stage.quiet_turn <= 2 * (now - stage.quiet_at_ms));
 	stage.phase = READING;
 	peer_read(&stage.full);
 }
 
 static void on_tick(void *arg)
 {
-	uint64_t now = loop_now_ms(stage.loop);
+	uint64_t now = loop_now_ms(stage.on.loop);
 
 	(void)arg;
-	if (stage.phase == COMING_UP && links_nr_up(stage.links) == 2) {
+	if (stage.phase == COMING_UP && links_nr_up(stage.on.links) == 2) {
 		stage.phase = OPENING;
 		open_stream(&stage.full);
 		open_stream(&stage.other);
@@ -326,7 +320,7 @@ static void on_patience(void *arg)
 {
 	(void)arg;
 	stage.late = true;
-	loop_stop(stage.loop);
+	loop_stop(stage.on.loop);
 }
 
 /* ---- the two together ---- */
@@ -337,50 +331,28 @@ static void feed_registration(const struct peer *p)
 			  .types = SVCPROTO_CLIENT, .weight = 1, .lease_ms = REG_LEASE_MS, .policy = entry_policy("round-robin", 11)};
 
 	memcpy(e.key, p->key.public_z85, sizeof e.key);
-	CHECK_EQ(directory_feed_entry(stage.directory, 0, &e, 0), 0);
-}
-
-/* authorized_keys, and what both have registered. */
-static void feed_directory(void)
-{
-	static struct reg_frame f;
-	char text[256], why[128] = "";
-	int n = snprintf(text, sizeof text, "# serial 1\n%s gateway\n%s service %s:client\n%s service %s:client\n", stage.key.public_z85,
-			 stage.full.key.public_z85, stage.full.domain, stage.other.key.public_z85, stage.other.domain);
-	struct keyset *k = keyset_parse(text, (size_t)n, why, sizeof why);
-
-	CHECK_STR(why, "");
-	CHECK_EQ(zap_set_keys(stage.zap, k), 0);
-	keyset_free(k);
-	f = (struct reg_frame){.serial = 1, .parts = 1, .keys = text, .keys_n = (size_t)n};
-	CHECK_EQ(directory_feed_keys(stage.directory, 0, &f), 0);
-	directory_feed_begin(stage.directory, 0);
-	feed_registration(&stage.full);
-	feed_registration(&stage.other);
-	directory_feed_end(stage.directory, 0, 60000, 0);
+	CHECK_EQ(directory_feed_entry(stage.on.directory, 0, &e, 0), 0);
 }
 
 static void start(void)
 {
-	struct links_options o = {.bind = "tcp://127.0.0.1:*", .key = &stage.key,
-				  .hello = {.instance = {{1}}, .incarnation = 1, .name = "gateway", .unacked_stanzas_max = 2 * STANZAS,
+	struct links_options o = {.hello = {.instance = {{1}}, .incarnation = 1, .name = "gateway", .unacked_stanzas_max = 2 * STANZAS,
 					    .unacked_bytes_max = 2 * STANZAS * STANZA_BYTES}};
-	char why[256];
+	char services[256];
 
 	stage = (struct stage){.full = {.domain = "full.example", .id = {{2}}}, .other = {.domain = "other.example", .id = {{3}}}};
-	CHECK_EQ(svc_key_make(&stage.key) | svc_key_make(&stage.full.key) | svc_key_make(&stage.other.key), 0);
-	stage.zmq = o.zmq_context = zmq_ctx_new();
-	stage.zap = zap_start(stage.zmq);
-	stage.loop = o.loop = loop_new();
-	stage.directory = o.directory = directory_new(NULL, NULL);
-	feed_directory();
-	stage.links = links_new(&o, &links_ops, NULL, why, sizeof why);
-	if (stage.links == NULL)
-		abort();
+	CHECK_EQ(svc_key_make(&stage.full.key) | svc_key_make(&stage.other.key), 0);
+	snprintf(services, sizeof services, "%s service %s:client\n%s service %s:client\n", stage.full.key.public_z85, stage.full.domain,
+		 stage.other.key.public_z85, stage.other.domain);
+	ground_start(&stage.on, &o, &links_ops, services);
+	directory_feed_begin(stage.on.directory, 0);
+	feed_registration(&stage.full);
+	feed_registration(&stage.other);
+	directory_feed_end(stage.on.directory, 0, 60000, 0);
 	peer_start(&stage.full);
 	peer_start(&stage.other);
-	loop_timer_init(stage.loop, &stage.tick, on_tick, NULL);
-	loop_timer_init(stage.loop, &stage.patience, on_patience, NULL);
+	loop_timer_init(stage.on.loop, &stage.tick, on_tick, NULL);
+	loop_timer_init(stage.on.loop, &stage.patience, on_patience, NULL);
 	loop_timer_set(&stage.tick, TICK_MS);
 	loop_timer_set(&stage.patience, PATIENCE_MS);
 }
@@ -389,20 +361,15 @@ static void stop(void)
 {
 	loop_timer_cancel(&stage.tick);
 	loop_timer_cancel(&stage.patience);
-	links_free(stage.links);
 	peer_stop(&stage.full);
 	peer_stop(&stage.other);
-	directory_free(stage.directory);
-	loop_free(stage.loop);
-	zap_stop(stage.zap);
-	zmq_ctx_term(stage.zmq);
-	svc_key_wipe(&stage.key);
+	ground_stop(&stage.on);
 }
 
 static void a_full_link_holds_up_itself_only(void)
 {
 	start();
-	loop_run(stage.loop);
+	loop_run(stage.on.loop);
 	CHECK(!stage.late);
 	CHECK_EQ(stage.phase, READING);
 	CHECK_EQ(stage.other.got, PINGS);

@@ -6,22 +6,15 @@
 #include "check.h"
 #include "common/log.h"
 #include "common/zev.h"
-#include "link/links.h"
-#include "svcproto/directory_feed.h"
-#include "svcproto/keyset.h"
-#include "svcproto/zap.h"
+#include "ground.h"
 #include "svcproto/zmon.h"
 
 enum { PATIENCE_MS = 30000 };
 
 static struct stage {
-	void *zmq;
-	struct zap *zap;
-	struct svc_key key, service_key;
-	struct loop *loop;
+	struct ground on;
+	struct svc_key service_key;
 	struct loop_timer patience;
-	struct directory *directory;
-	struct links *links;
 	struct link_end end;
 	unsigned handled;      /* by the gateway */
 	struct zmon dealer;    /* the service's */
@@ -85,7 +78,7 @@ static void service_read(void)
 	int n;
 
 	while ((n = zmq_recv(stage.dealer.socket, batch, sizeof batch, ZMQ_DONTWAIT)) >= 0)
-		svc_link_input(stage.engine, batch, (size_t)n, loop_now_ms(stage.loop));
+		svc_link_input(stage.engine, batch, (size_t)n, loop_now_ms(stage.on.loop));
 }
 
 static bool on_readable(void *arg, void *zsock)
@@ -93,7 +86,7 @@ static bool on_readable(void *arg, void *zsock)
 	(void)arg;
 	(void)zsock;
 	service_read();
-	svc_link_flush(stage.engine, loop_now_ms(stage.loop));
+	svc_link_flush(stage.engine, loop_now_ms(stage.on.loop));
 	return false;
 }
 
@@ -101,24 +94,24 @@ static void on_writable(void *arg, void *zsock)
 {
 	(void)arg;
 	(void)zsock;
-	svc_link_flush(stage.engine, loop_now_ms(stage.loop));
+	svc_link_flush(stage.engine, loop_now_ms(stage.on.loop));
 }
 
 static const struct zev_ops dealer_ops = {.readable = on_readable, .writable = on_writable};
 
 static void service_start(void)
 {
-	struct zmon_options o = {.zmq_context = stage.zmq, .type = ZMQ_DEALER, .endpoint = links_endpoint(stage.links),
-				 .server_key = stage.key.public_z85, .public_key = stage.service_key.public_z85,
+	struct zmon_options o = {.zmq_context = stage.on.zmq, .type = ZMQ_DEALER, .endpoint = links_endpoint(stage.on.links),
+				 .server_key = stage.on.key.public_z85, .public_key = stage.service_key.public_z85,
 				 .secret_key = stage.service_key.secret_z85, .high_water = SVC_QUEUED_BATCHES,
 				 .message_max = SVC_MESSAGE_MAX};
 	struct svc_hello hello = {.instance = {{2}}, .incarnation = 1, .name = "service"};
 
 	CHECK_EQ(zmon_open(&stage.dealer, &o), 0);
 	stage.engine = svc_link_new(SVC_SERVICE, &hello, &service_ops, NULL);
-	stage.zev = zev_new(stage.loop, stage.dealer.socket, &dealer_ops, NULL);
-	CHECK_EQ(svc_link_start(stage.engine, loop_now_ms(stage.loop)), 0);
-	svc_link_flush(stage.engine, loop_now_ms(stage.loop));
+	stage.zev = zev_new(stage.on.loop, stage.dealer.socket, &dealer_ops, NULL);
+	CHECK_EQ(svc_link_start(stage.engine, loop_now_ms(stage.on.loop)), 0);
+	svc_link_flush(stage.engine, loop_now_ms(stage.on.loop));
 }
 
 /* ---- the gateway ---- */
@@ -129,8 +122,8 @@ static void on_stanza(struct link_end *e, uint32_t seq, unsigned flags, struct s
 	(void)xml;
 	CHECK_EQ(svc_stream_ack(e->stream, seq), 0);
 	stage.handled = seq;
-	links_touch(stage.links);
-	loop_stop(stage.loop);
+	links_touch(stage.on.links);
+	loop_stop(stage.on.loop);
 }
 
 static const struct link_end_ops end_ops = {.stanza = on_stanza};
@@ -142,7 +135,7 @@ static void on_open_out(void *arg, struct svc_stream *s, const struct svc_open *
 	stage.end.ops = &end_ops;
 	links_attach(s, &stage.end);
 	CHECK_EQ(svc_stream_accept(s, NULL), 0);
-	links_touch(stage.links);
+	links_touch(stage.on.links);
 }
 
 static void on_changed(void *arg)
@@ -155,58 +148,29 @@ static const struct links_ops links_ops = {.open_out = on_open_out, .changed = o
 static void on_patience(void *arg)
 {
 	(void)arg;
-	loop_stop(stage.loop);
-}
-
-/* authorized_keys */
-static void feed_keys(void)
-{
-	static struct reg_frame f;
-	char text[256], why[128] = "";
-	int n = snprintf(text, sizeof text, "# serial 1\n%s gateway\n%s service a.example:server\n", stage.key.public_z85,
-			 stage.service_key.public_z85);
-	struct keyset *k = keyset_parse(text, (size_t)n, why, sizeof why);
-
-	CHECK_STR(why, "");
-	CHECK_EQ(zap_set_keys(stage.zap, k), 0);
-	keyset_free(k);
-	f = (struct reg_frame){.serial = 1, .parts = 1, .keys = text, .keys_n = (size_t)n};
-	CHECK_EQ(directory_feed_keys(stage.directory, 0, &f), 0);
+	loop_stop(stage.on.loop);
 }
 
 static void start(void)
 {
-	struct links_options o = {.bind = "tcp://127.0.0.1:*", .key = &stage.key,
-				  .hello = {.instance = {{1}}, .incarnation = 1, .name = "gateway"}};
-	char why[256];
+	struct links_options o = {.hello = {.instance = {{1}}, .incarnation = 1, .name = "gateway"}};
+	char services[128];
 
-	CHECK_EQ(svc_key_make(&stage.key), 0);
 	CHECK_EQ(svc_key_make(&stage.service_key), 0);
-	stage.zmq = o.zmq_context = zmq_ctx_new();
-	stage.zap = zap_start(stage.zmq);
-	stage.loop = o.loop = loop_new();
-	stage.directory = o.directory = directory_new(NULL, NULL);
-	feed_keys();
-	stage.links = links_new(&o, &links_ops, NULL, why, sizeof why);
-	if (stage.links == NULL)
-		abort();
+	snprintf(services, sizeof services, "%s service a.example:server\n", stage.service_key.public_z85);
+	ground_start(&stage.on, &o, &links_ops, services);
 	service_start();
-	loop_timer_init(stage.loop, &stage.patience, on_patience, NULL);
+	loop_timer_init(stage.on.loop, &stage.patience, on_patience, NULL);
 	loop_timer_set(&stage.patience, PATIENCE_MS);
 }
 
 static void stop(void)
 {
 	loop_timer_cancel(&stage.patience);
-	links_free(stage.links);
 	zev_free(stage.zev);
 	svc_link_free(stage.engine);
 	zmon_close(&stage.dealer, 0);
-	directory_free(stage.directory);
-	loop_free(stage.loop);
-	zap_stop(stage.zap);
-	zmq_ctx_term(stage.zmq);
-	svc_key_wipe(&stage.key);
+	ground_stop(&stage.on);
 	svc_key_wipe(&stage.service_key);
 }
 
@@ -215,9 +179,9 @@ static void what_is_handled_is_said(void)
 	zmq_pollitem_t in = {.events = ZMQ_POLLIN};
 
 	start();
-	loop_run(stage.loop);
+	loop_run(stage.on.loop);
 	CHECK_EQ(stage.handled, 1);
-	links_hurry(stage.links);
+	links_hurry(stage.on.links);
 	in.socket = stage.dealer.socket;
 	while (stage.acked == 0 && zmq_poll(&in, 1, PATIENCE_MS) == 1)
 		service_read();

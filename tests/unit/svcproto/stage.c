@@ -229,7 +229,7 @@ static bool let_wait(void)
 	return false;
 }
 
-void pump(void)
+void exchange(void)
 {
 	struct tip *tips[] = { &a_tip, &b_tip, &service_a, &service_b };
 	bool moved;
@@ -238,11 +238,19 @@ void pump(void)
 		flush_all();
 		moved = false;
 		for (size_t i = 0; i < 4; i++) {
-			moved = moved || tips[i]->head != tips[i]->tail;
-			if (tips[i]->head != tips[i]->tail)
-				deliver_one(tips[i]);
+			if (tips[i]->head == tips[i]->tail)
+				continue;
+			deliver_one(tips[i]);
+			moved = true;
 		}
-	} while (moved || let_wait());
+	} while (moved);
+}
+
+void pump(void)
+{
+	do
+		exchange();
+	while (let_wait());
 }
 
 void cut(struct tip *gw, struct tip *sv)

@@ -45,7 +45,8 @@ void join(struct tip *gw, struct member *gm, struct tip *sv); /* a link, and the
 const char *heard(struct member *m); /* since the last call */
 
 void flush_all(void);
-void pump(void);                               /* everything goes both ways until nothing moves */
+void exchange(void);                           /* what is queued goes both ways, with no time passing */
+void pump(void);                               /* the same, and what waits for company: until nothing moves */
 void deliver_one(struct tip *from);            /* the oldest batch */
 void cut(struct tip *gw, struct tip *sv);      /* their connection dies with all that was on the way */
 void reconnect(struct tip *sv);

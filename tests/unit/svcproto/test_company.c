@@ -43,6 +43,17 @@ static void exchange(void)
 	while (pair_deliver_one(&p, &p.gw) || pair_deliver_one(&p, &p.sv));
 }
 
+/* The ACK of the stream's first stanza waits. */
+static void begin_waiting(void)
+{
+	begin();
+	send(s, 1, 10);
+	exchange();
+	CHECK_EQ(svc_stream_ack(far, 1), 0);
+	exchange();
+	CHECK_EQ(s->out.acked, 0);
+}
+
 static size_t nr_left(const struct end *e)
 {
 	return e->out.tail - e->out.head;
@@ -246,12 +257,7 @@ static void a_large_stanza_hurries_no_others(void)
 /* The sender has no room for another: it says so with the last chunk, which says nothing to who does not know that. */
 static void an_awaited_stanza_hurries(void)
 {
-	begin();
-	send(s, 1, 10);
-	exchange();
-	CHECK_EQ(svc_stream_ack(far, 1), 0);
-	exchange();
-	CHECK_EQ(s->out.acked, 0);
+	begin_waiting();
 	pair_inject(&p, &p.sv, WIRE_DATA, WIRE_FIRST | WIRE_LAST | 0x80, s->handle, 2, "x", 1);
 	exchange();
 	CHECK_EQ(far->in.received, 2);
@@ -275,11 +281,7 @@ static void an_awaited_stanza_hurries(void)
 static void the_end_hurries(void)
 {
 	/* Closed at once. */
-	begin();
-	send(s, 1, 10);
-	exchange();
-	CHECK_EQ(svc_stream_ack(far, 1), 0);
-	exchange();
+	begin_waiting();
 	CHECK_EQ(svc_stream_close(far, NULL, NULL), 0);
 	pair_log(&p.gw);
 	exchange();
@@ -306,11 +308,7 @@ static void the_end_hurries(void)
 	pair_clear(&p);
 
 	/* By the peer. */
-	begin();
-	send(s, 1, 10);
-	exchange();
-	CHECK_EQ(svc_stream_ack(far, 1), 0);
-	exchange();
+	begin_waiting();
 	CHECK_EQ(svc_stream_close(s, NULL, NULL), 0);
 	pair_log(&p.gw);
 	exchange();
@@ -320,12 +318,7 @@ static void the_end_hurries(void)
 
 static void who_leaves_says_it_all(void)
 {
-	begin();
-	send(s, 1, 10);
-	exchange();
-	CHECK_EQ(svc_stream_ack(far, 1), 0);
-	exchange();
-	CHECK_EQ(s->out.acked, 0);
+	begin_waiting();
 	svc_link_hurry(p.sv.l);
 	CHECK(svc_link_wants_flush(p.sv.l));
 	exchange();

@@ -3,24 +3,6 @@
 
 #include "tests/unit/check.h"
 
-/* What is queued leaves and arrives, with no time passing. */
-static void exchange(void)
-{
-	struct tip *tips[] = { &a_tip, &b_tip, &service_a, &service_b };
-	bool moved;
-
-	do {
-		flush_all();
-		moved = false;
-		for (size_t i = 0; i < 4; i++) {
-			if (tips[i]->head == tips[i]->tail)
-				continue;
-			deliver_one(tips[i]);
-			moved = true;
-		}
-	} while (moved);
-}
-
 static bool waits(const struct tip *t)
 {
 	return !TAILQ_EMPTY(&t->l->lazy);
