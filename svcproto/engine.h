@@ -173,6 +173,9 @@ struct svc_link {
 	uint64_t lazy_at_ms;     /* they wait no longer; LINK_UNTIMED: the first came since anybody had the time */
 	uint32_t nr_ours, nr_theirs, next_handle;
 	struct outbox outbox;
+	bool gathers;            /* what is queued now may wait for company */
+	bool gathered;           /* and so may all that is in the outbox */
+	uint64_t gathered_at_ms; /* as lazy_at_ms */
 	uint8_t *batch;        /* SVC_BATCH_MAX, only while the link is in use */
 	uint32_t batch_n;      /* a finished batch that the transport did not take yet, else 0 */
 	uint64_t unsent;       /* bytes of stanzas */
@@ -215,6 +218,7 @@ void link_drop_output(struct svc_link *l);
 bool link_flush_due(const struct svc_link *l);
 bool link_lazy_due(const struct svc_link *l);
 void link_time_lazy(struct svc_link *l); /* whatever waits for company has a time by now */
+bool link_is_gathering(const struct svc_link *l); /* all in the outbox waits for company, and there is something */
 
 /* admin.c: ADMIN or ADMIN_REPLY; a text is a link-wide protocol error, NULL is none. */
 const char *admin_input(struct svc_link *l, const struct wire_frame *f);

@@ -1,7 +1,8 @@
 /*
  * What leaves a link. Control frames first, in order; then chunks, round robin: a stream sends one chunk, or a few small stanzas, and goes
  * to the end of the line. A batch that the transport does not take is kept whole and offered again, since its number is spent. An ACK or
- * CREDIT that holds nobody up is no reason for a batch: it goes along with the next, or when its time is over.
+ * CREDIT that holds nobody up is no reason for a batch, nor is a control frame that may be gathered (svc_link_gather): it goes along with
+ * the next, or when its time is over.
  */
 #include "svcproto/engine.h"
 
@@ -66,19 +67,27 @@ static int outbox_put(struct outbox *o, const struct wire_frame *f)
 	return 0;
 }
 
-int link_put(struct svc_link *l, uint8_t type, uint32_t stream, const void *body, uint32_t n)
-{
-	return outbox_put(&l->outbox, &(struct wire_frame){ .type = type, .stream = stream, .body = body, .length = n });
-}
-
 int link_put_frame(struct svc_link *l, const struct wire_frame *f)
 {
-	return outbox_put(&l->outbox, f);
+	bool first = outbox_left(&l->outbox) == 0;
+	int rc = outbox_put(&l->outbox, f);
+
+	if (rc != 0)
+		return rc;
+	if (first)
+		l->gathered_at_ms = LINK_UNTIMED;
+	l->gathered = l->gathers && (first || l->gathered);
+	return 0;
+}
+
+int link_put(struct svc_link *l, uint8_t type, uint32_t stream, const void *body, uint32_t n)
+{
+	return link_put_frame(l, &(struct wire_frame){ .type = type, .stream = stream, .body = body, .length = n });
 }
 
 int link_put_ack(struct svc_link *l, uint32_t stream, uint32_t seq)
 {
-	return outbox_put(&l->outbox, &(struct wire_frame){ .type = WIRE_ACK, .stream = stream, .sequence = seq });
+	return link_put_frame(l, &(struct wire_frame){ .type = WIRE_ACK, .stream = stream, .sequence = seq });
 }
 
 void link_drop_output(struct svc_link *l)
@@ -308,9 +317,19 @@ static int next_batch(struct svc_link *l)
 	return 1;
 }
 
+bool link_is_gathering(const struct svc_link *l)
+{
+	return outbox_left(&l->outbox) > 0 && l->gathered && l->now_ms < l->gathered_at_ms;
+}
+
+static bool outbox_due(const struct svc_link *l)
+{
+	return outbox_left(&l->outbox) > 0 && !link_is_gathering(l);
+}
+
 static bool epoch_output_due(const struct svc_link *l)
 {
-	return l->batch_n > 0 || outbox_left(&l->outbox) > 0 || !TAILQ_EMPTY(&l->control) || !TAILQ_EMPTY(&l->ready) || l->ping_due ||
+	return l->batch_n > 0 || outbox_due(l) || !TAILQ_EMPTY(&l->control) || !TAILQ_EMPTY(&l->ready) || l->ping_due ||
 	       l->pong_due || link_lazy_due(l);
 }
 
@@ -323,11 +342,19 @@ void link_time_lazy(struct svc_link *l)
 {
 	if (!TAILQ_EMPTY(&l->lazy) && l->lazy_at_ms == LINK_UNTIMED)
 		l->lazy_at_ms = l->now_ms + SVC_ACK_WAIT_MS;
+	if (link_is_gathering(l) && l->gathered_at_ms == LINK_UNTIMED)
+		l->gathered_at_ms = l->now_ms + SVC_GATHER_MS;
+}
+
+void svc_link_gather(struct svc_link *l, bool gathers)
+{
+	l->gathers = gathers;
 }
 
 void svc_link_hurry(struct svc_link *l)
 {
 	l->lazy_at_ms = 0;
+	l->gathered = false;
 }
 
 bool link_flush_due(const struct svc_link *l)

@@ -328,6 +328,8 @@ uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms)
 	link_time_lazy(l);
 	if (!TAILQ_EMPTY(&l->lazy) && !link_lazy_due(l)) /* what is due waits for the transport only */
 		next = sooner(next, l->lazy_at_ms);
+	if (link_is_gathering(l))
+		next = sooner(next, l->gathered_at_ms);
 	link_leave(l);
 	return next;
 }
@@ -340,7 +342,8 @@ void svc_link_ping(struct svc_link *l)
 
 bool svc_link_wants_flush(const struct svc_link *l)
 {
-	return l->doomed != NULL || link_flush_due(l) || (!TAILQ_EMPTY(&l->lazy) && l->lazy_at_ms == LINK_UNTIMED);
+	return l->doomed != NULL || link_flush_due(l) || (!TAILQ_EMPTY(&l->lazy) && l->lazy_at_ms == LINK_UNTIMED) ||
+	       (link_is_gathering(l) && l->gathered_at_ms == LINK_UNTIMED);
 }
 
 bool svc_link_is_up(const struct svc_link *l)

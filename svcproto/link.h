@@ -33,6 +33,7 @@ enum svc_kind { SVC_KIND_CLIENT = 1, SVC_KIND_SERVER_IN = 2, SVC_KIND_SERVER_OUT
 #define SVC_IDLE_PING_MS 5000u  /* otherwise */
 #define SVC_SILENCE_MS 15000u   /* with three PINGs unanswered: the peer is gone */
 #define SVC_ACK_WAIT_MS 2u      /* for company, before an ACK or CREDIT that nobody is held up by leaves alone */
+#define SVC_GATHER_MS 10u       /* likewise for what svc_link_gather() is told of */
 #define SVC_DRAIN_MS 5000u      /* what a closed stream may still send; then CLOSE goes and the rest stays unacknowledged */
 
 /* ADMIN and ADMIN_REPLY: properties in one frame besides its own, and their lengths. */
@@ -156,6 +157,9 @@ uint64_t svc_link_tick(struct svc_link *l, uint64_t now_ms);
 void svc_link_flush(struct svc_link *l, uint64_t now_ms);
 /* Also when something has begun to wait for company: svc_link_flush and svc_link_tick, which have the time, say until when. */
 bool svc_link_wants_flush(const struct svc_link *l);
+/* Control frames that are queued until it is said otherwise (OPEN, CLOSE) need not leave alone: they wait up to SVC_GATHER_MS for each
+ * other or for whatever else leaves, in their order. For what nobody waits for, or where many come and a batch for each is dear. */
+void svc_link_gather(struct svc_link *l, bool gathers);
 /* What waits for company waits no longer: for who will not come back to this link. */
 void svc_link_hurry(struct svc_link *l);
 /* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */

@@ -348,6 +348,12 @@ void links_attach(struct svc_stream *s, struct link_end *e)
 	svc_stream_set_data(s, e);
 }
 
+void links_gather(struct svc_link *engine, bool gathers)
+{
+	if (engine != NULL)
+		svc_link_gather(engine, gathers);
+}
+
 void links_release(struct link_end *e, const char *condition, const char *text)
 {
 	struct svc_stream *s = e->stream;
@@ -356,7 +362,9 @@ void links_release(struct link_end *e, const char *condition, const char *text)
 	if (s == NULL)
 		return;
 	svc_stream_set_data(s, NULL);
+	links_gather(svc_stream_link(s), condition == NULL);
 	(void)svc_stream_close(s, condition, text);
+	links_gather(svc_stream_link(s), false);
 }
 
 void links_recheck(struct links *ls)

@@ -33,6 +33,7 @@ struct links {
 	char endpoint[256];
 };
 
+void links_gather(struct svc_link *engine, bool gathers); /* svc_link_gather(); NULL is allowed */
 struct link *links_of(struct links *ls, const struct directory_registration *r); /* NULL: it has none that is up */
 
 #endif

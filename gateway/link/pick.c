@@ -121,7 +121,9 @@ static int open_at(const struct choose_candidate *c, const struct svc_open *o, s
 
 	e->reopens = c->reopens;
 	e->sample_at_ms_ = 0;
+	links_gather(k->engine, e->gathers);
 	e->stream = svc_stream_open(k->engine, o, e);
+	links_gather(k->engine, false);
 	links_touch(k->set);
 	return e->stream != NULL ? 0 : -ERR_LIMIT;
 }

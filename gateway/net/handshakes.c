@@ -233,7 +233,7 @@ uint32_t handshakes_room(struct handshakes *h)
 
 size_t handshakes_waiting(const struct handshakes *h)
 {
-	return h->login.nr_waiting;
+	return h != NULL ? h->login.nr_waiting : 0;
 }
 
 struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o)
