@@ -21,7 +21,7 @@ struct registry {
 struct ear {
 	bool apart;               /* the network is parted */
 	bool synced, missed;      /* the directory has its snapshot; there was news that did not come */
-	uint64_t life, heard_ms;  /* of the registry, then */
+	uint64_t life, started_ms, heard_ms; /* of the registry, then */
 	struct entry news[NEWS];
 	uint32_t head, tail;
 };

@@ -29,7 +29,7 @@ static bool holds(const struct registry *r, const struct svc_id *id)
 }
 
 /* An instance that lives and did not withdraw may go only where a registry went without it for a lease, or could know that it is not
- * there. */
+ * there: by its age in the life that the gateway heard, and has not yet found to be over (a snapshot of the next one, or silence). */
 static void check_gone(const struct gateway *g, const struct svc_id *id)
 {
 	const struct service *s = alive(id);
@@ -42,7 +42,7 @@ static void check_gone(const struct gateway *g, const struct svc_id *id)
 		const struct ear *ear = &ears[g->nr][i];
 		const struct registry *r = &registries[i];
 
-		known = known || (ear->synced && now >= r->started_ms + REG_LEASE_MAX_MS);
+		known = known || (ear->synced && now >= ear->started_ms + REG_LEASE_MAX_MS);
 		/* Nor where one that is heard still has it. */
 		HOLDS(!ear->synced || ear->missed || ear->head != ear->tail || ear->life != r->life || !holds(r, id));
 	}
@@ -97,6 +97,7 @@ static void take_snapshot(struct gateway *g, unsigned source)
 	while ((e = registry_table_next(r->t, e)) != NULL)
 		feed(g, source, e);
 	ear->life = r->life;
+	ear->started_ms = r->started_ms;
 	ear->head = ear->tail;
 	ear->missed = false;
 	ear->synced = true;
