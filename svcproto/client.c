@@ -34,6 +34,11 @@ static uint64_t clock_ms(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+void client_read_clock(struct svcproto *sp)
+{
+	sp->now_ms = clock_ms(CLOCK_MONOTONIC);
+}
+
 void client_log(struct svcproto *sp, enum svcproto_log level, const char *fmt, ...)
 {
 	char line[512];
@@ -331,7 +336,7 @@ int svcproto_dispatch(struct svcproto *sp)
 	uint64_t at, next;
 	bool more;
 
-	sp->now_ms = clock_ms(CLOCK_MONOTONIC);
+	client_read_clock(sp);
 	ask_epoll(sp);
 	sp->kicked = true; /* what callbacks queue is flushed below: no kick for it */
 	if (sp->announcer_ready)

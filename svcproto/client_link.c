@@ -187,7 +187,7 @@ static void link_close(struct client_link *cl)
 	struct svcproto *sp = cl->sp;
 
 	if (cl->engine != NULL) {
-		svc_link_break(cl->engine, "the gateway left the directory");
+		svc_link_break(cl->engine, "the gateway left the directory", sp->now_ms);
 		svc_link_free(cl->engine);
 		if (cl->dead && !cl->surplus)
 			svc_hub_forget(sp->hub, cl->key, &cl->instance);
@@ -315,6 +315,13 @@ static void connection_up(struct client_link *cl)
 	(void)svc_link_start(cl->engine, cl->sp->now_ms);
 }
 
+/* From now on streams wait; and until now callbacks may have kept this turn, or no turn may have come. */
+static void connection_down(struct client_link *cl)
+{
+	client_read_clock(cl->sp);
+	svc_link_break(cl->engine, "the connection ended", cl->sp->now_ms);
+}
+
 static void read_monitor(struct client_link *cl)
 {
 	enum zmon_event ev;
@@ -324,7 +331,7 @@ static void read_monitor(struct client_link *cl)
 		if (ev == ZMON_UP)
 			connection_up(cl);
 		else if (ev == ZMON_DOWN)
-			svc_link_break(cl->engine, "the connection ended");
+			connection_down(cl);
 		else
 			not_admitted(cl, ev == ZMON_REFUSED);
 	}

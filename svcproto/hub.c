@@ -1,8 +1,8 @@
 /*
  * Streams without a link. A stream whose link broke waits with the peer that the link led to: fresh until its owner has heard of it, then
  * waiting. Nothing else than that same process may take it up again, but for a client that resumes. A service's stream whose client or
- * gateway has gone for good is detached: it belongs to no peer, and only a client may take it up. Both have their time, looked at once a
- * second; what lapses ends in svc_hub_tick, where no other event is on the stack.
+ * gateway has gone for good is detached: it belongs to no peer, and only a client may take it up. Each has its time; all are looked at when
+ * the first one's is over, once a second at most. What lapses ends in svc_hub_tick, where no other event is on the stack.
  */
 #include "svcproto/engine.h"
 
@@ -149,7 +149,7 @@ int hub_link_up(struct svc_link *l)
 	l->hub_peer = p;
 	hub_peer_drop(l->hub, before);
 	if (p->link != NULL && p->link != l)
-		svc_link_break(p->link, "the peer came by another connection");
+		svc_link_break(p->link, "the peer came by another connection", l->now_ms);
 	p->link = l;
 	return 0;
 }
@@ -207,10 +207,11 @@ void hub_soon(struct svc_hub *h)
 	h->scan_at_ms = 0;
 }
 
-static void scan_later(struct svc_hub *h)
+/* Somebody's time is over then; others may be waiting for longer. */
+static void scan_by(struct svc_hub *h, uint64_t at_ms)
 {
-	if (h->scan_at_ms == UINT64_MAX)
-		h->scan_at_ms = h->now_ms + SCAN_MS;
+	at_ms = at_ms > h->now_ms + SCAN_MS ? at_ms : h->now_ms + SCAN_MS;
+	h->scan_at_ms = at_ms < h->scan_at_ms ? at_ms : h->scan_at_ms;
 }
 
 void hub_wait(struct svc_stream *s)
@@ -229,7 +230,7 @@ void hub_wait(struct svc_stream *s)
 	s->expires_ms = h->now_ms + (uint64_t)s->resume_s * 1000;
 	TAILQ_INSERT_TAIL(&p->fresh, s, all);
 	p->nr++;
-	scan_later(h);
+	scan_by(h, s->until_ms);
 }
 
 void hub_tell_fresh(struct hub_peer *p)
@@ -301,7 +302,7 @@ void hub_detach(struct svc_stream *s)
 	h->nr_detached++;
 	h->detached_bytes += s->out.bytes;
 	evict(h);
-	scan_later(h);
+	scan_by(h, s->until_ms);
 }
 
 /* ---- what all hold together ---- */
@@ -448,8 +449,7 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms)
 	}
 	next = scan(h, &h->detached, next);
 	dispose_all(&h->dead);
-	if (next != UINT64_MAX && h->scan_at_ms == UINT64_MAX)
-		h->scan_at_ms = next > now_ms + SCAN_MS ? next : now_ms + SCAN_MS;
+	scan_by(h, next);
 	return h->scan_at_ms;
 }
 

@@ -239,10 +239,11 @@ void link_came_up(struct svc_link *l)
 	l->ops->up(l->arg, &l->peer);
 }
 
-void svc_link_break(struct svc_link *l, const char *why)
+void svc_link_break(struct svc_link *l, const char *why, uint64_t now_ms)
 {
 	uint32_t epoch = l->epoch;
 
+	link_set_now(l, now_ms);
 	link_enter(l);
 	if (l->state == LINK_UP) {
 		link_end_epoch(l, why);

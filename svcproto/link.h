@@ -165,8 +165,9 @@ void svc_link_hurry(struct svc_link *l);
 /* Queues a PING although nothing is outstanding: the transport tells, when it is flushed, whether the peer is still there. */
 void svc_link_ping(struct svc_link *l);
 /* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next
- * flush; a service stays silent until svc_link_start. */
-void svc_link_break(struct svc_link *l, const char *why);
+ * flush; a service stays silent until svc_link_start. now_ms: from here on the streams that can wait do (hub.h), so a time that the caller
+ * looked up before it was held up cuts theirs short. */
+void svc_link_break(struct svc_link *l, const char *why, uint64_t now_ms);
 /* Gateway: the answer to the HELLO of a peer that gets no link, a WELCOME that refuses it (why: a text of at most 255 bytes). Returns its
  * length, at most SVC_ANSWER_MAX; 0 when the batch is no HELLO and has no answer. */
 #define SVC_ANSWER_MAX 600u

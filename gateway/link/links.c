@@ -52,7 +52,7 @@ static void forget(struct links *ls, size_t i)
 
 	hash_del(ls->by_routing_id, (struct slice){(const char *)k->routing_id, k->routing_id_n});
 	ls->v[i] = ls->v[--ls->nr];
-	svc_link_break(k->engine, "the service's connection is gone");
+	svc_link_break(k->engine, "the service's connection is gone", loop_now_ms(ls->loop));
 	if (!may) /* its key is gone: it cannot come again */
 		svc_hub_forget(ls->hub, k->key, &k->peer.instance);
 	link_free(k);

@@ -308,7 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)svc_hub_tick(under->hub, now_ms);
 		svc_link_flush(under->link, now_ms);
 	}
-	svc_link_break(under->link, "the end");
+	svc_link_break(under->link, "the end", now_ms);
 	(void)svc_hub_tick(under->hub, now_ms + 1000000);
 	svc_link_free(gateway.link);
 	svc_link_free(service.link);

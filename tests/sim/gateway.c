@@ -342,7 +342,7 @@ struct tip *gateway_connected(struct gateway *g, struct wire *w)
 
 void gateway_lost_tip(struct gateway *g, struct tip *t)
 {
-	svc_link_break(t->l, "the connection is gone");
+	svc_link_break(t->l, "the connection is gone", now);
 	TAILQ_REMOVE(&g->tips, t, all);
 	svc_link_free(t->l);
 	free(t);

@@ -148,7 +148,7 @@ static void fault(void)
 	else if (what < 20)
 		pass(rnd(rnd(6) == 0 ? 12000 : 3000));
 	else if (what == 20 && w->tip != NULL)
-		svc_link_break(w->tip->l, "by hand");
+		svc_link_break(w->tip->l, "by hand", now);
 	else if (what < 36)
 		registries_fault();
 }

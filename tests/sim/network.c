@@ -59,7 +59,7 @@ void wire_notice(struct wire *w)
 	if (w->l == NULL)
 		return;
 	if (!w->told)
-		svc_link_break(w->l, "the connection ended");
+		svc_link_break(w->l, "the connection ended", now);
 	w->told = true;
 	if (w->tip != NULL || w->gw->hub == NULL)
 		return;
@@ -82,7 +82,7 @@ void notice_overdue(void)
 
 			if (w->l == NULL || w->told || now < w->cut_ms + NOTICE_MS)
 				continue;
-			svc_link_break(w->l, "the connection ended");
+			svc_link_break(w->l, "the connection ended", now);
 			w->told = true;
 		}
 	}

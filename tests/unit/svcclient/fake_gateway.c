@@ -256,7 +256,7 @@ void fake_gateway_stop(struct fake_gateway *g)
 void fake_gateway_cut(struct fake_gateway *g)
 {
 	for (unsigned i = 0; i < PEERS && g->peers[i].engine != NULL; i++)
-		svc_link_break(g->peers[i].engine, "cut");
+		svc_link_break(g->peers[i].engine, "cut", test_now_ms());
 	zmq_close(g->router);
 	g->router = NULL;
 }

@@ -320,18 +320,18 @@ void die(struct gateway *q)
 	pass_on(q, more);   /* what its kernel has still leaves */
 	q->alive = false;
 	q->far.head = q->far.tail = 0;
-	svc_link_break(q->engine, "dead");
+	svc_link_break(q->engine, "dead", now);
 	svc_link_free(q->engine);
 	svc_hub_free(q->hub);
 	queue_drop(&q->out);
 	queue_drop(&q->in);
 	q->cut = true;
-	svc_link_break(q->cl->engine, "dead");
+	svc_link_break(q->cl->engine, "dead", now);
 }
 
 void bury(struct gateway *q)
 {
-	svc_link_break(q->cl->engine, "the gateway left the directory");
+	svc_link_break(q->cl->engine, "the gateway left the directory", now);
 	svc_link_free(q->cl->engine);
 	svc_hub_forget(sp.hub, "gateway", &q->id);
 	TAILQ_REMOVE(&sp.links, q->cl, all);
@@ -346,7 +346,7 @@ void cut(struct gateway *q, uint64_t for_ms)
 	q->cut = true;
 	q->redial_at_ms = now + for_ms;
 	q->notice_at_ms = now + rnd(LAG_MS);
-	svc_link_break(q->cl->engine, "cut");
+	svc_link_break(q->cl->engine, "cut", now);
 }
 
 void drain(struct gateway *q)
@@ -383,7 +383,7 @@ static void gateway_step(struct gateway *q)
 		return;
 	if (now >= q->notice_at_ms) {
 		q->notice_at_ms = UINT64_MAX;
-		svc_link_break(q->engine, "cut");
+		svc_link_break(q->engine, "cut", now);
 	}
 	if (now >= q->redial_at_ms) {
 		q->cut = false;

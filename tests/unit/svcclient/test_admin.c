@@ -117,7 +117,7 @@ static void a_link_that_ends(void)
 	g.admin_silent = true;
 	CHECK_EQ(svcproto_admin(s.sp, id, "status", NULL, 0, on_reply, NULL), 0);
 	CHECK(turn_until(&all, asked, NULL, 10000));
-	svc_link_break(fake_gateway_peer(&g)->engine, "restarting");
+	svc_link_break(fake_gateway_peer(&g)->engine, "restarting", test_now_ms());
 	CHECK(wait_for_ends(1));
 	CHECK_STR(error, "restarting");
 	CHECK(turn_until(&all, linked, NULL, 10000)); /* and may be asked again */

@@ -128,7 +128,7 @@ static void test_narrow(void)
 	CHECK_EQ(s.nr_undeliverable, 1);
 	CHECK_EQ(s.undeliverable[0], 1);
 	CHECK_STR(s.conditions[0], "policy-violation");
-	svc_link_break(fake_gateway_peer(&g[0])->engine, "cut");
+	svc_link_break(fake_gateway_peer(&g[0])->engine, "cut", test_now_ms());
 	CHECK_EQ(send_out("far.example", "<message/>", 3), 0);
 	CHECK(wait_for(&s.nr_delivered, 2));
 	large[100] = 'x';
@@ -170,7 +170,7 @@ static void test_survives_the_link(void)
 	for (unsigned cuts = 0; cuts < 3; cuts++) {
 		unsigned before = g[0].stanzas;
 
-		svc_link_break(fake_gateway_peer(&g[0])->engine, "cut");
+		svc_link_break(fake_gateway_peer(&g[0])->engine, "cut", test_now_ms());
 		CHECK_EQ(send_out("far.example", "<message id='2'/>", 2 + cuts), 0);
 		CHECK(wait_for(&g[0].stanzas, before + 1));
 		CHECK_EQ(g[0].flags[before % NOTES], 0);

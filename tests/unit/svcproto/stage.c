@@ -258,8 +258,8 @@ void cut(struct tip *gw, struct tip *sv)
 	flush_all();
 	lose(gw);
 	lose(sv);
-	svc_link_break(gw->l, "cut");
-	svc_link_break(sv->l, "cut");
+	svc_link_break(gw->l, "cut", now);
+	svc_link_break(sv->l, "cut", now);
 }
 
 void reconnect(struct tip *sv)

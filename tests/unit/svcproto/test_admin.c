@@ -38,7 +38,7 @@ static void nobody_asks_from_the_wrong_side(void)
 	begin();
 	CHECK_EQ(svc_link_admin(p.gw.l, 1, "status", NULL, 0), SVCPROTO_E_INVALID);
 	CHECK_EQ(svc_link_admin_reply(p.sv.l, 1, false, NULL, NULL, 0), SVCPROTO_E_INVALID);
-	svc_link_break(p.sv.l, "by hand");
+	svc_link_break(p.sv.l, "by hand", p.now);
 	CHECK_EQ(svc_link_admin(p.sv.l, 1, "status", NULL, 0), SVCPROTO_E_CLOSED);
 	pair_clear(&p);
 }

@@ -409,7 +409,7 @@ static void a_full_transport(void)
 	exchange();
 	CHECK_EQ(svc_stream_ack(far, 2), 0);
 	exchange();
-	svc_link_break(p.sv.l, "by hand");
+	svc_link_break(p.sv.l, "by hand", p.now);
 	CHECK(TAILQ_EMPTY(&p.sv.l->lazy));
 	CHECK(!svc_link_wants_flush(p.sv.l));
 	pair_clear(&p);

@@ -365,7 +365,7 @@ static void rejects(void)
 	CHECK_STR(pair_log(&p.sv), "stanza 1 reject modify jid-malformed <iq/>:5; stanza 2 reject cancel not-allowed xxxxxxxxxxxx:100000");
 	p.sv.auto_ack = false;
 	CHECK_EQ(svc_stream_send_reject(s, "<iq/>", 5, "modify", "jid-malformed", NULL), 0);
-	svc_link_break(p.gw.l, "test");
+	svc_link_break(p.gw.l, "test", p.now);
 	CHECK_STR(pair_log(&p.gw), "accepted a@b/r; acked 1; acked 2; closed remote-connection-failed test 1; down test");
 	free(b);
 	pair_clear(&p);
@@ -729,14 +729,14 @@ static void broken_by_hand(void)
 	begin();
 	pair_open(&p, "a@b");
 	pair_log(&p.sv);
-	svc_link_break(p.gw.l, "no longer authorised");
-	svc_link_break(p.gw.l, "again");
+	svc_link_break(p.gw.l, "no longer authorised", p.now);
+	svc_link_break(p.gw.l, "again", p.now);
 	pair_pump(&p);
 	CHECK_STR(pair_log(&p.sv), "closed remote-connection-failed no longer authorised 0; down no longer authorised");
 	pair_tick(&p, 1);
 	pair_pump(&p);
 	CHECK(svc_link_is_up(p.gw.l));
-	svc_link_break(p.sv.l, "peer dead");
+	svc_link_break(p.sv.l, "peer dead", p.now);
 	CHECK_EQ(svc_link_tick(p.sv.l, p.now + 100000), UINT64_MAX); /* silent until started */
 	CHECK_EQ(svc_link_start(p.sv.l, p.now), 0);
 	pair_pump(&p);
@@ -799,7 +799,7 @@ static void hook_break(struct end *e, const char *event, struct svc_stream *s, u
 	(void)seq;
 	(void)s;
 	if (strcmp(event, "stanza") == 0)
-		svc_link_break(e->l, "from a callback");
+		svc_link_break(e->l, "from a callback", p.now);
 }
 
 static void hook_close(struct end *e, const char *event, struct svc_stream *s, uint32_t seq)
@@ -823,7 +823,7 @@ static void hook_break_in_send(struct end *e, const char *event, struct svc_stre
 	(void)seq;
 	(void)s;
 	if (strcmp(event, "send") == 0 && svc_link_is_up(e->l))
-		svc_link_break(e->l, "unreachable");
+		svc_link_break(e->l, "unreachable", p.now);
 }
 
 static void callbacks_may_end_things(void)

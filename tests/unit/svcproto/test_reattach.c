@@ -268,6 +268,50 @@ static void a_pair_of_domains_goes_on(void)
 	take_down();
 }
 
+static void open_pair(void)
+{
+	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .stream_id = { { 7 } }, .from_domain = "b.example", .to_domain = "c.example" };
+
+	service.s = svc_stream_open(service_a.l, &o, NULL);
+	pump();
+	heard(&a);
+	heard(&service);
+}
+
+/* A service that was busy elsewhere: T2 begins when it hears of the end, not when it last looked at the clock. */
+static void time_begins_with_the_end(void)
+{
+	set_up();
+	open_pair();
+	now += 9000;
+	svc_link_break(a_tip.l, "cut", now);
+	svc_link_break(service_a.l, "cut", now);
+	pass(SVC_WAIT_SERVER_SERVICE_MS - 500);
+	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
+	CHECK_STR(heard(&service), "detached");
+	pass(2000);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
+	take_down();
+}
+
+/* Whoever waits longer, and came first, does not make it wait as long. */
+static void each_has_its_own_time(void)
+{
+	set_up();
+	open_enabled(); /* 300 s */
+	CHECK_EQ(svc_stream_detach(a.s), 0);
+	pass(5000);
+	open_pair();
+	cut(&a_tip, &service_a);
+	pass(SVC_WAIT_SERVER_GATEWAY_MS + 1500);
+	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
+	CHECK_STR(heard(&service), "detached");
+	pass(SVC_WAIT_SERVER_SERVICE_MS - SVC_WAIT_SERVER_GATEWAY_MS);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
+	CHECK_EQ(svc_hub_nr_waiting(service.hub), 1);
+	take_down();
+}
+
 /* Who only claims to be the instance, with another key, gets nothing. */
 static void a_name_is_no_proof(void)
 {
@@ -297,6 +341,8 @@ int main(void)
 	RUN(a_close_that_crossed_the_end);
 	RUN(nobody_else_takes_it_up);
 	RUN(a_pair_of_domains_goes_on);
+	RUN(time_begins_with_the_end);
+	RUN(each_has_its_own_time);
 	RUN(a_name_is_no_proof);
 	return check_done("svcproto/reattach");
 }

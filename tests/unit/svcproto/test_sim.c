@@ -198,7 +198,7 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 	if (rnd(10) == 0) /* something else altogether, from within */
 		act(e, &models[rnd(STREAMS)]);
 	if (faults && rnd(3000) == 0)
-		svc_link_break(e->l, "from a callback");
+		svc_link_break(e->l, "from a callback", now);
 }
 
 static void on_acked(void *arg, struct svc_stream *s, uint32_t seq)
@@ -377,7 +377,7 @@ static void step(void)
 	} else if (what == 3 && rnd(2) == 0)
 		restart(e);
 	else if (what == 4 && e->up && rnd(3) == 0) {
-		svc_link_break(e->l, "by hand");
+		svc_link_break(e->l, "by hand", now);
 		if (e->which == SVC_SERVICE)
 			MUST(svc_link_start(e->l, now) == 0);
 	}
