@@ -2,6 +2,7 @@
 #include "services/im/core.h"
 
 #include "common/log.h"
+#include "xml/restrict.h"
 
 struct xml_node *stanza_root(struct stanza *st)
 {
@@ -110,12 +111,22 @@ static void arrived(void *arg, const struct xml_element *e)
 	}
 }
 
+/* White space around it is none of it, and would hide from what adds a child where it begins and ends. */
+static struct slice trim(struct slice xml)
+{
+	size_t before = xml_space_prefix(xml);
+	xml = (struct slice){xml.p + before, xml.n - before};
+	while (xml.n && xml_is_space((struct slice){xml.p + xml.n - 1, 1}))
+		xml.n--;
+	return xml;
+}
+
 void im_stanza(struct im *im, struct im_session *s, const struct svcproto_stanza *stanza)
 {
 	if (s && !s->user) /* being closed: what is not handled is not acknowledged */
 		return;
-	struct arrival a = {.im = im, .session = s, .work = work_new(im, &stanza->ticket), .xml = {stanza->xml, stanza->length},
-			    .taken = stanza->peer, .at_s = im->wall_s};
+	struct arrival a = {.im = im, .session = s, .work = work_new(im, &stanza->ticket),
+			    .xml = trim((struct slice){stanza->xml, stanza->length}), .taken = stanza->peer, .at_s = im->wall_s};
 	if (stanza_parse(a.xml, &im_xml_limits, arrived, &a) < 0)
 		log_warn("im", 0, "bad-stanza", "bytes=%zu", stanza->length);
 	work_release(a.work);

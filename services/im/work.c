@@ -129,6 +129,18 @@ void works_store(struct im_user *u)
 		store_one(w);
 }
 
+/* It goes back to its sender. `as`: whose outcome the error is from here on, NULL: its own. The bytes are read until the error is on its
+ * way, and the work may keep that in their place. */
+static void bounce(struct im_work *w, const char *condition, struct im_work *as)
+{
+	char *xml = w->xml;
+	uncount(w);
+	w->xml = NULL;
+	w->fallback = IM_DROP;
+	error_bounce(w->im, (struct slice){xml, w->xml_n}, condition, as);
+	free(xml);
+}
+
 /* One that came back is stored, or goes back to its sender when storage is full. False: it is not stored. */
 static bool store_or_bounce(struct im_work *w)
 {
@@ -137,9 +149,7 @@ static bool store_or_bounce(struct im_work *w)
 		store_message(w);
 	if (w->row || w->fallback == IM_DROP)
 		return w->row != 0;
-	uncount(w);
-	w->fallback = IM_DROP;
-	error_bounce(w->im, xml, "service-unavailable", w);
+	bounce(w, "service-unavailable", w);
 	return false;
 }
 
@@ -202,13 +212,21 @@ void work_store(struct im_work *w)
 	offline_tell(w->im, &w->user->jid, w->row);
 }
 
-/* Waited long enough: the copy in the store is what is acknowledged. A message is stored though storage be full: its send is open, and with
- * an error for the sender the recipient might have it all the same. */
+/* A message is stored though storage be full: its send is open, and with an error for the sender the recipient might have it all the same.
+ * One that can't be stored at all is acknowledged by that error. */
+static void store_late(struct im_work *w)
+{
+	store_message(w);
+	if (!w->row && w->fallback == IM_OFFLINE)
+		bounce(w, "not-acceptable", NULL);
+}
+
+/* Waited long enough: the copy in the store is what is acknowledged. */
 static void expire(struct im_work *w)
 {
 	work_hold(w);
 	if (w->fallback == IM_OFFLINE && !w->delivered && !w->row)
-		store_message(w);
+		store_late(w);
 	if (w->fallback == IM_PASSING && !w->row) /* its error, if it went back to another server */
 		w->row = passing_store(w->im, w->at_s, (struct slice){w->xml, w->xml_n});
 	free(w->xml);

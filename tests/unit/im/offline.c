@@ -204,21 +204,95 @@ static void a_full_storage_bounces(void)
 	fake_close(&f);
 }
 
-/* One that another instance handed over, and that takes no stamp. */
+/* White space around what another instance hands over is none of it: an empty element takes its stamp all the same. */
+static void blanks_around_it(void)
+{
+	static const char xml[] = " \n<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example/two' id='m'/>\r\n\t ";
+	begin();
+	fake_logout(fake_login(&f, "bob@b.example", "two"));
+	fake_from_peer(&f, "b.example", xml);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	struct client *bob = bob_arrives("two", "0");
+	CHECK(fake_got(&f, bob, "id='m'><delay", "/></message>", NULL));
+	fake_deliver_all(&f);
+	uint64_t t = fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, bob, "id='m'/>", NULL));
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	fake_logout(bob);
+	CHECK_EQ(fake_rows(&f, "offline"), 1);
+	CHECK(!fake_next(&f, alice));
+	fake_close(&f);
+}
+
+/* Storage without a bound, and a message that is so large that no stamp fits: only another instance can hand one over. */
+static char *begin_stampless(const char *from)
+{
+	enum { SIZE = (32 << 20) - 40 };
+	char *xml = mem_alloc(SIZE + 1);
+	begin();
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_bytes_max = SIZE_MAX;
+	fake_crash(&f);
+	alice = fake_online(&f, "alice@a.example", "one", 0);
+	int n = snprintf(xml, SIZE, "<message xmlns='jabber:client' from='%s' to='bob@b.example/two' id='m'><body>", from);
+	memset(xml + n, 'm', SIZE - (size_t)n);
+	memcpy(xml + SIZE - 17, "</body></message>", 18);
+	return xml;
+}
+
 static void what_takes_no_stamp_bounces(void)
 {
-	static const char xml[] = "<message xmlns='jabber:client' from='alice@a.example/one' to='bob@b.example/two' id='m'/> ";
-	begin();
+	char *xml = begin_stampless("alice@a.example/one");
 	fake_logout(fake_login(&f, "bob@b.example", "two"));
 	fake_from_peer(&f, "b.example", xml);
 	CHECK(fake_got(&f, alice, "not-acceptable", "type='error'", NULL));
 	struct client *bob = bob_arrives("two", "0");
 	fake_from_peer(&f, "b.example", xml);
-	CHECK(fake_got(&f, bob, "id='m'/>", NULL));
-	fake_logout(bob);
+	CHECK(fake_got(&f, bob, "id='m'>", NULL));
+	fake_logout(bob); /* it comes back */
 	CHECK(fake_got(&f, alice, "service-unavailable", "type='error'", NULL));
+	bob = bob_arrives("two", "0");
+	uint64_t t = fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, bob, "id='m'>", NULL));
+	fake_wait(&f, 1000); /* what is acknowledged is stored, or its sender has been told */
+	CHECK(fake_acked(&f, t));
+	CHECK(fake_got(&f, alice, "not-acceptable", "type='error'", NULL));
+	fake_logout(bob);
+	CHECK(!fake_next(&f, alice)); /* once is enough */
 	CHECK_EQ(fake_rows(&f, "offline"), 0);
 	fake_close(&f);
+	free(xml);
+}
+
+/* Its error takes its place, to be kept until the other server has it. */
+static void what_takes_no_stamp_bounces_to_a_server(void)
+{
+	char *xml = begin_stampless("carol@c.example/x");
+	struct client *bob = bob_arrives("two", "0");
+	uint64_t t = fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, bob, "id='m'>", NULL));
+	fake_logout(bob);
+	CHECK(fake_got(&f, NULL, "service-unavailable", "to='carol@c.example/x'", NULL));
+	CHECK(!fake_acked(&f, t));
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(fake_rows(&f, "passing"), 1);
+	bob = bob_arrives("two", "0");
+	t = fake_from_peer(&f, "b.example", xml);
+	CHECK(fake_got(&f, bob, "id='m'>", NULL));
+	fake_wait(&f, 1000);
+	CHECK(fake_acked(&f, t));
+	CHECK(fake_got(&f, NULL, "not-acceptable", "to='carol@c.example/x'", NULL));
+	CHECK_EQ(fake_rows(&f, "passing"), 2);
+	fake_logout(bob);
+	CHECK(!fake_next(&f, NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing") + fake_rows(&f, "offline"), 0);
+	fake_close(&f);
+	free(xml);
 }
 
 /* While a client may have it, its sender is told nothing, and it is stored all the same. */
@@ -353,7 +427,9 @@ int main(void)
 	RUN(not_worth_keeping);
 	RUN(without_to_it_is_for_oneself);
 	RUN(a_full_storage_bounces);
+	RUN(blanks_around_it);
 	RUN(what_takes_no_stamp_bounces);
+	RUN(what_takes_no_stamp_bounces_to_a_server);
 	RUN(a_full_storage_takes_what_was_sent);
 	RUN(what_was_sent_has_a_bound);
 	RUN(what_was_sent_is_stored_beyond_the_limit_once);
