@@ -75,7 +75,8 @@ struct svc_stream {
 	bool paused : 1;
 	bool was_open : 1;    /* ACCEPT was sent or has come */
 	bool was_full : 1;    /* a send was refused: writable() is owed */
-	bool in_ready : 1, in_control : 1, in_lazy : 1, hungry : 1; /* in_lazy: which list it is that in_control tells of */
+	bool in_ready : 1, in_control : 1, in_lazy : 1; /* in_lazy: which list it is that in_control tells of */
+	bool hungry : 1, in_empty : 1; /* likewise */
 	bool nameless : 1;    /* only holds a handle until its CLOSE is answered: not in hub->ids */
 	bool ack_due : 1, credit_due : 1, attach_due : 1;
 	bool close_wanted : 1;  /* by the owner, while that could not be said */
@@ -125,8 +126,7 @@ struct svc_hub {
 	uint32_t nr_detached;
 	uint64_t detached_bytes;
 	uint64_t held_bytes;                /* unacknowledged, of all streams */
-	struct stream_list hungry;          /* in the order of their asking */
-	uint32_t nr_hungry;
+	struct stream_list hungry, empty;   /* wait for room, in the order of their asking; empty: have nothing outstanding */
 };
 
 /* Encoded control frames, whole, in order. */
@@ -277,6 +277,7 @@ void hub_soon(struct svc_hub *h);             /* something is due at once */
 bool hub_has_share(const struct svc_stream *s); /* for one more stanza */
 bool hub_has_room(struct svc_stream *s);      /* the same; if not, it hears of room */
 void hub_leave_hungry(struct svc_stream *s);
+void hub_acked(struct svc_stream *s);         /* it may have nothing outstanding any more */
 
 /* attach.c */
 void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */

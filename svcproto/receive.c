@@ -276,6 +276,7 @@ void stream_tell_acked(struct svc_stream *s)
 	struct svc_link *l = s->link;
 
 	sm_acked(s);
+	hub_acked(s);
 	l->ops->acked(l->arg, s, s->out.acked);
 	if (s->was_full && s->link == l && s->state == STREAM_OPEN && s->out.nr <= self->unacked_stanzas_max / 2 &&
 	    s->out.bytes <= self->unacked_bytes_max / 2) {

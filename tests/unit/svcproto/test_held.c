@@ -2,9 +2,9 @@
 #include "../check.h"
 #include "stage.h"
 
-enum { NR = 8, MAX = 100000, SIZE = 5000 };
+enum { NR = 8, CROWD = 150, MAX = 100000, SIZE = 5000 };
 
-static struct svc_stream *many[NR];
+static struct svc_stream *many[CROWD];
 static char xml[SIZE];
 static unsigned nr_writable;
 static struct svc_stream *last_writable;
@@ -23,8 +23,8 @@ static void on_writable(void *arg, struct svc_stream *s)
 
 static const struct svc_hub_ops ops = { .closed = on_closed, .writable = on_writable };
 
-/* Many streams at gateway a, whose service acknowledges nothing. */
-static void begin(void)
+/* So many streams at gateway a, whose service acknowledges nothing. */
+static void begin_with(unsigned nr)
 {
 	set_up();
 	a.hub->ops = &ops;
@@ -32,13 +32,18 @@ static void begin(void)
 	service.keep = true;
 	nr_writable = 0;
 	last_writable = NULL;
-	for (unsigned i = 0; i < NR; i++) {
+	for (unsigned i = 0; i < nr; i++) {
 		struct svc_open o = { .kind = SVC_KIND_CLIENT, .stream_id = { { 0xc0, (uint8_t)i } }, .bare_jid = "juliet@b.example" };
 
 		many[i] = svc_stream_open(a_tip.l, &o, NULL);
 		CHECK(many[i] != NULL);
 	}
 	pump();
+}
+
+static void begin(void)
+{
+	begin_with(NR);
 }
 
 static unsigned fill(struct svc_stream *s)
@@ -95,6 +100,74 @@ static void all_full(void)
 	take_down();
 }
 
+/* Most is stuck with a service that hangs. Who has nothing outstanding has no acknowledgement to wait for, and hears of the little that
+ * another one's gives back. */
+static void a_little_room_is_told(void)
+{
+	static char big[MAX - SIZE];
+
+	begin();
+	CHECK_EQ(svc_stream_send(many[0], big, sizeof(big), 0, NULL), 0);
+	CHECK_EQ(svc_stream_send(many[NR - 1], xml, SIZE, 0, NULL), 0);
+	CHECK(!svc_stream_can_send(many[0]) && !svc_stream_can_send(many[2]));
+	pump();
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, 0);
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0); /* the last that was opened */
+	pump();
+	svc_hub_tick(a.hub, now);
+	CHECK(nr_writable == 1 && last_writable == many[2]);
+	CHECK(svc_stream_can_send(many[2]) && !svc_stream_can_send(many[0]));
+	take_down();
+}
+
+/* It asked while it had something outstanding, and is told all the same when that is acknowledged and others leave nothing at that time. */
+static void who_becomes_empty_is_told(void)
+{
+	static char big[MAX - 12000], rest[12000];
+
+	begin();
+	CHECK_EQ(svc_stream_send(many[0], big, sizeof(big), 0, NULL), 0);
+	CHECK_EQ(svc_stream_send(many[NR - 1], xml, SIZE, 0, NULL), 0);
+	CHECK(!svc_stream_can_send(many[NR - 1]));
+	CHECK_EQ(svc_stream_send(many[1], rest, sizeof(rest), 0, NULL), 0);
+	pump();
+	CHECK_EQ(svc_stream_ack(service.s, 1), 0);
+	pump();
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, 0);
+	CHECK_EQ(svc_stream_send(many[2], xml, SIZE, 0, NULL), SVCPROTO_E_FULL);
+	CHECK_EQ(svc_stream_close(many[1], NULL, NULL), 0);
+	pump();
+	svc_hub_tick(a.hub, now);
+	CHECK_EQ(nr_writable, 2);
+	CHECK(last_writable == many[2]);
+	take_down();
+}
+
+/* A turn tells no more than some, and the next ones the rest. */
+static void a_crowd_is_told_by_and_by(void)
+{
+	static char big[MAX];
+	unsigned before, turns = 0;
+
+	begin_with(CROWD);
+	CHECK_EQ(svc_stream_send(many[0], big, sizeof(big), 0, NULL), 0);
+	for (unsigned i = 1; i < CROWD; i++)
+		CHECK(!svc_stream_can_send(many[i]));
+	CHECK_EQ(svc_stream_close(many[0], NULL, NULL), 0);
+	pump();
+	do {
+		before = nr_writable;
+		turns++;
+		CHECK((svc_hub_tick(a.hub, now) <= now) == (nr_writable < CROWD - 1));
+	} while (nr_writable > before && nr_writable < CROWD - 1);
+	CHECK_EQ(nr_writable, CROWD - 1);
+	CHECK(last_writable == many[CROWD - 1]);
+	CHECK(turns > 1);
+	take_down();
+}
+
 /* However a stream ends, or its stanzas are acknowledged, what it held is given back. */
 static void counted(void)
 {
@@ -120,6 +193,9 @@ int main(void)
 {
 	RUN(shares_shrink);
 	RUN(all_full);
+	RUN(a_little_room_is_told);
+	RUN(who_becomes_empty_is_told);
+	RUN(a_crowd_is_told_by_and_by);
 	RUN(counted);
 	return check_done("svcproto/held");
 }
