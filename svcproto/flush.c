@@ -131,7 +131,7 @@ static bool fill_outbox(struct svc_link *l, struct batch *b)
 	return true;
 }
 
-/* REATTACH or ATTACHED. */
+/* REATTACH or ATTACHED. Its position is an ACK as well; another one behind a REATTACH that is refused would be of no stream. */
 static void put_attach(struct svc_stream *s, struct batch *b)
 {
 	uint8_t body[LINK_ATTACH_MAX];
@@ -139,6 +139,7 @@ static void put_attach(struct svc_stream *s, struct batch *b)
 	uint8_t type = attach_body(s, &w);
 
 	put(b, &(struct wire_frame){ .type = type, .stream = s->handle, .body = body, .length = (uint32_t)w.n });
+	s->ack_due = false;
 }
 
 static void put_ack(struct svc_stream *s, struct batch *b)

@@ -70,6 +70,28 @@ static void acknowledged_meanwhile(void)
 	take_down();
 }
 
+/* Before REATTACH has left, and the client has gone on elsewhere: the refusal is the last word of that stream, and of no other. */
+static void acknowledged_before_a_refusal(void)
+{
+	set_up();
+	open_enabled();
+	a.keep = true;
+	send(&service, "1");
+	pump();
+	cut(&a_tip, &service_a);
+	CHECK_STR(heard(&a), "2:1 detached");
+	resume_at(&b_tip, 0);
+	now += 10000;
+	CHECK_EQ(svc_link_start(service_a.l, now), 0);
+	flush_all();
+	deliver_one(&service_a); /* HELLO */
+	CHECK_EQ(svc_stream_ack(a.s, 2), 0);
+	pump();
+	CHECK_STR(heard(&a), "closed:conflict,0");
+	CHECK(svc_link_is_up(a_tip.l) && svc_link_is_up(service_a.l));
+	take_down();
+}
+
 static void a_large_stanza_begins_again(void)
 {
 	size_t n = 300000;
@@ -332,6 +354,7 @@ int main(void)
 	RUN(what_was_on_the_way_is_repeated);
 	RUN(what_arrived_is_not_repeated);
 	RUN(acknowledged_meanwhile);
+	RUN(acknowledged_before_a_refusal);
 	RUN(a_large_stanza_begins_again);
 	RUN(a_paused_stream_stays_paused);
 	RUN(a_lost_link_has_its_time);
