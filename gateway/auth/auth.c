@@ -62,7 +62,7 @@ static void let_go(struct auth *a)
 
 static bool counts_against_address(enum auth_failure f)
 {
-	return f != AUTH_ABORTED && f != AUTH_TEMPORARY_FAILURE;
+	return f != AUTH_TEMPORARY_FAILURE;
 }
 
 static void fail_at_deadline(struct auth *a, enum auth_failure f, const char *text)
@@ -401,17 +401,6 @@ void auth_step(struct auth *a, struct slice response)
 		external_step(a, response);
 	else if (submit(a, response) < 0)
 		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, NULL);
-}
-
-void auth_abort(struct auth *a)
-{
-	OBJ_CHECK(a, MAGIC);
-	if (a->waiting == WAITING_FAILURE)      /* it has failed already, and is told so when it is time */
-		return;
-	let_go(a);
-	a->failure = AUTH_ABORTED;
-	a->text = NULL;
-	wait_for(a, WAITING_FAILURE, 0);
 }
 
 void auth_free(struct auth *a)

@@ -13,8 +13,8 @@
 struct auth_pool;   /* one for the process, thread-safe */
 struct auth;
 
-enum auth_failure { /* RFC 6120 section 6.5 */
-	AUTH_ABORTED, AUTH_ACCOUNT_DISABLED, AUTH_CREDENTIALS_EXPIRED, AUTH_ENCRYPTION_REQUIRED,
+enum auth_failure { /* RFC 6120 section 6.5; "aborted" is the stream machine's own */
+	AUTH_ACCOUNT_DISABLED, AUTH_CREDENTIALS_EXPIRED, AUTH_ENCRYPTION_REQUIRED,
 	AUTH_INCORRECT_ENCODING, AUTH_INVALID_AUTHZID, AUTH_INVALID_MECHANISM, AUTH_MALFORMED_REQUEST,
 	AUTH_MECHANISM_TOO_WEAK, AUTH_NOT_AUTHORIZED, AUTH_TEMPORARY_FAILURE,
 };
@@ -84,7 +84,6 @@ struct auth_ops {
 struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
 			const struct auth_ops *ops, void *arg, enum auth_failure *failure);
 void auth_step(struct auth *a, struct slice response);   /* raw bytes */
-void auth_abort(struct auth *a);                         /* failure(AUTH_ABORTED) follows */
-void auth_free(struct auth *a);                          /* at any time: no callback follows; a running job finishes behind */
+void auth_free(struct auth *a);                          /* at any time (<abort/>): no callback follows; a running job finishes behind */
 
 #endif

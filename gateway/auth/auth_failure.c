@@ -4,7 +4,6 @@
 const char *auth_failure_name(enum auth_failure f)
 {
 	switch (f) {
-	case AUTH_ABORTED: return "aborted";
 	case AUTH_ACCOUNT_DISABLED: return "account-disabled";
 	case AUTH_CREDENTIALS_EXPIRED: return "credentials-expired";
 	case AUTH_ENCRYPTION_REQUIRED: return "encryption-required";

@@ -150,14 +150,18 @@ void c2s_redirect(struct c2s *c, const char *host)
 	stream_close_see_other_host(c->e.stream, host);
 }
 
+static void failed(struct c2s *c, const char *condition)
+{
+	stat_add(count_login(c->mechanism, false), 1);
+	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn), c->mechanism, condition);
+	end_exchange(c);
+}
+
 static void on_failure(void *arg, enum auth_failure f, const char *text)
 {
 	struct c2s *c = c2s_of(arg);
 
-	stat_add(count_login(c->mechanism, false), 1);
-	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn), c->mechanism,
-		 auth_failure_name(f));
-	end_exchange(c);
+	failed(c, auth_failure_name(f));
 	if (c->elsewhere != NULL)
 		c2s_redirect(c, c->elsewhere);
 	else
@@ -174,6 +178,7 @@ void c2s_op_auth_start(void *arg, struct slice mech, struct slice initial)
 	struct auth_params p;
 	char **jids;
 
+	ASSERT(c->auth == NULL);
 	fill_params(c, &p, auth_binds(mech), &jids);
 	c->mechanism = auth_mechanism_name(mech);
 	c->auth = auth_start(c->e.env->auth, c->e.env->loop, &p, mech, initial, &auth_ops, c, &why);
@@ -192,8 +197,5 @@ void c2s_op_auth_step(void *arg, struct slice response)
 
 void c2s_op_auth_abort(void *arg)
 {
-	struct c2s *c = c2s_of(arg);
-
-	if (c->auth != NULL)
-		auth_abort(c->auth);
+	failed(c2s_of(arg), "aborted");
 }

@@ -123,9 +123,10 @@ void s2s_in_op_auth_step(void *arg, struct slice response)
 	stream_auth_failure(s2s_in_of(arg)->e.stream, "malformed-request", NULL);
 }
 
+/* EXTERNAL is answered as it is asked: no exchange is ever left to be ended. */
 void s2s_in_op_auth_abort(void *arg)
 {
-	stream_auth_failure(s2s_in_of(arg)->e.stream, "aborted", NULL);
+	(void)arg;
 }
 
 /* --- dialback ------------------------------------------------------------ */

@@ -213,13 +213,11 @@ enum gate_result sasl_auth(struct stream *s, const struct xml_element *e)
 	return r;
 }
 
-/* What was wrong ends the owner's exchange as well: it is told, and its answer (to a question not open any more) is let pass. */
-static enum gate_result spoil(struct stream *s, const char *condition)
+/* The client ended the exchange, or spoiled it. The owner's ends first: the next may begin in this input, and there is one at a time. */
+static enum gate_result give_up(struct stream *s, const char *condition)
 {
-	enum gate_result r = fail(s, condition, NULL);
-
 	s->ops->auth_abort(s->arg);
-	return r;
+	return s->state < STREAM_CLOSING ? fail(s, condition, NULL) : GATE_CLOSE;
 }
 
 enum gate_result sasl_response(struct stream *s, const struct xml_element *e)
@@ -238,7 +236,7 @@ enum gate_result sasl_response(struct stream *s, const struct xml_element *e)
 	if (data.p == NULL)
 		data = (struct slice){"", 0};
 	if (wrong != NULL) {
-		r = spoil(s, wrong);
+		r = give_up(s, wrong);
 	} else {
 		s->asked = true;
 		s->ops->auth_step(s->arg, data);
@@ -250,11 +248,7 @@ enum gate_result sasl_response(struct stream *s, const struct xml_element *e)
 enum gate_result sasl_abort(struct stream *s, const struct xml_element *e)
 {
 	(void)e;
-	if (!s->exchange)
-		return fail(s, "aborted", NULL);
-	s->asked = true;
-	s->ops->auth_abort(s->arg);
-	return GATE_WAIT;
+	return s->exchange ? give_up(s, "aborted") : fail(s, "aborted", NULL);
 }
 
 /* --- the owner's answers --------------------------------------------------- */

@@ -86,7 +86,9 @@ struct stream_ops {
 	void (*mechanisms)(void *arg, struct stream *s);
 	void (*auth_start)(void *arg, struct slice mech, struct slice initial); /* decoded; initial.p NULL: none. Answer: stream_auth_* */
 	void (*auth_step)(void *arg, struct slice response);                    /* decoded */
-	void (*auth_abort)(void *arg); /* the client sent <abort/>: answer with stream_auth_failure("aborted") */
+	/* The client ended the exchange that waits for it, or sent what none can go on with. It is over, at once: auth_start may follow
+	 * from the same input. No answer. */
+	void (*auth_abort)(void *arg);
 	/* C2S: wanted resource, prepared; empty: choose. Answer: stream_bound or stream_bind_refused. */
 	void (*bind)(void *arg, struct slice resource);
 	/* Stream management (XEP-0198); without sm_counts it is neither offered nor, S2S_OUT, wanted. sm_enable: the peer wants it, and to

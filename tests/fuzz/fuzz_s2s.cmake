@@ -1,2 +1,2 @@
-set(fuzz_s2s_SOURCES ${CMAKE_CURRENT_LIST_DIR}/stream_owner.c)
+set(fuzz_s2s_SOURCES ${CMAKE_CURRENT_LIST_DIR}/stream_owner.c ${CMAKE_CURRENT_LIST_DIR}/stream_acts.c)
 set(fuzz_s2s_LIBS gw_stream)

@@ -1,4 +1,4 @@
-#include "stream_owner.h"
+#include "stream_owner_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,24 +10,6 @@
 
 #define NEGOTIATION_BYTES 10000
 #define SHORTEST (sizeof "<a/>" - 1)
-#define MUST(cond) ((cond) ? (void)0 : obj_bug(__FILE__, __LINE__, #cond))
-
-struct owner {
-	struct stream *s;
-	struct xml_parser *mirror;     /* reads what is sent */
-	unsigned options;
-	enum stream_role role;
-	bool let_in, established, closed, in_tls, mirror_done, asked_pair;
-	char *from, *to, *id;          /* of the last dialback question */
-	struct stream_counts counts;
-	char pending;                  /* the mark that answers the next question inside */
-	struct buf rest;
-	uint32_t random;
-	uint64_t now_ms;
-	size_t negotiated;             /* bytes taken before it was established */
-};
-
-static void act(struct owner *o, char mark);
 
 static void keep(char **to, struct slice s)
 {
@@ -41,7 +23,7 @@ static void inside(struct owner *o)
 
 	o->pending = '\0';
 	if (mark != '\0')
-		act(o, mark);
+		owner_act(o, mark);
 }
 
 static void on_header(void *arg, const struct xml_head *h, struct slice default_ns)
@@ -111,18 +93,27 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 	struct owner *o = arg;
 
 	MUST(stream_secure(o->s) && mech.n > 0 && (initial.n == 0 || initial.p != NULL) && !stream_wants_input(o->s));
+	MUST(!o->exchange);
+	o->exchange = o->auth_asked = true;
 	inside(o);
 }
 
 static void op_auth_step(void *arg, struct slice response)
 {
-	MUST(response.p != NULL);
-	inside(arg);
+	struct owner *o = arg;
+
+	MUST(response.p != NULL && o->exchange && !o->auth_asked);
+	o->auth_asked = true;
+	inside(o);
 }
 
 static void op_auth_abort(void *arg)
 {
-	inside(arg);
+	struct owner *o = arg;
+
+	MUST(o->exchange && !o->auth_asked);
+	o->exchange = false;
+	inside(o);
 }
 
 static void op_bind(void *arg, struct slice resource)
@@ -296,131 +287,6 @@ static const struct stream_ops ops = {
 	.closed = op_closed,
 };
 
-static void auth_ok(struct owner *o)
-{
-	if (stream_state(o->s) == STREAM_WAIT_SASL && !stream_wants_input(o->s))
-		o->let_in = true;
-	stream_auth_success(o->s, "alice", (o->random & 1) ? SLICE("data") : SLICE_NONE);
-}
-
-static void db_valid(struct owner *o, const char *from, const char *to)
-{
-	if (o->from != NULL)
-		o->let_in = true;
-	stream_db_result(o->s, from, to, true, NULL);
-}
-
-static void act_dialback(struct owner *o, char mark)
-{
-	const char *from = o->from ? o->from : "remote.example", *to = o->to ? o->to : "example.com";
-
-	if (o->role == STREAM_S2S_OUT && mark == FUZZ_ASK_VERIFY)
-		stream_send_db_verify(o->s, "here.example", "there.example", SLICE("<id>"), SLICE("key"));
-	if (o->role == STREAM_S2S_OUT && mark == FUZZ_ASK_PAIR && !o->asked_pair)
-		o->asked_pair = stream_ask_pair(o->s, "chat.here.example", "there.example");
-	if (o->role == STREAM_C2S)
-		return;
-	switch (mark) {
-	case FUZZ_DB_VALID:
-		db_valid(o, from, to);
-		break;
-	case FUZZ_DB_INVALID:
-		stream_db_result(o->s, from, to, false, NULL);
-		break;
-	case FUZZ_DB_ERROR:
-		stream_db_result(o->s, from, to, false, "remote-server-not-found");
-		break;
-	case FUZZ_VERIFY:
-		stream_db_verify_answer(o->s, from, to, o->id ? slice_str(o->id) : SLICE("1"),
-					(enum stream_verdict)(o->random % 3));
-		break;
-	default:
-		break;
-	}
-}
-
-static void act_sm(struct owner *o, char mark)
-{
-	switch (mark) {
-	case FUZZ_SM_ENABLED:
-		stream_sm_enabled(o->s, o->role == STREAM_C2S ? "the-id" : NULL, 300);
-		break;
-	case FUZZ_SM_FAILED:
-		stream_sm_failed(o->s, "item-not-found", (o->random & 1) ? &o->counts.h : NULL);
-		break;
-	case FUZZ_SM_RESUMED:
-		stream_sm_resumed(o->s, "the-id", "alice@example.com/home", o->counts.h);
-		break;
-	case FUZZ_SM_H:
-		o->counts.h += o->random & 3;
-		stream_sm_grown(o->s);
-		break;
-	case FUZZ_SENT:
-		if (!o->established || o->closed)
-			break;
-		o->counts.sent += stream_managed(o->s);
-		o->counts.unhandled += stream_managed(o->s);
-		stream_sent(o->s, o->random % 3000, o->now_ms);
-		break;
-	}
-}
-
-static void act_end(struct owner *o, char mark)
-{
-	switch (mark) {
-	case FUZZ_CLOSE:
-		stream_close(o->s, (enum close_reason)(o->random % CLOSE_MAX_));
-		break;
-	case FUZZ_CLOSE_WITH:
-		stream_close_with(o->s, (o->random & 1) ? "conflict" : "<odd>", "a & b");
-		break;
-	case FUZZ_SEE_OTHER:
-		stream_close_see_other_host(o->s, "other.example:5222");
-		break;
-	case FUZZ_LOST:
-		stream_lost(o->s, CLOSE_LOST);
-		break;
-	default:
-		break;
-	}
-}
-
-static void act(struct owner *o, char mark)
-{
-	switch (mark) {
-	case FUZZ_TLS:
-		o->in_tls = false;
-		stream_tls_done(o->s, o->now_ms);
-		break;
-	case FUZZ_AUTH_OK:
-		auth_ok(o);
-		break;
-	case FUZZ_AUTH_CHALLENGE:
-		stream_auth_challenge(o->s, SLICE("more"));
-		break;
-	case FUZZ_AUTH_FAIL:
-		stream_auth_failure(o->s, "not-authorized", NULL);
-		break;
-	case FUZZ_BIND_OK:
-		stream_bound(o->s, "alice@example.com/home");
-		break;
-	case FUZZ_BIND_NO:
-		stream_bind_refused(o->s, "cancel", "conflict", "taken");
-		break;
-	case FUZZ_TICK:
-		o->now_ms += 1000 + o->random % 40000;
-		break;
-	case FUZZ_HOLD:
-	case FUZZ_UNHOLD:
-		stream_hold(o->s, mark == FUZZ_HOLD);
-		break;
-	default:
-		act_dialback(o, mark);
-		act_sm(o, mark);
-		act_end(o, mark);
-	}
-}
-
 static size_t piece(struct owner *o, size_t left)
 {
 	o->random = o->random * 1664525u + 1013904223u;
@@ -453,7 +319,7 @@ static void mark(struct owner *o, char m)
 	if (o->options & FUZZ_ANSWER_INSIDE && m != FUZZ_START)
 		o->pending = m;
 	else if (m != FUZZ_START)
-		act(o, m);
+		owner_act(o, m);
 }
 
 void fuzz_stream(enum stream_role role, const uint8_t *data, size_t n)

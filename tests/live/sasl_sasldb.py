@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """sasldb: plaintext secrets and stored keys (authPassword), each mechanism; what a client may not do, and how often."""
 import asyncio
+import base64
 import hashlib
 import os
 import re
@@ -61,6 +62,41 @@ async def abort(test, stack):
     client.close()
 
 
+def element(name, text="", mechanism=""):
+    return f"<{name} xmlns='{NS_SASL}'" + (mechanism and f" mechanism='{mechanism}'") + f">{text}</{name}>"
+
+
+async def pipelined(test, stack, address):
+    """What a client sends behind the end of an exchange without having heard of it; all of it arrives, and is read, in one piece."""
+    spoiled, ended = element("response", "!"), element("abort")
+    right = element("auth", base64.b64encode(f"\0juliet\0{PASSWORD}".encode()).decode(), "PLAIN")
+
+    async def behind_challenge(text):
+        client = await stack.raw(address=address)
+        client.begin(Mechanism("PLAIN", None))
+        await client.answer()
+        client.send(text)
+        return client
+
+    for what, end in (("spoiled", spoiled), ("aborted", ended)):
+        client = await behind_challenge(end + right)
+        test.check(f"behind an exchange that was {what} the next one is taken",
+                   (await client.answer()).startswith("<failure") and (await client.answer()).startswith("<success"))
+        client.close()
+        for name, again in (("none", element("auth", mechanism="X")), ("one", element("auth", mechanism="PLAIN")), ("a right one", right)):
+            client = await behind_challenge(end + again + "</stream:stream>")
+            test.check(f"behind one that was {what}, {name} and the stream's end: an answer and an end", (await client.next("<failure.*</stream:stream>")).endswith("</stream:stream>"))
+            client.close()
+    # While a job thread has it: the password of a SCRAM login without a key at hand, or of PLAIN.
+    for again in (spoiled, ended, right):
+        client = await stack.raw(address=address)
+        client.send(right + again + "</stream:stream>")
+        test.check("an exchange that a job thread has is answered before anything behind it", (await client.answer()).startswith("<success"))
+        client.close()
+    await asyncio.sleep(0.5)   # whatever was left armed has its time
+    test.check("the gateway lives, and lets in", stack.gateway.poll() is None and await stack.login("juliet", PASSWORD, "PLAIN") == "in")
+
+
 async def attempts_of_a_stream(test, stack, address):
     client = await stack.raw(address=address)
     answers = [await client.auth(plain("juliet", "wrong")) for _ in range(3)]
@@ -90,6 +126,7 @@ async def story(test, stack):
     await by_stored_key(test, "stored key", stack, ("tybalt", PASSWORD), "127.0.0.3")
     await channel_bindings(test, stack, "127.0.0.6")
     await abort(test, stack)
+    await pipelined(test, stack, "127.0.0.7")
     await attempts_of_a_stream(test, stack, "127.0.0.4")
     await failures_of_an_address(test, stack, "127.0.0.5")
 

@@ -19,6 +19,7 @@ static bool act_auth(struct play *p, char **w, unsigned nr)
 	bool known = true;
 
 	buf_init(&b, 1 << 20);
+	p->exchange = p->exchange && (nr < 2 || strcmp(w[1], "challenge") == 0);
 	if (nr < 2)
 		known = false;
 	else if (strcmp(w[1], "challenge") == 0)

@@ -135,6 +135,8 @@ static void op_auth_start(void *arg, struct slice mech, struct slice initial)
 	struct play *p = arg;
 	char *data = data_word(initial);
 
+	ASSERT(!p->exchange);
+	p->exchange = true;
 	event(p, "auth " SLICE_FMT " %s", SLICE_ARG(mech), data);
 	free(data);
 	act_inside(p);
@@ -145,6 +147,7 @@ static void op_auth_step(void *arg, struct slice response)
 	struct play *p = arg;
 	char *data = data_word(response);
 
+	ASSERT(p->exchange);
 	event(p, "step %s", data);
 	free(data);
 	act_inside(p);
@@ -152,8 +155,12 @@ static void op_auth_step(void *arg, struct slice response)
 
 static void op_auth_abort(void *arg)
 {
-	event(arg, "abort");
-	act_inside(arg);
+	struct play *p = arg;
+
+	ASSERT(p->exchange);
+	p->exchange = false;
+	event(p, "abort");
+	act_inside(p);
 }
 
 static void op_bind(void *arg, struct slice resource)

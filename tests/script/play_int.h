@@ -20,6 +20,7 @@ struct play {
 	enum close_reason closed;
 	struct stream_counts counts;
 	bool pumping;
+	bool exchange;   /* of SASL; like the stream machine, the owner has one at a time */
 };
 
 /* Feeds what is left as long as the machine takes it. */

@@ -39,8 +39,7 @@ static void test_conditions(void)
 
 	for (size_t i = 0; i < ARRAY_LEN(of); i++)
 		CHECK_STR(auth_failure_name(exchange_failure(of[i].code)), of[i].condition);
-	/* these two no back end says: one is the client's own, one is of the XML */
-	CHECK_STR(auth_failure_name(AUTH_ABORTED), "aborted");
+	/* this one no back end says: it is of the XML */
 	CHECK_STR(auth_failure_name(AUTH_INCORRECT_ENCODING), "incorrect-encoding");
 }
 
