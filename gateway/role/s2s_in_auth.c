@@ -274,7 +274,8 @@ static struct in_check *waits_longest(const struct s2s_in *in)
 	return c;
 }
 
-/* As many as may. One that is decided at once comes back here from inside, and leaves the next one to the loop. */
+/* As many as may. One that is decided at once comes back here from inside, and leaves the next one to the loop. Whoever was found to lie
+ * has us dial nobody more: his stream ends, and nothing would answer. */
 static void begin_next(struct s2s_in *in)
 {
 	struct in_check *c;
@@ -282,7 +283,7 @@ static void begin_next(struct s2s_in *in)
 	if (in->beginning)
 		return;
 	in->beginning = true;
-	while (in->nr_checks < CHECKS_MAX && (c = waits_longest(in)) != NULL)
+	while (stream_state(in->e.stream) < STREAM_CLOSING && in->nr_checks < CHECKS_MAX && (c = waits_longest(in)) != NULL)
 		begin(c);
 	in->beginning = false;
 }

@@ -199,6 +199,27 @@ async def strangers_keys(test, pki, server):
     caller.close()
 
 
+async def liars_keys(test, pki, server):
+    """The first key that is false ends the stream; those that wait behind it have us dial nobody, while it is not gone."""
+    says = asyncio.Event()
+
+    async def verify(_attributes, _key):
+        await says.wait()
+        return "invalid"
+
+    server.answer_verify, before = verify, server.nr_connections
+    caller = await fake.Dialler("many.example", OURS).open((OUR_ADDRESS, 5269), pki.context(False, None))
+    test.check("32 keys of a liar at once: none is refused", await keys_at_once(caller, MANY[:32]) == [])
+    test.check("16 are looked into", await holds(lambda: server.nr_connections == before + 16))
+    says.set()
+    test.check("one is invalid", (await caller.wire.expect("element")).get("type") == "invalid")
+    while (await caller.wire.event())[0] != "close":
+        pass
+    await asyncio.sleep(1.5)   # our closing tag is awaited for twice that
+    test.check(f"the stream ends, and no more are looked into ({server.nr_connections - before})", server.nr_connections == before + 16)
+    caller.close()
+
+
 async def story(test, env, password, pki):
     names = ["share.example", "errs.example", "false.example", "mute.example", "flood.example", "both.example"] + [f"false{i}.example" for i in range(len(FALSE))]
     context = {name: pki.context(True, name) for name in names}
@@ -231,6 +252,7 @@ async def story(test, env, password, pki):
     await both_ways(test, juliet, servers["both.example"])
     await whose(test, juliet, other, [servers[f"false{i}.example"] for i in range(len(FALSE))])
     await strangers_keys(test, pki, servers["many.example"])
+    await liars_keys(test, pki, servers["many.example"])
     await flood(test, juliet, other, servers["flood.example"])
     # The services go, and with them the last pairs.
     for name in ("im", "im-other"):
