@@ -110,7 +110,7 @@ struct gateway {
 static void fill_limits(const struct options *o, struct role_limits *l)
 {
 	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
-	struct xml_limits after = {.element_bytes = o->stanza_max, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
+	struct xml_limits after = {.element_bytes = o->stanza_max, .tag_bytes = STREAM_TAG_MAX, .depth_max = 64, .attrs_max = 64};
 	unsigned stall_ms = (unsigned)o->stall_timeout * 1000;
 	struct stream_limits s = {
 		.before_auth = before,

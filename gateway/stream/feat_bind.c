@@ -45,13 +45,7 @@ static enum gate_result refuse(struct stream *s, const char *type, const char *c
 	xml_start(&w, condition);
 	xml_attr_str(&w, "xmlns", NS_STANZA_ERRORS);
 	xml_end(&w, condition);
-	if (text != NULL && text[0] != '\0') {
-		xml_start(&w, "text");
-		xml_attr_str(&w, "xmlns", NS_STANZA_ERRORS);
-		xml_attr_str(&w, "xml:lang", "en");
-		xml_text(&w, slice_str(text));
-		xml_end(&w, "text");
-	}
+	framing_write_text(&w, NS_STANZA_ERRORS, text);
 	xml_end(&w, "error");
 	xml_end(&w, "iq");
 	stream_send_buf(s, &out, &w);

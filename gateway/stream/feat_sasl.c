@@ -127,12 +127,7 @@ static enum gate_result fail(struct stream *s, const char *condition, const char
 	xml_attr_str(&w, "xmlns", NS_SASL);
 	xml_start(&w, condition);
 	xml_end(&w, condition);
-	if (text != NULL && text[0] != '\0') {
-		xml_start(&w, "text");
-		xml_attr_str(&w, "xml:lang", "en");
-		xml_text(&w, slice_str(text));
-		xml_end(&w, "text");
-	}
+	framing_write_text(&w, NULL, text);
 	xml_end(&w, "failure");
 	stream_send_buf(s, &out, &w);
 	s->exchange = false;

@@ -33,6 +33,19 @@ void framing_send_header(struct stream *s, const char *from, const char *to)
 	stream_send_buf(s, &out, &w);
 }
 
+void framing_write_text(struct xml_writer *w, const char *ns, const char *text)
+{
+	struct slice t = slice_str(text);
+
+	if (slice_empty(t) || t.n > STREAM_TEXT_MAX)
+		return;
+	xml_start(w, "text");
+	xml_attr_str(w, "xmlns", ns);
+	xml_attr_str(w, "xml:lang", "en");
+	xml_text(w, t);
+	xml_end(w, "text");
+}
+
 void framing_send_error(struct stream *s, const struct framing_error *e)
 {
 	struct xml_writer w;
@@ -45,13 +58,7 @@ void framing_send_error(struct stream *s, const struct framing_error *e)
 	xml_attr_str(&w, "xmlns", NS_STREAM_ERRORS);
 	xml_text(&w, slice_str(e->content));
 	xml_end(&w, e->condition);
-	if (e->text != NULL && e->text[0] != '\0') {
-		xml_start(&w, "text");
-		xml_attr_str(&w, "xmlns", NS_STREAM_ERRORS);
-		xml_attr_str(&w, "xml:lang", "en");
-		xml_text(&w, slice_str(e->text));
-		xml_end(&w, "text");
-	}
+	framing_write_text(&w, NS_STREAM_ERRORS, e->text);
 	xml_raw(&w, e->own);
 	xml_end(&w, "stream:error");
 	stream_send_buf(s, &out, &w);

@@ -11,8 +11,17 @@
 #include "xml/tree.h"
 #include "xml/writer.h"
 
-/* What the machine itself writes at once: headers, features, SASL data, errors. Far above anything it needs, far below harm. */
-#define STREAM_OUT_MAX 65536
+/* The owner's words in an error, as long as a service's can be; a longer text is left out. */
+#define STREAM_TEXT_MAX 8192
+/* A full JID, or two domains. */
+#define STREAM_ADDRESSES_MAX 4096
+/* A byte of others takes six at most when it is written ("&quot;"). */
+#define STREAM_ESCAPED_MAX 6
+/*
+ * What the machine itself writes at once: headers, features, SASL data, errors. Never full, whatever comes from outside: one value out of a
+ * peer's tag (an id that is said back), addresses, one text, and words of our own. Only a bound: what is taken is what is written.
+ */
+#define STREAM_OUT_MAX (STREAM_ESCAPED_MAX * (STREAM_TAG_MAX + STREAM_ADDRESSES_MAX + STREAM_TEXT_MAX) + 8192)
 
 struct sasl_offer;
 struct framing_error;
@@ -124,6 +133,8 @@ struct framing_error {
 	const char *content;     /* of the condition's element; NULL: none */
 	struct slice own;        /* an element of another namespace (4.9.4), well-formed */
 };
+/* <text/>; ns NULL: its parent's. None for a text that is NULL, empty or longer than STREAM_TEXT_MAX. */
+void framing_write_text(struct xml_writer *w, const char *ns, const char *text);
 void framing_send_error(struct stream *s, const struct framing_error *e);
 void framing_send_footer(struct stream *s);
 /* Is this a stream header of our kind? CLOSE_MAX_ when it is. */

@@ -49,7 +49,7 @@ void stream_set(char **field, char *owned)
 
 void stream_send_buf(struct stream *s, struct buf *out, struct xml_writer *w)
 {
-	/* What is written here is bounded by the limits on what came in: a full buffer is our mistake. */
+	/* STREAM_OUT_MAX has room for all that may come in: a full buffer is our mistake. */
 	ASSERT(xml_writer_done(w) == 0);
 	s->ops->send(s->arg, buf_slice(out));
 	s->out_at_ms = s->now_ms;
@@ -376,6 +376,7 @@ struct stream *stream_new(const struct stream_params *p, const struct stream_ops
 {
 	struct stream *s = NEW(struct stream);
 
+	ASSERT(p->limits->before_auth.tag_bytes <= STREAM_TAG_MAX && p->limits->after_auth.tag_bytes <= STREAM_TAG_MAX);
 	s->role = p->role;
 	s->limits = p->limits;
 	s->secure = p->direct_tls;

@@ -40,8 +40,11 @@ const char *close_condition(enum close_reason r);  /* "" for a plain close */
 const char *close_text(enum close_reason r);       /* "" for none */
 const char *close_word(enum close_reason r);       /* for the log */
 
+/* A single tag of a peer's: the most that limits may allow, since a value of it may have to be said back. */
+#define STREAM_TAG_MAX 16384
+
 struct stream_limits {
-	struct xml_limits before_auth, after_auth;
+	struct xml_limits before_auth, after_auth;   /* tag_bytes at most STREAM_TAG_MAX */
 	unsigned negotiation_ms;     /* accept to bound */
 	unsigned tls_ms, close_ms;   /* handshake; wait for the peer's closing tag */
 	unsigned ack_ms;             /* for an answer to <r/> (XEP-0198); 0: no limit */

@@ -148,7 +148,7 @@ static bool act(struct play *p, char **w, unsigned nr)
 	else if (strcmp(w[0], "hold") == 0 && nr == 2)
 		stream_hold(p->s, strcmp(w[1], "on") == 0);
 	else if (strcmp(w[0], "verify") == 0 && nr == 5)
-		stream_db_verify_answer(p->s, w[2], w[3], slice_str(w[4]), play_verdict(w[1]));
+		stream_db_verify_answer(p->s, w[2], w[3], slice_str(strcmp(w[4], "-") == 0 ? p->verify_id : w[4]), play_verdict(w[1]));
 	else if (strcmp(w[0], "ask-pair") == 0 && (nr == 3 || nr == 4))
 		return stream_ask_pair(p->s, w[1], w[2]) == (nr == 3);
 	else if (strcmp(w[0], "ask-verify") == 0 && nr == 5)

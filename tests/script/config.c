@@ -6,7 +6,7 @@
 void play_config_init(struct play_config *c)
 {
 	struct xml_limits before = {.element_bytes = 8192, .tag_bytes = 4096, .depth_max = 16, .attrs_max = 32};
-	struct xml_limits after = {.element_bytes = 32768, .tag_bytes = 16384, .depth_max = 64, .attrs_max = 64};
+	struct xml_limits after = {.element_bytes = 32768, .tag_bytes = STREAM_TAG_MAX, .depth_max = 64, .attrs_max = 64};
 
 	*c = (struct play_config){
 		.limits = {

@@ -217,8 +217,12 @@ static void op_db_result(void *arg, const char *from, const char *to, struct sli
 
 static void op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)
 {
-	event(arg, "db-verify %s %s " SLICE_FMT " " SLICE_FMT, from, to, SLICE_ARG(id), SLICE_ARG(key));
-	act_inside(arg);
+	struct play *p = arg;
+
+	free(p->verify_id);
+	p->verify_id = mem_slicedup(id);
+	event(p, "db-verify %s %s " SLICE_FMT " " SLICE_FMT, from, to, SLICE_ARG(id), SLICE_ARG(key));
+	act_inside(p);
 }
 
 static void op_db_verified(void *arg, const char *from, const char *to, struct slice id, enum stream_verdict v)
@@ -397,6 +401,7 @@ void play_free(struct play *p)
 		free(p->inside[i]);
 	buf_clear(&p->out);
 	buf_clear(&p->rest);
+	free(p->verify_id);
 	free(p);
 }
 

@@ -20,6 +20,7 @@ struct play {
 	enum close_reason closed;
 	struct stream_counts counts;
 	bool pumping;
+	char *verify_id; /* of the last db:verify; NULL: there was none */
 	bool exchange;   /* of SASL; like the stream machine, the owner has one at a time */
 };
 
