@@ -20,6 +20,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "common/prompt.h"
 
 static struct {
 	const struct daemon_ops *ops;
@@ -46,6 +47,7 @@ void daemon_init(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	umask(077);
+	prompt_thread();
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
 		files.rlim_cur = files.rlim_max;
 		if (setrlimit(RLIMIT_NOFILE, &files) < 0)

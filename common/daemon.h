@@ -5,7 +5,8 @@
 
 /* A fatal operator error: one line on standard error, exit status 1. */
 _Noreturn void daemon_die(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* Before any thread starts: SIGPIPE ignored, descriptor limit raised to the hard one, umask 077. */
+/* Before any thread starts: SIGPIPE ignored, descriptor limit raised to the hard one, umask 077, and short turns of the processor
+ * for all threads (prompt.h). */
 void daemon_init(void);
 struct daemon_ops {
 	void (*terminate)(void *arg);   /* SIGTERM, SIGINT */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/prompt.h"
 
 #define NICER 5
 
@@ -54,8 +55,9 @@ static void *thread_main(void *arg)
 {
 	struct jobs *js = arg;
 
-	/* on Linux of this thread alone; what computes a key may wait a little for what passes a stanza on */
+	/* on Linux of this thread alone; what computes a key may wait a little for what passes a stanza on, and is interrupted for it */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICER);
+	patient_thread();
 	pthread_mutex_lock(&js->lock);
 	while (!js->stopping) {
 		struct job *j = take(js);
