@@ -7,10 +7,13 @@
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
 #include <sasl/saslplug.h>
+#include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "auth/auth_pool.h"
 #include "auth/scram_key.h"
@@ -33,6 +36,7 @@ static struct {
 	unsigned iterations;
 	const sasl_utils_t *utils;      /* set once our plugin is in the library's list, where it stays */
 	atomic_bool active;
+	sem_t turns;            /* a key is derived by whoever has one */
 } aux_;
 
 /* A look-up and the step that it belongs to run on one thread. */
@@ -179,8 +183,11 @@ static void make_key(sasl_server_params_t *sparams, const char *mech, struct sli
 	scram_key_salt(key->bytes, mech, user, realm, salt);
 	scram_key_nobody(key->bytes, mech, user, realm, nobody);
 	password = slice_str(plain ? *plain : nobody);
+	while (sem_wait(&aux_.turns) != 0)
+		ASSERT(errno == EINTR);
 	if (scram_key_derive(mech, password, salt, aux_.iterations, out) < 0)
 		*out = '\0';
+	sem_post(&aux_.turns);
 	mem_wipe(nobody, sizeof nobody);
 }
 
@@ -366,12 +373,22 @@ static void collect_plugins(void)
 	free(copy);
 }
 
+/* Job threads are many, for what waits for a database; keys are computed, and each takes a processor from what passes stanzas on: a half of
+ * those that there are. */
+static unsigned derivers(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return processors > 3 ? (unsigned)processors / 2 : 1;
+}
+
 int auxprop_add(struct auth_pool *p)
 {
 	int code = SASL_OK;
 
 	ASSERT(aux_.pool == NULL);      /* one pool at a time */
 	aux_.pool = p;
+	sem_init(&aux_.turns, 0, derivers());
 	if (!aux_.utils)
 		code = sasl_auxprop_add_plugin(NAME, on_init);
 	if (code != SASL_OK)
@@ -389,4 +406,5 @@ void auxprop_remove(void)
 	aux_.configured = NULL;
 	aux_.nr = 0;
 	aux_.pool = NULL;
+	sem_destroy(&aux_.turns);
 }

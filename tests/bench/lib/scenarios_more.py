@@ -59,6 +59,8 @@ def storm(context, _):
     stack = context.stack(OurCluster, 2, 1)
     load = context.load([f"{DOMAIN}:{port}" for port in stack.ports], sizes.storm)
     pairs = context.load([f"{DOMAIN}:{stack.ports[1]}"], 2 * sizes.pairs)
+    load.do("turns", "long")     # it stands for thousands of machines elsewhere, whose work is none of the gateway's machine
+    pairs.do("turns", "short")   # it measures
     half = sizes.storm // 2
     load.do("connect", half, sizes.at_once, 0)
     load.do("sm", "on")

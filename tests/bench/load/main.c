@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/prompt.h"
 #include "tests/bench/load/load.h"
 
 #define TICK_US 1000
@@ -88,11 +89,26 @@ static void on_gone(struct client *c, const char *why)
 		the_load.phase->gone(&the_load, c, why);
 }
 
-/* Of those that connect from now on. */
+/* How soon this process gives way to others: one that measures has short turns (common/prompt.h), one whose work is none of the machine's
+ * that is measured has long ones, and a small share beside those who want all of it. */
+static bool turns(const char *value)
+{
+	if (strcmp(value, "short") == 0)
+		prompt_thread();
+	else if (strcmp(value, "long") == 0)
+		patient_thread();
+	else
+		return false;
+	return strcmp(value, "short") == 0 || setpriority(PRIO_PROCESS, 0, 10) == 0;
+}
+
+/* Of those that connect from now on; turns at once. */
 static bool setting(struct load *l, const char *name, const char *value)
 {
 	uint64_t first;
 
+	if (strcmp(name, "turns") == 0)
+		return turns(value);
 	if (strcmp(name, "sm") == 0 && (strcmp(value, "on") == 0 || strcmp(value, "off") == 0)) {
 		l->sm = strcmp(value, "on") == 0;
 		return true;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "auth/auth_pool.h"
+#include "auth/scram_key.h"
 #include "check.h"
 #include "common/log.h"
 
@@ -124,6 +125,25 @@ uint64_t __wrap_keycache_expire(struct keycache *k, uint64_t now_ms)
 	(void)now_ms;
 	nr_expired_++;
 	return __real_keycache_expire(k, cache_ms_);
+}
+
+/* How many keys were derived at a time. Each waits for others, in vain where they have to wait for it. */
+static _Atomic unsigned deriving_, deriving_most_;
+
+int __real_scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out);
+int __wrap_scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out);
+
+int __wrap_scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out)
+{
+	unsigned n = ++deriving_;
+	int err;
+
+	if (n > deriving_most_)
+		deriving_most_ = n;
+	usleep(10000);
+	err = __real_scram_key_derive(mech, password, salt, iterations, out);
+	deriving_--;
+	return err;
 }
 
 /* --- one login --- */
@@ -442,6 +462,21 @@ static void test_many_at_once(void)
 		CHECK(v[i].ended);
 		CHECK_EQ(v[i].ok, i % 5 != 0);
 	}
+}
+
+/* Job threads wait for databases, and more of them than that would take the processors from what passes stanzas on. */
+static void test_few_keys_are_derived_at_a_time(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	struct login v[12];
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = LOGIN(.mech = i % 2 ? "SCRAM-SHA-1" : "SCRAM-SHA-256", .user = "nobody",
+			     .domain = i % 4 < 2 ? "a.example" : "b.example", .address = "192.0.2.9");
+	deriving_most_ = 0;
+	play(v, ARRAY_LEN(v));
+	CHECK(deriving_most_ >= 1);
+	CHECK(deriving_most_ <= (processors > 3 ? processors / 2 : 1));
 }
 
 /* --- bad ones --- */
@@ -905,6 +940,7 @@ int main(void)
 	RUN(test_not_offered);
 	RUN(test_each_mechanism);
 	RUN(test_many_at_once);
+	RUN(test_few_keys_are_derived_at_a_time);
 	RUN(test_wrong_and_unknown_look_alike);
 	RUN(test_unknown_is_told);
 	RUN(test_salt_of_nobody_is_stable);
