@@ -86,7 +86,12 @@ static bool is_behind(const struct im *im, struct slice sender, struct slice rec
 	return (n && n->newest_s >= im->wall_s - WAIT_MAX_S) || behind_others(im, sender, recipient, INT64_MAX);
 }
 
-static bool has_room(const struct im *im, struct slice sender, size_t bytes)
+bool behind_rows(const struct im *im, struct slice sender, struct slice recipient)
+{
+	return waits_of(im, behind_pair(sender, recipient)) || behind_others(im, sender, recipient, INT64_MAX);
+}
+
+bool behind_has_room(const struct im *im, struct slice sender, size_t bytes)
 {
 	const struct im_waits *n = waits_of(im, hash_bytes(sender));
 	return im->resume.nr < im->limits.sends_max &&
@@ -105,7 +110,7 @@ bool behind_keeps(struct stanza *st, const struct jid *to)
 	if (!s || !s->behind)
 		return false;
 	if (is_behind(st->im, s->user->jid.bare, to->bare)) {
-		if (has_room(st->im, s->user->jid.bare, st->xml.n))
+		if (behind_has_room(st->im, s->user->jid.bare, st->xml.n))
 			passing_wait(st->im, st->at_s, s->user->jid.bare, to->bare, st->xml);
 		else
 			error_reply(st, "resource-constraint");

@@ -299,7 +299,8 @@ void offline_tell(struct im *im, const struct jid *jid, int64_t row);
 void offline_left(struct im *im, const struct im_user *u); /* the same of what waits, when the user's messages go to a session no more */
 bool offline_waits(struct im_user *u); /* is there something in storage that no session was sent? */
 void offline_listen(struct im *im);    /* to what other instances stored for users who are here */
-/* A stanza of ours to another server that must not be lost: stored in this turn, sent, deleted when the server has it. */
+/* A stanza of ours to another server that must not be lost: stored in this turn, sent behind earlier ones, deleted when the server has it.
+ */
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 /* The same for an answer, whose sender could be told nothing: when it can't go, it waits. What it answers is in the store no more. */
 void passing_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
@@ -316,6 +317,9 @@ void behind_opened(struct im_session *s);
 /* A message of a client's that must wait for earlier ones: it is in the store, and nothing more is to be done. */
 bool behind_keeps(struct stanza *st, const struct jid *to);
 uint64_t behind_pair(struct slice sender, struct slice recipient);   /* their hash */
+/* Are there rows of these two that have not gone, here or at another instance? What comes now goes behind them. */
+bool behind_rows(const struct im *im, struct slice sender, struct slice recipient);
+bool behind_has_room(const struct im *im, struct slice sender, size_t bytes); /* for one more row of this sender that waits */
 void behind_count(struct im *im, const struct im_waiting *w, int64_t at_s);   /* it waits here */
 void behind_uncount(struct im *im, const struct im_waiting *w);               /* it has gone */
 void behind_clear(struct im *im);

@@ -61,8 +61,21 @@ static int send_row(struct im *im, int64_t row, const struct jid *from, const st
 	return err;
 }
 
+/* Behind rows of the same two: a request that waits must not undo the one that took it back. */
+static void send_behind(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
+{
+	if (behind_has_room(im, from->bare, xml.n))
+		passing_wait(im, im->wall_s, from->bare, to->bare, xml);
+	else
+		error_bounce(im, xml, "resource-constraint", NULL);
+}
+
 void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
 {
+	if (behind_rows(im, from->bare, to->bare)) {
+		send_behind(im, from, to, xml);
+		return;
+	}
 	int64_t row = passing_store(im, im->wall_s, xml);
 	if (row && send_row(im, row, from, to, xml) == SVCPROTO_E_FULL) {
 		store_passing_del(im->store, row);

@@ -8,6 +8,8 @@
 #include "common/log.h"
 #include "services/im/core.h"
 
+enum { ANSWERS_MAX = 1000 }; /* that wait for room while what they answer is acknowledged */
+
 static struct im_send *send_new(struct im *im, struct im_session *s, struct im_work *w)
 {
 	if (hash_count(im->sends) >= im->limits.sends_max)
@@ -176,6 +178,12 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 	}
 }
 
+/* What is answered is about to be acknowledged, and its sender's server takes nothing: the answer is stored, as long as few are. */
+static bool may_wait(const struct im *im, const struct jid *from, size_t bytes)
+{
+	return im->resume.nr < ANSWERS_MAX && behind_has_room(im, from->bare, bytes);
+}
+
 void send_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml, struct im_work *w)
 {
 	if (im_is_here(im, to)) {
@@ -186,11 +194,12 @@ void send_answer(struct im *im, const struct jid *from, const struct jid *to, st
 		passing_answer(im, from, to, xml); /* what it answers was acknowledged, and is in the store no more */
 		return;
 	}
-	work_keep(w, IM_PASSING, NULL, xml);
 	int err = send_remote(im, from, to, xml, w);
-	if (err == SVCPROTO_E_FULL && w->row) /* in whose place the answer is stored: so they are no more than before */
+	if (err == 0)
+		work_keep(w, IM_PASSING, NULL, xml);
+	else if (err == SVCPROTO_E_FULL && (w->row || may_wait(im, from, xml.n))) /* a row in whose place it is stored makes them no more */
 		passing_wait(im, im->wall_s, from->bare, to->bare, xml);
-	else if (err < 0)
+	else
 		reply_lost(to);
 }
 

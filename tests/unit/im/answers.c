@@ -75,9 +75,45 @@ static void answers_wait_for_room(void)
 	}
 }
 
+/* The same for what is answered at once: it is acknowledged when its answer is stored. So many, and no more, for one address of ours. */
+static void an_answer_without_room_is_stored(void)
+{
+	enum { NR = 3 };
+	uint64_t t;
+	begin();
+	im_free(f.im);
+	f.im = NULL;
+	f.limits.offline_max = NR;
+	f.servers_full = true;
+	fake_crash(&f);
+	f.watch_table = "passing";
+	for (size_t i = 1; i <= NR + 1; i++) {
+		t = fake_from_server(&f, "c.example",
+				     "<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='m'/>");
+		CHECK(fake_acked(&f, t));
+		CHECK_EQ(f.rows_at_ack, i <= NR ? i : NR);
+	}
+	t = fake_from_server(&f, "c.example", "<iq xmlns='jabber:client' from='carol@c.example/x' to='b.example' type='get' id='p'>"
+					      "<ping xmlns='urn:xmpp:ping'/></iq>");
+	CHECK(fake_acked(&f, t));
+	CHECK_EQ(f.rows_at_ack, NR + 1);
+	fake_crash(&f);
+	CHECK(!fake_next(&f, NULL));
+	f.server_room = SIZE_MAX;
+	fake_wait(&f, 400);
+	for (int i = 0; i < NR; i++)
+		CHECK(fake_got(&f, NULL, "type='error'", "from='nobody@b.example'", "to='carol@c.example/x'", NULL));
+	CHECK(fake_got(&f, NULL, "type='result'", "to='carol@c.example/x'", NULL));
+	CHECK(!fake_next(&f, NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+	fake_close(&f);
+}
+
 int main(void)
 {
 	RUN(answers_to_another_server_survive);
 	RUN(answers_wait_for_room);
+	RUN(an_answer_without_room_is_stored);
 	return check_done("im.answers");
 }

@@ -169,6 +169,33 @@ static void another_server_that_is_not_there(void)
 	fake_close(&f);
 }
 
+/* The request was stored when its process ended, and the way is full: what takes it back finds room, and goes behind it all the same. */
+static void nothing_overtakes_a_request_that_waits(void)
+{
+	begin();
+	for (int room = 0; room <= 1; room++) {
+		say(alice, "subscribe", "carol@c.example");
+		f.servers_full = true;
+		f.limits.offline_max = room ? 2 : 1;
+		fake_crash(&f);
+		f.servers_full = false;
+		alice = fake_online(&f, "alice@a.example", "one", 0);
+		f.server_room = SIZE_MAX;
+		say(alice, "unsubscribe", "carol@c.example");
+		CHECK(!fake_next(&f, NULL));
+		CHECK_EQ(fake_rows(&f, "passing"), room ? 2 : 1);
+		CHECK_EQ(fake_unread(&f, alice), room ? 0 : 1);
+		CHECK(room || fake_got(&f, alice, "type='error'", "resource-constraint", "from='carol@c.example'", NULL));
+		fake_wait(&f, 400);
+		CHECK(fake_got(&f, NULL, "type='subscribe'", "to='carol@c.example'", NULL));
+		CHECK(!room || fake_got(&f, NULL, "type='unsubscribe'", "to='carol@c.example'", NULL));
+		CHECK(!fake_next(&f, NULL));
+		fake_deliver_all(&f);
+		CHECK_EQ(fake_rows(&f, "passing"), 0);
+	}
+	fake_close(&f);
+}
+
 /* Every state times every type, both directions, against the table: what the store holds afterwards and whether it went on. */
 
 static const unsigned states[] = {
@@ -314,6 +341,7 @@ int main(void)
 	RUN(to_somebody_unknown);
 	RUN(with_another_server);
 	RUN(another_server_that_is_not_there);
+	RUN(nothing_overtakes_a_request_that_waits);
 	RUN(every_state_and_type_with_another_server);
 	RUN(every_state_and_type_among_ours);
 	return check_done("im.subscription");
