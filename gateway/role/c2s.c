@@ -49,7 +49,7 @@ static void op_bind(void *arg, struct slice resource)
 		edge_kick(&c->e);
 		return;
 	}
-	/* nobody notices it behind the wait that they had, and each batch wakes four threads */
+	/* nobody notices it behind the wait that they had, and each batch wakes three threads */
 	c->end.gathers = handshakes_waiting(c->e.env->limits.conn.handshakes) > 0;
 	err = links_open(c->e.env->links, stream_local_domain(c->e.stream), SVCPROTO_CLIENT, o.bare_jid, &o, &c->end);
 	free((char *)o.bare_jid);
