@@ -362,7 +362,7 @@ void links_release(struct link_end *e, const char *condition, const char *text)
 	if (s == NULL)
 		return;
 	svc_stream_set_data(s, NULL);
-	links_gather(svc_stream_link(s), condition == NULL);
+	links_gather(svc_stream_link(s), e->gathers && condition == NULL);
 	(void)svc_stream_close(s, condition, text);
 	links_gather(svc_stream_link(s), false);
 }

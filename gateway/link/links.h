@@ -22,7 +22,7 @@ struct link_end {
 	uint64_t sample_at_ms_;          /* when the stanza whose acknowledgement is timed was sent; 0: none is */
 	uint32_t sample_seq_;
 	bool reopens;                    /* links_open: how the instance was registered */
-	bool gathers;                    /* links_open: its OPEN may wait for others', SVC_GATHER_MS at most; as the owner likes */
+	bool gathers;                    /* its OPEN and plain CLOSE may wait for others', SVC_GATHER_MS at most */
 };
 
 struct link_end_ops {
@@ -89,7 +89,7 @@ void links_forget(struct links *ls, const char *key, const struct svc_id *instan
 MUST_CHECK int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key,
 			       const struct svc_open *o, struct link_end *e);
 void links_attach(struct svc_stream *s, struct link_end *e);
-/* Lets go of the stream: closes it (condition NULL: plain; then the CLOSE may wait for company) and forgets the end. No callback follows.
+/* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows.
  */
 void links_release(struct link_end *e, const char *condition, const char *text);
 /* Sends a stanza that came in at the edge, as svc_stream_send() does; of those on their way one at a time is timed (STAT_ack_delay). */

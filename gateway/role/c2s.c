@@ -32,6 +32,11 @@ void c2s_fill_open(struct c2s *c, struct svc_open *o, const char *resource)
 	mem_random(&o->stream_id, sizeof o->stream_id);
 }
 
+bool c2s_is_crowded(const struct c2s *c)
+{
+	return handshakes_waiting(c->e.env->limits.conn.handshakes) > 0;
+}
+
 static void op_bind(void *arg, struct slice resource)
 {
 	struct c2s *c = c2s_of(arg);
@@ -50,7 +55,7 @@ static void op_bind(void *arg, struct slice resource)
 		return;
 	}
 	/* nobody notices it behind the wait that they had, and each batch wakes three threads */
-	c->end.gathers = handshakes_waiting(c->e.env->limits.conn.handshakes) > 0;
+	c->end.gathers = c2s_is_crowded(c);
 	err = links_open(c->e.env->links, stream_local_domain(c->e.stream), SVCPROTO_CLIENT, o.bare_jid, &o, &c->end);
 	free((char *)o.bare_jid);
 	free(wanted);

@@ -259,10 +259,13 @@ static bool may_come_back(enum close_reason r)
 
 void c2s_leave(struct c2s *c, enum close_reason r)
 {
-	if (may_come_back(r) && (c->resuming != NULL || c->managed))
+	if (may_come_back(r) && (c->resuming != NULL || c->managed)) {
 		links_detach(&c->end);
-	else
+	} else {
+		/* what its client may resume elsewhere must be over when it hears so */
+		c->end.gathers = !c->managed && c2s_is_crowded(c);
 		links_release(&c->end, NULL, NULL);
+	}
 	resuming_end(c);
 	links_touch(c->e.env->links);
 }
