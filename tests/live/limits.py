@@ -58,6 +58,13 @@ async def to_servers(test, juliet, pki):
     test.check("its certificate is taken", await caller.external() is None)
     test.check("and is told again behind it", announced(caller.features, "max-bytes") == [OUR_SERVERS_MAX])
     test.check("with the time of silence", announced(caller.features, "idle-seconds") == [1800])
+    quotes = '"' * 11000   # six bytes for each when it is said back
+    for to in (OURS, "nowhere.example"):
+        caller.wire.send(f"<db:verify from='caller.example' to='{to}' id='{quotes}'>k</db:verify>")
+        answer = b""   # read by hand: the parser of Python waits for more behind a tag that grows in pieces
+        while not answer.endswith((b"type='invalid'/>", b"</db:verify>")):
+            answer += await caller.wire.reader.read(65536) or b"</db:verify>"
+        test.check(f"an id as long as a tag may be is said back in {to}'s name", f" from='{to}' ".encode() in answer and answer.count(b"&quot;") == len(quotes))
     largest = stanza_of(OUR_SERVERS_MAX)
     caller.wire.send(largest)
     test.check("as much as was announced is taken", await arrives(juliet, ("romeo@caller.example", re.search(">(x+)<", largest).group(1))))

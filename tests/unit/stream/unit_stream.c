@@ -138,7 +138,7 @@ static void rules_name_roles_and_states(void)
 
 /* --- a stream -------------------------------------------------------------- */
 
-static size_t nr_stanzas;
+static size_t nr_stanzas, sent_last;
 static enum close_reason closed_by;
 
 static void op_stanza(void *arg, const struct xml_element *e)
@@ -151,7 +151,7 @@ static void op_stanza(void *arg, const struct xml_element *e)
 static void op_send(void *arg, struct slice bytes)
 {
 	(void)arg;
-	(void)bytes;
+	sent_last = bytes.n;
 }
 
 static bool op_host_known(void *arg, const char *domain)
@@ -328,6 +328,48 @@ static void negotiation_is_bounded(void)
 	}
 }
 
+static char text_[8194];
+
+static void op_bind_refused(void *arg, struct slice resource)
+{
+	(void)resource;
+	stream_bind_refused(*(struct stream **)arg, "cancel", "conflict", text_);
+}
+
+/* The longest id that a tag may hold and the longest text that a service may give, each byte of them written as five or six. A longer text
+ * is left out. */
+static void the_longest_answer_has_room(void)
+{
+	static const char header[] =
+		"<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+	static const char open[] = "<iq type='set' id='", behind[] = "'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+	enum { ID = STREAM_TAG_MAX - (sizeof open - 1) - 2 };
+	static char iq[sizeof open + ID + sizeof behind];
+	struct stream_limits l = limits;
+	struct stream_params p = {.role = STREAM_C2S, .limits = &l, .direct_tls = true};
+	struct stream_ops refusing = ops;
+	struct stream *s, *self;
+
+	l.after_auth.element_bytes = 262144;
+	l.after_auth.tag_bytes = STREAM_TAG_MAX;
+	refusing.bind = op_bind_refused;
+	memset(iq, '"', sizeof iq);
+	memcpy(iq, open, sizeof open - 1);
+	memcpy(iq + sizeof open - 1 + ID, behind, sizeof behind);
+	s = self = stream_new(&p, &refusing, &self, 1000);
+	feed(s, header, 1000);
+	feed(s, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>", 1000);
+	feed(s, header, 1000);
+	memset(text_, '&', 8192);
+	feed(s, iq, 1000);
+	CHECK(sent_last > 6 * ID + 5 * 8192);
+	text_[8192] = '&';
+	feed(s, iq, 1000);
+	CHECK(sent_last > 6 * ID && sent_last < 6 * ID + 1000);
+	text_[0] = '\0';
+	stream_free(s);
+}
+
 /* An idle client's stream, its JID and its parser's rest: below 1,200 bytes as the allocator counts. (Sanitizers count differently.) */
 static void idle_streams_are_small(void)
 {
@@ -364,6 +406,7 @@ int main(void)
 	RUN(a_feed_takes_some_elements);
 	RUN(negotiation_is_bounded);
 	RUN(white_space_is_counted);
+	RUN(the_longest_answer_has_room);
 	RUN(idle_streams_are_small);
 	return check_done("unit.stream");
 }
