@@ -7,10 +7,12 @@
  * for the little of their handshakes.
  *
  * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
- * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is.
+ * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is; and an eighth of the queue the
+ * returning never get, or there would be no new one whose turn could come.
  */
 
 #define ROW_MAX 7u                  /* of the returning, while new ones wait */
+#define KEPT_PART 8u                /* one part of so many of the queue's places is never a returning one's */
 #define DEBT_MAX_US 100000          /* a single long halt must not shut the door for long */
 #define COST_FIRST_US 2000          /* until there is a measurement */
 #define COST_WEIGHT 63              /* of the mean so far, to one of what is new */
@@ -55,11 +57,19 @@ static void admitted(struct admission *a)
 	a->level_us -= (int64_t)a->cost_us;
 }
 
+static void put_in(struct admission *a, struct admission_wait *w)
+{
+	TAILQ_INSERT_TAIL(&a->queues[w->class_], w, link_);
+	a->nr_waiting++;
+	a->nr_returning += w->class_ == ADMISSION_RETURNING;
+}
+
 static void take_out(struct admission *a, struct admission_wait *w)
 {
 	TAILQ_REMOVE(&a->queues[w->class_], w, link_);
 	w->waits_ = false;
 	a->nr_waiting--;
+	a->nr_returning -= w->class_ == ADMISSION_RETURNING;
 }
 
 bool admission_crowded(struct admission *a, uint64_t now_us)
@@ -70,12 +80,20 @@ bool admission_crowded(struct admission *a, uint64_t now_us)
 	return a->level_us <= 0 || a->nr_waiting > 0;
 }
 
+static bool returning_are_full(const struct admission *a)
+{
+	return a->nr_returning >= a->o.waiting_max - a->o.waiting_max / KEPT_PART;
+}
+
 static bool make_room(struct admission *a, enum admission_class class, struct admission_wait **instead)
 {
+	if (class == ADMISSION_RETURNING && returning_are_full(a))
+		return false;
 	if (a->nr_waiting < a->o.waiting_max)
 		return true;
-	if (class != ADMISSION_RETURNING || TAILQ_EMPTY(&a->queues[ADMISSION_NEW]))
+	if (class != ADMISSION_RETURNING)
 		return false;
+	/* of the new ones, who hold more than is kept for them */
 	*instead = TAILQ_LAST(&a->queues[ADMISSION_NEW], admission_queue);
 	take_out(a, *instead);
 	return true;
@@ -92,18 +110,18 @@ enum admission_answer admission_ask(struct admission *a, struct admission_wait *
 	if (!make_room(a, class, instead))
 		return ADMISSION_FULL;
 	*w = (struct admission_wait){.since_us_ = now_us, .class_ = class, .waits_ = true};
-	TAILQ_INSERT_TAIL(&a->queues[class], w, link_);
-	a->nr_waiting++;
+	put_in(a, w);
 	return ADMISSION_WAIT;
 }
 
 void admission_returns(struct admission *a, struct admission_wait *w)
 {
-	if (!w->waits_ || w->class_ == ADMISSION_RETURNING)
+	if (!w->waits_ || w->class_ == ADMISSION_RETURNING || returning_are_full(a))
 		return;
-	TAILQ_REMOVE(&a->queues[w->class_], w, link_);
+	take_out(a, w);
 	w->class_ = ADMISSION_RETURNING;
-	TAILQ_INSERT_TAIL(&a->queues[ADMISSION_RETURNING], w, link_);
+	w->waits_ = true;
+	put_in(a, w);
 }
 
 void admission_leave(struct admission *a, struct admission_wait *w)

@@ -37,7 +37,7 @@ TAILQ_HEAD(admission_queue, admission_wait);
 struct admission {
 	struct admission_options o;
 	struct admission_queue queues[ADMISSION_CLASSES];
-	size_t nr_waiting;
+	size_t nr_waiting, nr_returning;     /* in both queues; in the one */
 	int64_t level_us;            /* may be below 0: what was taken in advance */
 	uint64_t filled_at_us;
 	unsigned hundredths;         /* of a microsecond, beside the level */
@@ -51,11 +51,13 @@ enum admission_answer { ADMISSION_GO, ADMISSION_WAIT, ADMISSION_FULL };
 void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us);
 /* Would one that comes now have to wait? */
 bool admission_crowded(struct admission *a, uint64_t now_us);
-/* One has come. GO: it is admitted, w is not used. WAIT: w is queued. FULL: turn it away. When all places are taken, one that returns gets
- * that of the new one who came last: *instead is that one, out of the queue, to be turned away; else NULL. */
+/* One has come. GO: it is admitted, w is not used. WAIT: w is queued. FULL: turn it away. Those that return
+ * may hold seven eighths of the places. Until then, when all are taken, one of them gets that of the new one who came last: *instead is
+ * that one, out of the queue, to be turned away; else NULL. */
 enum admission_answer admission_ask(struct admission *a, struct admission_wait *w, enum admission_class class, uint64_t now_us,
 				    struct admission_wait **instead);
-/* It waits, and shows now that it was here before: it goes behind the others that were. */
+/* It waits, and shows now that it was here before: it goes behind the others that were, or stays where it is when they have all their
+ * places. */
 void admission_returns(struct admission *a, struct admission_wait *w);
 void admission_leave(struct admission *a, struct admission_wait *w);    /* waits no more; idempotent */
 /* Something beside the admitted took this much time: there is less now. */

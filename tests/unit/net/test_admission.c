@@ -192,6 +192,44 @@ static void test_full(void)
 	CHECK_EQ(ask(&w[0], ADMISSION_RETURNING), ADMISSION_FULL);
 }
 
+/* An eighth of the places is there for new ones however many come that say they return, at once or when they wait already, and so is every
+ * eighth turn. */
+static void test_places_are_kept_for_new(void)
+{
+	static struct admission_wait w[100], late, new[13];
+	struct admission_wait *instead, *got;
+	struct admission_options o = quarter;
+	unsigned nr_new = 0;
+
+	o.waiting_max = 100;
+	begin(&o);
+	use_up();
+	for (unsigned i = 0; i < 88; i++)
+		CHECK_EQ(ask(&w[i], i % 2 ? ADMISSION_RETURNING : ADMISSION_NEW), ADMISSION_WAIT);
+	for (unsigned i = 0; i < 88; i += 2)
+		admission_returns(&a, &w[i]); /* made up while it waits */
+	CHECK_EQ(ask(&late, ADMISSION_RETURNING), ADMISSION_FULL);
+	for (unsigned i = 0; i < 12; i++)
+		CHECK_EQ(ask(&new[i], ADMISSION_NEW), ADMISSION_WAIT);
+	CHECK_EQ(ask(&new[12], ADMISSION_NEW), ADMISSION_FULL);
+	CHECK_EQ(admission_ask(&a, &late, ADMISSION_RETURNING, now, &instead), ADMISSION_FULL);
+	CHECK(instead == NULL);
+	admission_returns(&a, &new[0]); /* stays where it is */
+	now += 10 * MS;
+	for (unsigned i = 0; i < 16; i++) {
+		now += MS;
+		got = admission_next(&a, now);
+		CHECK(got != NULL);
+		nr_new += got >= new && got < new + 13;
+	}
+	CHECK_EQ(nr_new, 2);
+	for (unsigned i = 0; i < 100; i++)
+		admission_leave(&a, &w[i]);
+	for (unsigned i = 0; i < 13; i++)
+		admission_leave(&a, &new[i]);
+	CHECK_EQ(a.nr_waiting + a.nr_returning, 0);
+}
+
 /* A halt of a second is not paid back for four. */
 static void test_debt_is_bounded(void)
 {
@@ -344,6 +382,7 @@ int main(void)
 	RUN(test_no_overtaking);
 	RUN(test_patience);
 	RUN(test_full);
+	RUN(test_places_are_kept_for_new);
 	RUN(test_debt_is_bounded);
 	RUN(test_fractions_add_up);
 	RUN(test_idle);
