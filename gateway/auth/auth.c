@@ -38,6 +38,7 @@ struct auth {
 	enum waiting waiting;
 	enum auth_failure failure;
 	const char *text;
+	bool looked_up;         /* a step was taken, which asks for a user */
 };
 
 static void wait_for(struct auth *a, enum waiting what, uint64_t in_ms)
@@ -63,6 +64,15 @@ static void let_go(struct auth *a)
 static bool counts_against_address(enum auth_failure f)
 {
 	return f != AUTH_TEMPORARY_FAILURE;
+}
+
+/* The client ends what it began, or is gone. It has had a look-up, and a key derived, as dear as for one that fails: so it counts as one
+ * that did. Also where the key was at hand, or the count would tell which names log in here. */
+static void given_up(struct auth *a)
+{
+	if (a->x && a->looked_up)
+		failures_add(a->pool->failures, a->address, loop_now_ms(a->loop));
+	let_go(a);
 }
 
 static void fail_at_deadline(struct auth *a, enum auth_failure f, const char *text)
@@ -241,6 +251,7 @@ static int submit(struct auth *a, struct slice in)
 	exchange_input(x, in);
 	a->asked_ms = loop_now_ms(a->loop);
 	if (exchange_run_at_once(x)) {
+		a->looked_up = true;
 		answer_at_turn(a);
 		return 0;
 	}
@@ -249,8 +260,10 @@ static int submit(struct auth *a, struct slice in)
 	x->work.done = step_done;
 	x->work.drop = step_drop;
 	err = lanes_submit(a->pool->lanes, x->domain, a->loop, &x->work);
-	if (err == 0)
+	if (err == 0) {
+		a->looked_up = true;
 		wait_for(a, WAITING_STEP, a->pool->o.job_ms);
+	}
 	return err;
 }
 
@@ -410,7 +423,7 @@ void auth_free(struct auth *a)
 	OBJ_CHECK(a, MAGIC);
 	loop_timer_cancel(&a->timer);
 	loop_task_cancel(a->loop, &a->at_hand);
-	let_go(a);
+	given_up(a);
 	for (char **jid = a->external; *jid; jid++)
 		free(*jid);
 	free(a->external);

@@ -22,7 +22,8 @@ const char *auth_failure_name(enum auth_failure f);   /* "not-authorized" */
 
 struct auth_pool_options {
 	unsigned failure_ms; /* when a failed login is answered, counted from its start; later failures at the next multiple. 0: 1000 */
-	size_t per_address_failures_max; /* within a minute, then answered temporary-auth-failure without asking; 0: 30 */
+	size_t per_address_failures_max; /* within a minute, with those that the client gave up; then answered
+	                                    temporary-auth-failure without asking. 0: 30 */
 	char *(*prep_local)(struct slice text);  /* a localpart prepared into an owned string, or NULL; any thread. Must be given */
 	char *(*prep_domain)(struct slice text); /* the same for a domainpart. NULL: ASCII lower case */
 	size_t per_address_unknown_max;  /* how often within a minute unknown() may be said of one address; 0: 10 */
@@ -84,6 +85,8 @@ struct auth_ops {
 struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
 			const struct auth_ops *ops, void *arg, enum auth_failure *failure);
 void auth_step(struct auth *a, struct slice response);   /* raw bytes */
-void auth_free(struct auth *a);                          /* at any time (<abort/>): no callback follows; a running job finishes behind */
+/* At any time (<abort/>): no callback follows; a running job finishes behind. Once the user was looked up and before the end it counts
+ * against the address, as a failure does. */
+void auth_free(struct auth *a);
 
 #endif

@@ -28,7 +28,7 @@ static struct loop *keys_loop_;         /* the pool's own: it turns when it is t
 static struct loop *loops_[LOOPS_MAX];
 static size_t nr_loops_;
 
-enum quirk { STRAIGHT, WRONG_C, LATE_INITIAL, GARBAGE_FINAL, FREE_EARLY, STEP_TWICE };
+enum quirk { STRAIGHT, WRONG_C, LATE_INITIAL, GARBAGE_FINAL, FREE_EARLY, FREE_EMPTY, STEP_TWICE };
 
 struct login {
 	const char *mech, *domain, *user, *password, *authzid, *cb, *address;
@@ -237,7 +237,7 @@ static void on_challenge(void *arg, struct slice data)
 
 	l->challenges++;
 	snprintf(text, sizeof text, SLICE_FMT, SLICE_ARG(data));
-	if (l->quirk == FREE_EARLY) {
+	if (l->quirk == FREE_EARLY || l->quirk == FREE_EMPTY) {
 		end(l);
 	} else if (l->quirk == GARBAGE_FINAL) {
 		auth_step(l->auth, SLICE("c=biws"));
@@ -317,8 +317,8 @@ static void begin(struct login *l)
 	} else {        /* PLAIN */
 		n = (size_t)snprintf(out, sizeof out, "%s%c%s%c%s", l->authzid ? l->authzid : "", 0, l->user, 0, l->password);
 	}
-	l->auth = auth_start(pool_, loop_, &p, slice_str(l->mech), l->quirk == LATE_INITIAL ? SLICE_NONE : (struct slice){out, n}, &ops, l,
-			     &l->failure);
+	bool late = l->quirk == LATE_INITIAL || l->quirk == FREE_EMPTY;
+	l->auth = auth_start(pool_, loop_, &p, slice_str(l->mech), late ? SLICE_NONE : (struct slice){out, n}, &ops, l, &l->failure);
 	if (!l->auth) {
 		l->refused = l->ended = true;
 		left_--;
@@ -730,6 +730,32 @@ static void test_address_limit(void)
 	check_ok(try(LOGIN(.mech = "PLAIN", .address = "2001:db8:0:1::1")), "alice");
 }
 
+/* A look-up that the client had and gave up is a failed login, whoever it was for: of a hundred names one
+ * address has no more keys derived than it may fail. */
+static void test_given_up_counts(void)
+{
+	const char *at = "192.0.2.85";
+	char names[75][16];
+	struct login v[50];
+
+	for (size_t i = 0; i < 30; i++)
+		CHECK_EQ(try(LOGIN(.quirk = FREE_EMPTY, .address = at)).challenges, 1); /* nobody was asked for */
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		snprintf(names[i], sizeof names[i], i == 7 || i == 8 ? "alice" : "name%zu", i); /* one that is there counts alike */
+	for (size_t i = 0; i < 25; i++)
+		CHECK_EQ(try(LOGIN(.user = names[i], .quirk = FREE_EARLY, .address = at)).challenges, 1);
+	size_t nr_keys = keycache_count(pool_->keys);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = LOGIN(.user = names[25 + i], .quirk = FREE_EARLY, .address = at);
+	play(v, ARRAY_LEN(v));
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		CHECK_EQ(v[i].challenges, 0);
+		check_fails(v[i], AUTH_TEMPORARY_FAILURE);
+	}
+	CHECK_EQ(keycache_count(pool_->keys), nr_keys);
+	check_ok(try(LOGIN(.address = "192.0.2.86")), "alice");
+}
+
 static void set_password(const char *user, const char *domain, const char *password)
 {
 	char command[512];
@@ -956,6 +982,7 @@ int main(void)
 	RUN(test_hung_database_delays_only_its_own);
 	RUN(test_given_up_is_not_begun);
 	RUN(test_address_limit);
+	RUN(test_given_up_counts);
 	RUN(test_password_change);
 	RUN(test_failed_key_is_not_kept);
 	RUN(test_challenge_is_never_early);
