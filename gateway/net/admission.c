@@ -2,9 +2,13 @@
 
 /*
  * The bucket fills by the share of the time that passes, and by a part of what of it is left over, and each who is admitted takes from it
- * what one of them took so far, as a moving mean of what they really took. So it needs to know nothing of the machine: where a handshake is
- * slow, or the processor is others', fewer are admitted. In advance, since a login's cost comes late, when a crowd would have been let in
- * for the little of their handshakes.
+ * what one took so far, as a moving mean of what those who came in really took. So it needs to know nothing of the machine: where a
+ * handshake is slow, or the processor is others', fewer are admitted. In advance, since a login's cost comes late, when a crowd would have
+ * been let in for the little of their handshakes.
+ *
+ * What they then take is taken from what was paid in advance, by all of them together, and from the bucket when that is used up; and whose
+ * end has come, good or bad, gives back its part of what is left. So in the end the bucket has lost what was really taken. Who came to
+ * nothing teaches nothing of the cost: it is cheap to come to nothing, and a crowd would follow at that price.
  *
  * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
  * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is; and an eighth of the queue the
@@ -15,7 +19,7 @@
 #define KEPT_PART 8u                /* one part of so many of the queue's places is never a returning one's */
 #define DEBT_MAX_US 100000          /* a single long halt must not shut the door for long */
 #define COST_FIRST_US 2000          /* until there is a measurement */
-#define COST_WEIGHT 63              /* of the mean so far, to one of what is new */
+#define COST_WEIGHT 63              /* of the mean so far, to one of the next who comes in */
 #define US_A_SECOND 1000000u
 
 void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us)
@@ -25,14 +29,26 @@ void admission_init(struct admission *a, const struct admission_options *o, uint
 		TAILQ_INIT(&a->queues[i]);
 }
 
+static void give(struct admission *a, uint64_t us)
+{
+	a->level_us += (int64_t)us;
+	if (a->level_us > (int64_t)a->o.burst_us)
+		a->level_us = a->o.burst_us;
+}
+
+static void take(struct admission *a, uint64_t us)
+{
+	a->level_us -= (int64_t)us;
+	if (a->level_us < -DEBT_MAX_US)
+		a->level_us = -DEBT_MAX_US;
+}
+
 static void add(struct admission *a, uint64_t us, unsigned percent)
 {
 	uint64_t more = us * percent + a->hundredths;
 
 	a->hundredths = (unsigned)(more % 100);
-	a->level_us += (int64_t)(more / 100);
-	if (a->level_us > (int64_t)a->o.burst_us)
-		a->level_us = a->o.burst_us;
+	give(a, more / 100);
 }
 
 static void fill(struct admission *a, uint64_t now_us)
@@ -49,12 +65,21 @@ void admission_idle(struct admission *a, uint64_t us, uint64_t now_us)
 	add(a, us, a->o.idle_percent);
 }
 
-/* What was spent since the last one came in is what one costs: steps of those before it. */
 static void admitted(struct admission *a)
 {
-	a->cost_us = (a->cost_us * COST_WEIGHT + a->spent_us) / (COST_WEIGHT + 1);
-	a->spent_us = 0;
 	a->level_us -= (int64_t)a->cost_us;
+	a->ahead_us += a->cost_us;
+	a->nr_on_the_way++;
+}
+
+static void way_is_over(struct admission *a)
+{
+	uint64_t back;
+
+	ASSERT(a->nr_on_the_way > 0);
+	back = a->ahead_us / a->nr_on_the_way--;
+	a->ahead_us -= back;
+	give(a, back);
 }
 
 static void put_in(struct admission *a, struct admission_wait *w)
@@ -135,17 +160,29 @@ void admission_charge(struct admission *a, uint64_t us, uint64_t now_us)
 	if (a->o.share_percent == 0)
 		return;
 	fill(a, now_us);
-	us = us < DEBT_MAX_US ? us : DEBT_MAX_US;
-	a->level_us -= (int64_t)us;
-	if (a->level_us < -DEBT_MAX_US)
-		a->level_us = -DEBT_MAX_US;
+	take(a, us < DEBT_MAX_US ? us : DEBT_MAX_US);
 }
 
 void admission_spent(struct admission *a, uint64_t us)
 {
-	a->spent_us += us < DEBT_MAX_US ? us : DEBT_MAX_US;
-	if (a->spent_us > DEBT_MAX_US)
-		a->spent_us = DEBT_MAX_US;
+	uint64_t paid;
+
+	us = us < DEBT_MAX_US ? us : DEBT_MAX_US;
+	paid = us < a->ahead_us ? us : a->ahead_us;
+	a->ahead_us -= paid;
+	take(a, us - paid);
+}
+
+void admission_came_in(struct admission *a, uint64_t us)
+{
+	us = us < DEBT_MAX_US ? us : DEBT_MAX_US;
+	a->cost_us = (a->cost_us * COST_WEIGHT + us) / (COST_WEIGHT + 1);
+	way_is_over(a);
+}
+
+void admission_came_to_nothing(struct admission *a)
+{
+	way_is_over(a);
 }
 
 /* Whose turn it is, if there is time. */

@@ -42,8 +42,9 @@ struct admission {
 	uint64_t filled_at_us;
 	unsigned hundredths;         /* of a microsecond, beside the level */
 	unsigned row;                /* of the returning, admitted one after the other while new ones wait */
-	uint64_t cost_us;            /* of one that is admitted, a moving mean */
-	uint64_t spent_us;           /* since the last one was admitted */
+	uint64_t cost_us;            /* of one that comes in, a moving mean */
+	uint64_t ahead_us;           /* paid in advance by those on the way, and not taken yet */
+	size_t nr_on_the_way;        /* admitted, and neither in nor come to nothing */
 };
 
 enum admission_answer { ADMISSION_GO, ADMISSION_WAIT, ADMISSION_FULL };
@@ -62,8 +63,13 @@ void admission_returns(struct admission *a, struct admission_wait *w);
 void admission_leave(struct admission *a, struct admission_wait *w);    /* waits no more; idempotent */
 /* Something beside the admitted took this much time: there is less now. */
 void admission_charge(struct admission *a, uint64_t us, uint64_t now_us);
-/* The admitted took this much, now or later: each that is admitted is charged in advance with what one took so far, as a mean. */
+/* Those on the way took this much, of which there is less as far as they have not paid it: each pays in advance what one took so far, as a
+ * mean. */
 void admission_spent(struct admission *a, uint64_t us);
+/* The way of one that was admitted is over, once for each: it is in, and took so much, which the next ones pay; or it will never be. What
+ * it paid and nobody took is there again. */
+void admission_came_in(struct admission *a, uint64_t us);
+void admission_came_to_nothing(struct admission *a);
 /* For so much of the time nobody had any work. */
 void admission_idle(struct admission *a, uint64_t us, uint64_t now_us);
 /* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */

@@ -81,6 +81,7 @@ void conn_turned_away(struct conn *c)
 void conn_settled(struct conn *c)
 {
 	c->newcomer = false;
+	handshakes_came_in(c->limits->handshakes, c);
 	if (c->ch.open)
 		transport_tls_settled(&c->ch);
 }

@@ -41,13 +41,14 @@ struct conn {
 	bool handshake_writes : 1;
 	bool newcomer : 1;              /* accepted, and not settled yet */
 	bool peer_done : 1;             /* its FIN came while we were closing */
+	bool admitted : 1;              /* a newcomer past the door (net/handshakes.h) */
 	bool looked_through : 1;        /* at the door: what it said first has told all that it can */
 	/* a newcomer's events, which stand behind everybody else's: those that have come and wait in `again`, */
 	bool late_read : 1, late_write : 1, late_closed : 1;
 	bool unwatched : 1;             /* and no more are asked for until then */
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
-	uint16_t charged_us;            /* while it is a newcomer */
+	uint16_t charged_us;            /* while it is a newcomer: since it was admitted, or so far */
 	uint16_t linger_ms;
 	struct loop *loop;
 	const struct conn_ops *ops;

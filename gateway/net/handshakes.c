@@ -68,6 +68,13 @@ static struct conn *forget(struct admission_wait *w)
 	return c;
 }
 
+static struct conn *let_in(struct conn *c)
+{
+	c->admitted = true;
+	c->charged_us = 0; /* from here on it is for its login */
+	return c;
+}
+
 static void turn_away(struct handshakes *h, struct conn *c)
 {
 	stat_add(STAT_handshakes_shed, 1);
@@ -98,7 +105,7 @@ static void on_timer(void *arg)
 		turn_away(h, forget(w));
 	fill_by_idle(h);
 	while ((w = admission_next(&h->login, now_us())) != NULL)
-		conn_admitted(forget(w));
+		conn_admitted(let_in(forget(w)));
 	arm(h);
 }
 
@@ -137,6 +144,8 @@ bool handshakes_enter(struct handshakes *h, struct conn *c)
 	free(wait);
 	if (answer == ADMISSION_FULL)
 		turn_away(h, c);
+	else
+		(void)let_in(c);
 	return answer == ADMISSION_GO;
 }
 
@@ -148,10 +157,23 @@ void handshakes_more(struct handshakes *h, struct conn *c)
 
 void handshakes_leave(struct handshakes *h, struct conn *c)
 {
+	if (c->admitted)
+		admission_came_to_nothing(&h->login);
+	c->admitted = false;
 	if (c->wait == NULL)
 		return;
 	admission_leave(&h->login, &c->wait->w);
 	(void)forget(&c->wait->w);
+}
+
+/* A key is no connection's: what was derived since the last one came in is taken to be this one's. */
+void handshakes_came_in(struct handshakes *h, struct conn *c)
+{
+	if (!c->admitted)
+		return;
+	admission_came_in(&h->login, c->charged_us + h->keys_us);
+	h->keys_us = 0;
+	c->admitted = false;
 }
 
 bool handshakes_are_paced(const struct handshakes *h)
@@ -203,6 +225,7 @@ void handshakes_charge(void *arg, uint64_t us)
 {
 	struct handshakes *h = arg;
 
+	h->keys_us += us;
 	admission_spent(&h->login, us);
 }
 

@@ -34,6 +34,7 @@ void handshakes_charge(void *h, uint64_t us);           /* what other threads di
  * and conn_admitted() or conn_turned_away() follows, the latter perhaps from inside, unless handshakes_leave() comes before. */
 MUST_CHECK bool handshakes_enter(struct handshakes *h, struct conn *c);
 void handshakes_more(struct handshakes *h, struct conn *c);    /* more of its first words has come while it waits */
-void handshakes_leave(struct handshakes *h, struct conn *c);   /* idempotent */
+void handshakes_leave(struct handshakes *h, struct conn *c);   /* it will not come in; idempotent, and nothing for one that is in */
+void handshakes_came_in(struct handshakes *h, struct conn *c);  /* it is in, if it had to pass here; idempotent. h may be NULL */
 
 #endif

@@ -29,6 +29,13 @@ static void use_up(void)
 	a.cost_us = 100; /* then what comes is about order alone */
 }
 
+/* One that was admitted took so much until it was in. */
+static void comes_in(unsigned cost)
+{
+	admission_spent(&a, cost);
+	admission_came_in(&a, cost);
+}
+
 /* So many admitted within some ms, each of whom takes `cost` after he was let in. */
 static unsigned admit(unsigned ms, unsigned cost)
 {
@@ -37,7 +44,7 @@ static unsigned admit(unsigned ms, unsigned cost)
 	for (; ms > 0; ms--) {
 		now += MS;
 		for (; admission_next(&a, now) != NULL; nr++)
-			admission_spent(&a, cost);
+			comes_in(cost);
 	}
 	return nr;
 }
@@ -70,17 +77,86 @@ static void test_cost_comes_late(void)
 {
 	static struct admission_wait w[1000];
 	struct admission_options o = quarter;
-	unsigned nr;
+	unsigned nr = 0;
 
 	o.waiting_max = ARRAY_LEN(w);
 	begin(&o);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
-		(void)ask(&w[i], ADMISSION_NEW);
-	nr = admit(100, 0);
+		nr += ask(&w[i], ADMISSION_NEW) == ADMISSION_GO;
+	for (unsigned ms = 0; ms < 100; ms++) {
+		now += MS;
+		while (admission_next(&a, now) != NULL)
+			nr++;
+	}
 	CHECK(nr < 20);
-	admission_spent(&a, 100 * MS);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
 		admission_leave(&a, &w[i]);
+}
+
+/* Those who begin and come to nothing, or hang, make nobody cheaper who comes behind them. */
+static void test_cheap_ones_teach_nothing(void)
+{
+	static struct admission_wait w[400];
+
+	for (int hang = 0; hang < 2; hang++) {
+		struct admission_options o = quarter;
+		unsigned nr = 0;
+
+		o.waiting_max = ARRAY_LEN(w);
+		begin(&o);
+		for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
+			now += 10 * MS;
+			CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_GO);
+			admission_spent(&a, 20);
+			if (!hang)
+				admission_came_to_nothing(&a);
+		}
+		CHECK(admission_room(&a, 0) <= 125);
+		for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+			nr += ask(&w[i], ADMISSION_NEW) == ADMISSION_GO;
+		CHECK(nr <= 2);
+		for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+			admission_leave(&a, &w[i]);
+	}
+}
+
+/* Who took more than was known is paid for before the next one comes, once, and within a bound; who took less makes room. */
+static void test_what_was_taken_is_settled(void)
+{
+	struct admission_options o = quarter;
+	struct admission_wait w;
+	unsigned nr = 0;
+
+	o.burst_us = 50 * MS;
+	begin(&o);
+	a.cost_us = 5 * MS;
+	for (; ask(&w, ADMISSION_NEW) == ADMISSION_GO; nr++)
+		;
+	admission_leave(&a, &w);
+	CHECK_EQ(nr, 10);
+	CHECK_EQ(a.level_us, 0);
+	admission_spent(&a, 50 * MS); /* as was thought: paid already */
+	CHECK_EQ(a.level_us, 0);
+	admission_spent(&a, 30 * MS);
+	CHECK_EQ(a.level_us, -30 * (int64_t)MS);
+	CHECK_EQ(ask(&w, ADMISSION_NEW), ADMISSION_WAIT);
+	now += 119 * MS;
+	CHECK(admission_next(&a, now) == NULL);
+	now += 2 * MS;
+	CHECK(admission_next(&a, now) == &w);
+	for (int i = 0; i < 10; i++)
+		admission_came_to_nothing(&a);
+	int64_t level = a.level_us;
+	uint64_t ahead = a.ahead_us;
+	CHECK(ahead > 0);
+	admission_came_to_nothing(&a);
+	CHECK_EQ(a.level_us, level + (int64_t)ahead);
+	CHECK_EQ(a.ahead_us, 0);
+	for (int i = 0; i < 10; i++)
+		admission_spent(&a, 1000 * MS);
+	CHECK_EQ(ask(&w, ADMISSION_NEW), ADMISSION_WAIT);
+	now += 401 * MS; /* as for any single halt */
+	CHECK(admission_next(&a, now) == &w);
 }
 
 static void test_order(void)
@@ -303,7 +379,7 @@ static void test_room(void)
 	for (int i = 0; i < 200; i++) {
 		now += 10 * MS;
 		CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_GO);
-		admission_spent(&a, 1000);
+		comes_in(1000);
 	}
 	CHECK(admission_room(&a, 0) >= 240 && admission_room(&a, 0) <= 260); /* a quarter of a second, a ms each */
 	CHECK_EQ(admission_room(&a, 100), admission_room(&a, 0)); /* nothing of it is theirs */
@@ -347,7 +423,7 @@ static size_t come(unsigned others, unsigned percent)
 			if (ask(&w[nr++], ADMISSION_NEW) != ADMISSION_GO)
 				continue;
 			work += MS;
-			admission_spent(&a, MS);
+			comes_in(MS);
 		}
 		unsigned free_us = (100 - others) * 10, done = work < free_us ? work : free_us;
 
@@ -355,7 +431,7 @@ static size_t come(unsigned others, unsigned percent)
 		admission_idle(&a, free_us - done, now);
 		while (admission_next(&a, now) != NULL) {
 			work += MS;
-			admission_spent(&a, MS);
+			comes_in(MS);
 		}
 		most = a.nr_waiting > most ? a.nr_waiting : most;
 	}
@@ -377,6 +453,8 @@ int main(void)
 {
 	RUN(test_pace);
 	RUN(test_cost_comes_late);
+	RUN(test_cheap_ones_teach_nothing);
+	RUN(test_what_was_taken_is_settled);
 	RUN(test_order);
 	RUN(test_shows_late_that_it_returns);
 	RUN(test_no_overtaking);

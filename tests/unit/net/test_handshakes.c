@@ -84,19 +84,66 @@ static void test_waits_and_goes(void)
 /* Its share is charged until its owner says that it is in, and no longer. */
 static void test_charged(void)
 {
-	uint64_t spent;
+	uint64_t taken;
 
 	begin(little);
 	pair_tls();
-	spent = door->login.spent_us;
-	CHECK(spent > 0);
+	taken = door->taken_us;
+	CHECK(b.conn->charged_us > 0 && taken >= b.conn->charged_us);
 	conn_settled(b.conn);
 	CHECK(!a.conn->newcomer);
 	for (size_t i = 1; i <= 100; i++) {
 		conn_send(a.conn, SLICE("x"));
 		CHECK(run_until_in(&b, i));
 	}
-	CHECK_EQ(door->login.spent_us, spent);
+	CHECK_EQ(door->taken_us, taken);
+	end();
+}
+
+/* What one costs is learned of who is in, with the keys that were derived meanwhile, and not of who left on the way; each is one of those
+ * on the way until then. */
+static void test_learned(void)
+{
+	for (int in = 0; in < 2; in++) {
+		uint64_t cost;
+
+		begin(little);
+		cost = door->login.cost_us;
+		pair_open();
+		SSL *ours = pair_ssl(true), *theirs = pair_ssl(false);
+		conn_start_tls(b.conn, ours);
+		conn_start_tls(a.conn, theirs);
+		CHECK(run_until(&b.nr_tls, 1) && run_until(&a.nr_tls, 1));
+		CHECK_EQ(door->login.nr_on_the_way, 1);
+		b.conn->charged_us = 400;
+		handshakes_charge(door, 50000);
+		if (in) {
+			conn_settled(b.conn);
+			conn_settled(b.conn);
+			CHECK_EQ(door->login.cost_us, (cost * 63 + 50400) / 64);
+			CHECK_EQ(door->login.nr_on_the_way, 0);
+		}
+		conn_abort(b.conn);
+		CHECK_EQ(door->login.nr_on_the_way, 0);
+		CHECK_EQ(door->login.ahead_us, 0);
+		CHECK(in || door->login.cost_us == cost);
+		CHECK(run_until(&b.nr_closed, 1));
+		end();
+	}
+}
+
+/* Its login is charged from when it is admitted, whatever came before. */
+static void test_charged_from_the_door(void)
+{
+	begin(little);
+	pair_raw();
+	SSL *ssl = pair_ssl(true);
+	use_up(2);
+	conn_start_tls(b.conn, ssl);
+	CHECK_EQ(send(raw, PART_OF_HELLO.p, PART_OF_HELLO.n, 0), PART_OF_HELLO.n);
+	b.conn->charged_us = 20000; /* as much as may ever be */
+	CHECK(run_until(&b.nr_went, 1));
+	CHECK(b.conn->admitted && b.conn->charged_us < 20000);
 	end();
 }
 
@@ -114,7 +161,8 @@ static void test_charged_within_bounds(void)
 	for (int i = 0; i < 10; i++)
 		handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 9000, &charged_us);
 	CHECK(level - door->accept.level_us <= 2000);
-	CHECK_EQ(door->login.spent_us, 18000);
+	CHECK(door->login.level_us <= -16000 && door->login.level_us >= -18000); /* and a ms was there */
+	CHECK(door->taken_us >= 20000 && door->taken_us < 21000);
 	handshakes_end(door, HANDSHAKES_ACCEPT, handshakes_begin(door) - 50000, NULL);
 	CHECK(door->accept.level_us < -40000); /* what is no connection's has none */
 	end();
@@ -346,6 +394,8 @@ int main(void)
 	RUN(test_quiet);
 	RUN(test_waits_and_goes);
 	RUN(test_charged);
+	RUN(test_learned);
+	RUN(test_charged_from_the_door);
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
 	RUN(test_room);
