@@ -162,7 +162,7 @@ static void resumed(struct client *k, uint32_t h)
 	for (uint32_t i = t->up_acked; i < t->nr_up; i++)
 		again[nr++] = t->up[i];
 	memset(t->handled + t->up_acked, 0, sizeof(t->handled) - t->up_acked);
-	memset(t->seen + t->up_acked, 0, sizeof(t->seen) - t->up_acked);
+	memset(t->seen + t->up_acked, 0, sizeof(t->seen) - t->up_acked * sizeof(t->seen[0]));
 	t->nr_up = t->up_acked;
 	HOLDS(k->next >= nr);
 	k->next -= nr; /* they stand there in the same order */

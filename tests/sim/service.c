@@ -131,9 +131,10 @@ static void on_stanza(void *arg, struct svc_stream *s, uint32_t seq, unsigned fl
 	HOLDS(at < root->nr_up && root->up[at] == letter);
 	if (is_broken())
 		return;
-	HOLDS(!root->seen[at] || flags == SVC_REPEATED); /* whoever may have seen it before, says so */
+	/* What may have been seen before says so. A repetition may overtake what it repeats: at an instance that lives, taken for dead. */
+	HOLDS(root->seen[at] == 0 || flags == SVC_REPEATED || seat->nr + 1 < root->seen[at]);
 	tally.repeated += flags != 0;
-	root->seen[at] = true;
+	root->seen[at] = seat->nr + 1 > root->seen[at] ? (uint16_t)(seat->nr + 1) : root->seen[at];
 	t->received++;
 	HOLDS(sv->nr_pending < PENDING);
 	if (sv->nr_pending < PENDING)

@@ -50,7 +50,7 @@ struct session {
 	uint32_t resume_s;
 	uint16_t up[SESSION_MAX];       /* letters in the order in which the client sends them; cut by a resumption */
 	bool handled[SESSION_MAX];      /* by the service */
-	bool seen[SESSION_MAX];         /* by any instance, handled or not */
+	uint16_t seen[SESSION_MAX];     /* by any instance, handled or not: one more than the last session to which it came */
 	uint32_t nr_up, up_base, up_acked;
 	uint32_t received;              /* on this stream */
 	uint16_t down[SESSION_MAX];     /* letters in the order in which the service sent them */
