@@ -220,6 +220,7 @@ void hub_wait(struct svc_stream *s)
 {
 	struct hub_peer *p = s->link->hub_peer;
 	struct svc_hub *h = s->hub;
+	bool asked = s->state == STREAM_ATTACHING && h->side == SVC_GATEWAY; /* it has not been answered: its time goes on running */
 
 	s->close_wanted = s->close_wanted || s->state == STREAM_DRAINING || s->state == STREAM_CLOSING;
 	stream_leave_link(s);
@@ -228,7 +229,8 @@ void hub_wait(struct svc_stream *s)
 	s->state = STREAM_WAITING;
 	s->place = PLACE_FRESH;
 	s->peer = p;
-	s->until_ms = h->now_ms + patience(s);
+	if (!asked)
+		s->until_ms = h->now_ms + patience(s);
 	s->expires_ms = h->now_ms + (uint64_t)s->resume_s * 1000;
 	TAILQ_INSERT_TAIL(&p->fresh, s, all);
 	p->nr++;

@@ -196,7 +196,10 @@ void far_stanza(struct svc_stream *s, uint32_t seq, unsigned flags, const char *
 
 void far_lost(struct svc_stream *s, bool lost)
 {
-	((struct far *)svc_stream_data(s))->lost_ms = lost ? now : 0;
+	struct far *f = svc_stream_data(s);
+
+	/* Its time runs from the first loss on, however often a link came and went again without an answer. */
+	f->lost_ms = !lost ? 0 : f->lost_ms != 0 ? f->lost_ms : now;
 }
 
 void far_ended(struct svc_stream *s)

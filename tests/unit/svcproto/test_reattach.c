@@ -316,6 +316,30 @@ static void time_begins_with_the_end(void)
 	take_down();
 }
 
+/* A link that comes and goes again, without an answer to REATTACH, does not begin T1 anew: the service's T2 has been running all the time.
+ */
+static void time_runs_until_it_is_attached(void)
+{
+	set_up();
+	open_pair();
+	cut(&a_tip, &service_a);
+	for (int i = 0; i < 2; i++) {
+		pass(2000);
+		CHECK_EQ(svc_link_start(service_a.l, now), 0);
+		flush_all();
+		deliver_one(&service_a); /* HELLO; the rest is lost */
+		CHECK_EQ(a.s->state, STREAM_ATTACHING);
+		cut(&a_tip, &service_a);
+	}
+	CHECK_STR(heard(&a), "detached detached detached");
+	pass(SVC_WAIT_SERVER_GATEWAY_MS - 4000 + 1500);
+	CHECK_STR(heard(&a), "closed:" SVC_LINK_LOST ",0");
+	CHECK_STR(heard(&service), "detached");
+	pass(SVC_WAIT_SERVER_SERVICE_MS - SVC_WAIT_SERVER_GATEWAY_MS);
+	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
+	take_down();
+}
+
 /* Whoever waits longer, and came first, does not make it wait as long. */
 static void each_has_its_own_time(void)
 {
@@ -365,6 +389,7 @@ int main(void)
 	RUN(nobody_else_takes_it_up);
 	RUN(a_pair_of_domains_goes_on);
 	RUN(time_begins_with_the_end);
+	RUN(time_runs_until_it_is_attached);
 	RUN(each_has_its_own_time);
 	RUN(a_name_is_no_proof);
 	return check_done("svcproto/reattach");
