@@ -55,6 +55,7 @@ void attach_queue(struct svc_stream *s)
 /* Open on its link again, and everything that waited for that. */
 void attach_go_on(struct svc_stream *s)
 {
+	stream_leave_aside(s);
 	s->state = STREAM_OPEN;
 	s->was_open = true;
 	s->resumed = false;
@@ -114,9 +115,55 @@ void attach_all(struct svc_link *l)
 		}
 		s->state = STREAM_ATTACHING;
 		s->was_open = false;
+		stream_go_aside(s, &l->attaching);
 		attach_start_credit(s);
 		attach_queue(s);
 	}
+}
+
+/* Its owner hears of the end, as of a link that did not come back. The service does when it has answered, by which it knows the handle:
+ * DETACH, if the client can resume the stream, else CLOSE. */
+static void give_up(struct svc_stream *s)
+{
+	struct svc_link *l = s->link;
+	struct svc_hub *h = s->hub;
+	const char *condition = s->close_wanted ? s->condition : SVC_LINK_LOST;
+	const char *text = s->close_wanted ? s->text : "the service did not answer in time";
+	uint64_t era = l->era;
+
+	stream_leave_aside(s);
+	if (s->told)
+		return;
+	if (!s->close_wanted)
+		stream_set_reason(s, condition, text);
+	s->detach_wanted = !s->close_wanted && svc_stream_resume_s(s) > 0;
+	s->close_wanted = !s->detach_wanted;
+	s->told = true;
+	h->ops->closed(h->arg, s, condition, text);
+	if (l->era != era)
+		return;
+	s->data = NULL;
+	hub_leave_hungry(s);
+	l->unsent -= s->out.unsent;
+	window_out_clear(&s->out);
+}
+
+/* A callback may end the epoch, and with it the list; it changes nothing else of it. */
+uint64_t attach_expire(struct svc_link *l, uint64_t next)
+{
+	struct svc_stream *s, *after;
+	uint64_t era = l->era;
+
+	link_enter(l);
+	for (s = TAILQ_FIRST(&l->attaching); s != NULL && l->era == era; s = after) {
+		after = TAILQ_NEXT(s, in_aside);
+		if (s->until_ms <= l->hub->now_ms)
+			give_up(s);
+		else
+			next = s->until_ms < next ? s->until_ms : next;
+	}
+	link_leave(l);
+	return next;
 }
 
 /* ---- RESUME, at the gateway ---- */
@@ -208,6 +255,10 @@ static void reattached(struct svc_stream *s, const struct message_attached *a, b
 	attach_go_on(s);
 	if (s->detach_wanted) {
 		sm_start_detach(s);
+		return;
+	}
+	if (s->told) {
+		attach_close_if_wanted(s);
 		return;
 	}
 	sm_ask_again(s);

@@ -65,7 +65,8 @@ struct svc_stream {
 	TAILQ_ENTRY(svc_stream) control; /* CREDIT or ACK to send: in the link's control, or in its lazy ones */
 	TAILQ_ENTRY(svc_stream) in_aside;
 	TAILQ_ENTRY(svc_stream) in_hungry; /* waits for room in the hub */
-	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining) */
+	struct stream_list *aside;       /* credit withheld because the link puts too much together (starved), or a deadline (draining,
+					  * attaching) */
 	uint32_t handle;
 	uint8_t state, kind;
 	uint8_t sm;
@@ -92,7 +93,7 @@ struct svc_stream {
 	uint32_t out_base, in_base; /* the last stanza before stream management, each way */
 	uint32_t in_said;           /* in.row, as far as the peer was told on this link */
 	uint32_t resume_s;          /* granted; SM_ASKED: wanted */
-	uint64_t until_ms;          /* aside: CLOSE, or no more waiting; WAITING: what happens then is hub.c's */
+	uint64_t until_ms;          /* aside: CLOSE, or no more waiting; WAITING: what happens then is hub.c's, and goes on for attaching */
 	uint64_t expires_ms;        /* service: for a client that may resume */
 	struct svc_id id;
 	struct window_out out;
@@ -169,6 +170,7 @@ struct svc_link {
 	uint32_t held;         /* service: REATTACHes that are still to come in this epoch */
 	struct table table;
 	struct stream_list all, ready, control, starved, draining, dead;
+	struct stream_list attaching; /* gateway: those that REATTACH has asked for, while their time runs */
 	struct stream_list lazy; /* whose CREDIT or ACK waits for company */
 	uint64_t lazy_at_ms;     /* they wait no longer; LINK_UNTIMED: the first came since anybody had the time */
 	uint32_t nr_ours, nr_theirs, next_handle;
@@ -282,6 +284,8 @@ void hub_acked(struct svc_stream *s);         /* it may have nothing outstanding
 /* attach.c */
 void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */
 const char *attach_attached(struct svc_stream *s, const struct wire_frame *f);
+/* Gateway, within svc_hub_tick: gives up those whose time is over. Returns when the next one's is, or `next` if that is earlier. */
+uint64_t attach_expire(struct svc_link *l, uint64_t next);
 uint8_t attach_body(struct svc_stream *s, struct props_writer *w); /* of the frame that is due; its type */
 /* RESET, or a WELCOME that refuses: a batch outside any epoch of ours, of at most SVC_ANSWER_MAX bytes; returns how many. */
 size_t link_put_answer(uint8_t *p, uint32_t epoch, bool refuse, const char *text);

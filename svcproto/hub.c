@@ -2,7 +2,8 @@
  * Streams without a link. A stream whose link broke waits with the peer that the link led to: fresh until its owner has heard of it, then
  * waiting. Nothing else than that same process may take it up again, but for a client that resumes. A service's stream whose client or
  * gateway has gone for good is detached: it belongs to no peer, and only a client may take it up. Each has its time; all are looked at when
- * the first one's is over, once a second at most. What lapses ends in svc_hub_tick, where no other event is on the stack.
+ * the first one's is over, once a second at most. What lapses ends in svc_hub_tick, where no other event is on the stack. At a gateway that
+ * time runs on until the stream is attached (attach.c).
  */
 #include "svcproto/engine.h"
 
@@ -178,8 +179,8 @@ bool hub_keeps(const struct svc_stream *s)
 	if (s->hub == NULL || s->nameless || (s->told && !s->detach_wanted))
 		return false;
 	switch (s->state) {
-	case STREAM_ATTACHING:
-		return s->link->side == SVC_SERVICE || !s->resumed;
+	case STREAM_ATTACHING: /* at a gateway it is asked for again, unless its owner has gone and its time is over */
+		return s->link->side == SVC_SERVICE || (!s->resumed && !(s->told && s->until_ms <= s->hub->now_ms));
 	case STREAM_DETACHING:
 	case STREAM_OPEN:
 	case STREAM_DRAINING:
@@ -470,6 +471,8 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms)
 	for (p = TAILQ_FIRST(&h->peers); p != NULL; p = after) {
 		p->refs++; /* callbacks may break links */
 		next = scan(h, &p->waiting, next);
+		if (p->link != NULL)
+			next = attach_expire(p->link, next);
 		after = TAILQ_NEXT(p, all);
 		p->refs--;
 		drop_unused(h, p);

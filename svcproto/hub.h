@@ -39,7 +39,7 @@ struct svc_hub_ops {
 	void (*detached)(void *arg, struct svc_stream *s);
 	/* It goes on, at svc_stream_link(s). r: a client resumed it (service only); NULL: the link is back. */
 	void (*attached)(void *arg, struct svc_stream *s, const struct svc_resume *r);
-	/* As in svc_link_ops, for a stream without a link. Comes within svc_hub_tick. */
+	/* As in svc_link_ops, for a stream without a link, or one that its link has not answered for in time. Comes within svc_hub_tick. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
 	/* svc_stream_can_send() was false for want of room in the hub, and there may be some. Comes within svc_hub_tick. */
 	void (*writable)(void *arg, struct svc_stream *s);

@@ -57,6 +57,7 @@ struct svc_link *svc_link_new(enum svc_side side, const struct svc_hello *self, 
 	TAILQ_INIT(&l->lazy);
 	TAILQ_INIT(&l->starved);
 	TAILQ_INIT(&l->draining);
+	TAILQ_INIT(&l->attaching);
 	TAILQ_INIT(&l->dead);
 	return l;
 }

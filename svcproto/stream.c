@@ -313,6 +313,7 @@ void stream_set_reason(struct svc_stream *s, const char *condition, const char *
 void stream_violation(struct svc_stream *s, const char *condition, const char *text)
 {
 	uint64_t era = s->link->era;
+	bool told = s->told;
 
 	if (s->state == STREAM_CLOSING || s->state == STREAM_GONE)
 		return;
@@ -320,7 +321,8 @@ void stream_violation(struct svc_stream *s, const char *condition, const char *t
 		stream_set_reason(s, condition, text);
 	stream_queue_close(s);
 	s->told = true;
-	s->link->ops->closed(s->link->arg, s, condition, text);
+	if (!told)
+		s->link->ops->closed(s->link->arg, s, condition, text);
 	if (s->link->era == era)
 		stream_drop_payload(s);
 }

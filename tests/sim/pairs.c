@@ -137,11 +137,11 @@ void pair_lost(struct svc_stream *s, bool lost)
 
 /* ---- the gateway ---- */
 
-/* Late: it noticed the loss of its link long after the service did, or its question whether the stream goes on is still on its way. These
- * times are made for networks that deliver, or break, within a few seconds. */
+/* Late: it noticed the loss of its link long after the service did. These times are made for networks that deliver, or break, within a few
+ * seconds. However long its question whether the stream goes on is on its way, is no excuse. */
 static bool is_late(const struct far *f)
 {
-	return f->lost_ms == 0 || f->lost_ms > f->given_up_ms + SLACK_MS || f->s->state == STREAM_ATTACHING;
+	return f->lost_ms == 0 || f->lost_ms > f->given_up_ms + SLACK_MS;
 }
 
 /* The gateway that had the pair gave up first (T1 < T2), unless it was late. One whose service has died, with all that it knew of its

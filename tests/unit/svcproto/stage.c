@@ -201,7 +201,7 @@ void flush_all(void)
 			svc_link_flush(tips[i]->l, now);
 }
 
-static void lose(struct tip *t)
+void lose(struct tip *t)
 {
 	while (t->head != t->tail)
 		free(t->q[t->head++ % QUEUE]);

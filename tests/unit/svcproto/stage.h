@@ -48,6 +48,7 @@ void flush_all(void);
 void exchange(void);                           /* what is queued goes both ways, with no time passing */
 void pump(void);                               /* the same, and what waits for company: until nothing moves */
 void deliver_one(struct tip *from);            /* the oldest batch */
+void lose(struct tip *from);                   /* all that it has sent and that has not arrived */
 void cut(struct tip *gw, struct tip *sv);      /* their connection dies with all that was on the way */
 void reconnect(struct tip *sv);
 void pass(uint64_t ms);                        /* time, everything being delivered */

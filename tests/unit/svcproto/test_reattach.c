@@ -290,74 +290,6 @@ static void a_pair_of_domains_goes_on(void)
 	take_down();
 }
 
-static void open_pair(void)
-{
-	struct svc_open o = { .kind = SVC_KIND_SERVER_OUT, .stream_id = { { 7 } }, .from_domain = "b.example", .to_domain = "c.example" };
-
-	service.s = svc_stream_open(service_a.l, &o, NULL);
-	pump();
-	heard(&a);
-	heard(&service);
-}
-
-/* A service that was busy elsewhere: T2 begins when it hears of the end, not when it last looked at the clock. */
-static void time_begins_with_the_end(void)
-{
-	set_up();
-	open_pair();
-	now += 9000;
-	svc_link_break(a_tip.l, "cut", now);
-	svc_link_break(service_a.l, "cut", now);
-	pass(SVC_WAIT_SERVER_SERVICE_MS - 500);
-	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
-	CHECK_STR(heard(&service), "detached");
-	pass(2000);
-	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
-	take_down();
-}
-
-/* A link that comes and goes again, without an answer to REATTACH, does not begin T1 anew: the service's T2 has been running all the time.
- */
-static void time_runs_until_it_is_attached(void)
-{
-	set_up();
-	open_pair();
-	cut(&a_tip, &service_a);
-	for (int i = 0; i < 2; i++) {
-		pass(2000);
-		CHECK_EQ(svc_link_start(service_a.l, now), 0);
-		flush_all();
-		deliver_one(&service_a); /* HELLO; the rest is lost */
-		CHECK_EQ(a.s->state, STREAM_ATTACHING);
-		cut(&a_tip, &service_a);
-	}
-	CHECK_STR(heard(&a), "detached detached detached");
-	pass(SVC_WAIT_SERVER_GATEWAY_MS - 4000 + 1500);
-	CHECK_STR(heard(&a), "closed:" SVC_LINK_LOST ",0");
-	CHECK_STR(heard(&service), "detached");
-	pass(SVC_WAIT_SERVER_SERVICE_MS - SVC_WAIT_SERVER_GATEWAY_MS);
-	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
-	take_down();
-}
-
-/* Whoever waits longer, and came first, does not make it wait as long. */
-static void each_has_its_own_time(void)
-{
-	set_up();
-	open_enabled(); /* 300 s */
-	CHECK_EQ(svc_stream_detach(a.s), 0);
-	pass(5000);
-	open_pair();
-	cut(&a_tip, &service_a);
-	pass(SVC_WAIT_SERVER_GATEWAY_MS + 1500);
-	CHECK_STR(heard(&a), "detached closed:" SVC_LINK_LOST ",0");
-	CHECK_STR(heard(&service), "detached");
-	pass(SVC_WAIT_SERVER_SERVICE_MS - SVC_WAIT_SERVER_GATEWAY_MS);
-	CHECK_STR(heard(&service), "closed:" SVC_LINK_LOST ",0");
-	CHECK_EQ(svc_hub_nr_waiting(service.hub), 1);
-	take_down();
-}
-
 /* Who only claims to be the instance, with another key, gets nothing. */
 static void a_name_is_no_proof(void)
 {
@@ -388,9 +320,6 @@ int main(void)
 	RUN(a_close_that_crossed_the_end);
 	RUN(nobody_else_takes_it_up);
 	RUN(a_pair_of_domains_goes_on);
-	RUN(time_begins_with_the_end);
-	RUN(time_runs_until_it_is_attached);
-	RUN(each_has_its_own_time);
 	RUN(a_name_is_no_proof);
 	return check_done("svcproto/reattach");
 }
