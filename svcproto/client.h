@@ -183,7 +183,8 @@ static inline bool client_pair_has_room(const struct svcproto *sp, const struct 
 
 /* client.c */
 void client_kick(struct svcproto *sp);  /* dispatch runs soon */
-void client_read_clock(struct svcproto *sp); /* now_ms; otherwise it is the turn's beginning, however long its callbacks took */
+/* now_ms; otherwise it is of the turn's beginning, or of the last end of a link, however long callbacks took since. */
+void client_read_clock(struct svcproto *sp);
 /* *ready becomes true in a turn in which there may be something in the socket; it must last until client_unwatch. */
 int client_watch(struct svcproto *sp, void *zsock, bool *ready);
 void client_unwatch(struct svcproto *sp, void *zsock);

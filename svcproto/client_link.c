@@ -174,10 +174,19 @@ static void on_locate(void *arg, uint32_t request, const char *bare_jid)
 	client_locate(arg, request, bare_jid);
 }
 
+/* Whatever ends an epoch, callbacks of the same turn may have kept it, a stanza of the same batch even. */
+static uint64_t on_clock(void *arg)
+{
+	struct svcproto *sp = ((struct client_link *)arg)->sp;
+
+	client_read_clock(sp);
+	return sp->now_ms;
+}
+
 static const struct svc_link_ops engine_ops = {
 	.send = on_send, .up = on_up, .down = on_down, .open = on_open, .accepted = on_accepted, .refused = on_stream_refused,
 	.stanza = on_stanza, .acked = on_acked, .writable = on_writable, .closed = on_closed, .admin_reply = on_admin_reply,
-	.locate = on_locate,
+	.locate = on_locate, .clock = on_clock,
 };
 
 /* ---- gateways come and go ---- */
@@ -315,23 +324,17 @@ static void connection_up(struct client_link *cl)
 	(void)svc_link_start(cl->engine, cl->sp->now_ms);
 }
 
-/* From now on streams wait; and until now callbacks may have kept this turn, or no turn may have come. */
-static void connection_down(struct client_link *cl)
-{
-	client_read_clock(cl->sp);
-	svc_link_break(cl->engine, "the connection ended", cl->sp->now_ms);
-}
-
 static void read_monitor(struct client_link *cl)
 {
 	enum zmon_event ev;
 
+	client_read_clock(cl->sp); /* callbacks may have kept this turn, and a new connection has its time */
 	cl->monitor_ready = false;
 	while ((ev = zmon_next(&cl->z)) != ZMON_NONE) {
 		if (ev == ZMON_UP)
 			connection_up(cl);
 		else if (ev == ZMON_DOWN)
-			connection_down(cl);
+			svc_link_break(cl->engine, "the connection ended", cl->sp->now_ms);
 		else
 			not_admitted(cl, ev == ZMON_REFUSED);
 	}

@@ -141,6 +141,8 @@ void link_end_epoch(struct svc_link *l, const char *why)
 {
 	bool was_up = l->state == LINK_UP;
 
+	if (l->ops->clock != NULL)
+		link_set_now(l, l->ops->clock(l->arg));
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	l->state = LINK_IDLE;
 	l->era++;

@@ -134,6 +134,9 @@ struct svc_link_ops {
 	void (*locate)(void *arg, uint32_t request, const char *bare_jid);
 	/* Gateway: the answer; also one that nobody asked for, or that comes long after. NULL: never asks. */
 	void (*located)(void *arg, const struct svc_located *m);
+	/* The time now, asked for when an epoch ends: from there on the streams that can wait do (hub.h), and callbacks may have held up
+	 * whoever called us with a time. NULL: the time of the call, since no callback takes long. */
+	uint64_t (*clock)(void *arg);
 };
 
 /* stanza() flags */
@@ -166,7 +169,7 @@ void svc_link_hurry(struct svc_link *l);
 void svc_link_ping(struct svc_link *l);
 /* Ends the epoch from outside (authorisation withdrawn, peer known dead): closed() for all, down(). A gateway says RESET with the next
  * flush; a service stays silent until svc_link_start. now_ms: from here on the streams that can wait do (hub.h), so a time that the caller
- * looked up before it was held up cuts theirs short. */
+ * looked up before it was held up cuts theirs short, unless there is a clock(). */
 void svc_link_break(struct svc_link *l, const char *why, uint64_t now_ms);
 /* Gateway: the answer to the HELLO of a peer that gets no link, a WELCOME that refuses it (why: a text of at most 255 bytes). Returns its
  * length, at most SVC_ANSWER_MAX; 0 when the batch is no HELLO and has no answer. */

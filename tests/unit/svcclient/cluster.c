@@ -187,6 +187,8 @@ static void on_stanza(void *arg, struct svcproto_session *session, const struct 
 	copy(s->remote[i], sizeof(s->remote[i]), st->remote_domain != NULL ? st->remote_domain : "", 60);
 	copy(s->local[i], sizeof(s->local[i]), st->local_domain != NULL ? st->local_domain : "", 60);
 	s->tickets[i] = st->ticket;
+	if (s->slow != NULL)
+		s->slow();
 }
 
 static void on_delivered(void *arg, uint64_t cookie)

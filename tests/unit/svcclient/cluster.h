@@ -42,6 +42,7 @@ struct service {
 	bool hold;               /* does not answer session_open */
 	bool refuse;             /* refuses it */
 	const char *unregister[4]; /* in refused(), the first that is left */
+	void (*slow)(void);      /* what the stanza callback takes its time for; NULL: nothing */
 	unsigned ack_after_ms;   /* to be set before service_start() */
 };
 

@@ -5,11 +5,28 @@
 #include "svcproto/engine.h"
 
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+#include <zmq.h>
 
 static struct cluster c;
 static struct fake_gateway g[2];
 static struct service s;
+
+/* The clock of this thread, whose services and gateways these are. The registry's is its own. */
+static _Thread_local time_t ahead_s;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
+{
+	int rc = __real_clock_gettime(clock, t);
+
+	if (clock == CLOCK_MONOTONIC)
+		t->tv_sec += ahead_s;
+	return rc;
+}
 
 static void both(void *arg)
 {
@@ -409,6 +426,43 @@ static void test_in(void)
 	stop();
 }
 
+/* A callback takes so long that the gateway gives its link up. */
+static void takes_long(void)
+{
+	zmq_pollitem_t news = { .socket = TAILQ_FIRST(&s.sp->links)->z.socket, .events = ZMQ_POLLIN };
+	struct svc_link *l = fake_gateway_peer(&g[0])->engine;
+
+	s.slow = NULL;
+	ahead_s += SVC_SILENCE_MS / 1000 + 1;
+	svc_link_break(l, "the service is silent", test_now_ms());
+	svc_link_flush(l, test_now_ms());
+	CHECK(zmq_poll(&news, 1, 10000) > 0); /* RESET, for the same turn */
+}
+
+/* T2 begins when the end is read of, not with the turn that reads it: T1 has just begun. */
+static void test_held_up(void)
+{
+	const struct svc_stream *out;
+
+	start(1);
+	CHECK_EQ(send_out("far.example", "<message id='1'/>", 1), 0);
+	CHECK(wait_for(&s.nr_delivered, 1));
+	CHECK(fake_gateway_open_client(&g[0], "me@a.example", "here") != NULL);
+	CHECK(wait_for(&g[0].accepted, 1));
+	out = TAILQ_FIRST(&s.sp->all_pairs)->stream;
+	s.slow = takes_long;
+	CHECK_EQ(svc_stream_send(g[0].stream, "<message/>", 10, 0, NULL), 0);
+	CHECK(wait_for(&s.stanzas, 1));
+	CHECK(s.nr_gateways == 0 && svc_stream_link(out) == NULL);
+	CHECK(out->until_ms + 1000 >= test_now_ms() + SVC_WAIT_SERVER_SERVICE_MS);
+	CHECK(turn_until(&all, linked_to, &(unsigned){ 1 }, 10000));
+	CHECK_EQ(send_out("far.example", "<message id='2'/>", 2), 0);
+	CHECK(wait_for(&s.nr_delivered, 2));
+	CHECK_EQ(g[0].flags[1], 0);
+	CHECK_EQ(g[0].outs, 1); /* it is the same stream */
+	stop();
+}
+
 int main(void)
 {
 	RUN(test_out);
@@ -425,5 +479,6 @@ int main(void)
 	RUN(test_shares);
 	RUN(test_bound_of_all);
 	RUN(test_in);
+	RUN(test_held_up);
 	return check_done("svcclient.server");
 }
