@@ -86,9 +86,14 @@ static bool is_behind(const struct im *im, struct slice sender, struct slice rec
 	return (n && n->newest_s >= im->wall_s - WAIT_MAX_S) || behind_others(im, sender, recipient, INT64_MAX);
 }
 
+bool behind_ours(const struct im *im, struct slice sender, struct slice recipient)
+{
+	return waits_of(im, behind_pair(sender, recipient)) != NULL;
+}
+
 bool behind_rows(const struct im *im, struct slice sender, struct slice recipient)
 {
-	return waits_of(im, behind_pair(sender, recipient)) || behind_others(im, sender, recipient, INT64_MAX);
+	return behind_ours(im, sender, recipient) || behind_others(im, sender, recipient, INT64_MAX);
 }
 
 bool behind_has_room(const struct im *im, struct slice sender, size_t bytes)

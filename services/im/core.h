@@ -300,8 +300,8 @@ void offline_left(struct im *im, const struct im_user *u); /* the same of what w
 bool offline_waits(struct im_user *u); /* is there something in storage that no session was sent? */
 void offline_listen(struct im *im);    /* to what other instances stored for users who are here */
 /* A stanza of ours to another server that must not be lost: stored in this turn, sent behind earlier ones, deleted when the server has it.
- */
-void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
+ * False: it has not gone yet, or came back, so that what belongs behind it must not go. */
+bool passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 /* The same for an answer, whose sender could be told nothing: when it can't go, it waits. What it answers is in the store no more. */
 void passing_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml);
 void passing_init(struct im *im);
@@ -319,6 +319,7 @@ bool behind_keeps(struct stanza *st, const struct jid *to);
 uint64_t behind_pair(struct slice sender, struct slice recipient);   /* their hash */
 /* Are there rows of these two that have not gone, here or at another instance? What comes now goes behind them. */
 bool behind_rows(const struct im *im, struct slice sender, struct slice recipient);
+bool behind_ours(const struct im *im, struct slice sender, struct slice recipient);  /* the same of those here */
 bool behind_has_room(const struct im *im, struct slice sender, size_t bytes); /* for one more row of this sender that waits */
 void behind_count(struct im *im, const struct im_waiting *w, int64_t at_s);   /* it waits here */
 void behind_uncount(struct im *im, const struct im_waiting *w);               /* it has gone */
@@ -353,6 +354,8 @@ void roster_set(struct stanza *st, struct xml_node *query);
 void subscription_outbound(struct stanza *st);
 void subscription_inbound(struct stanza *st);
 void subscription_pending(struct im_session *s, struct im_work *w);  /* what still asks for an answer */
+/* One that waited behind others has gone to another server, and so may what belongs behind it. */
+void subscription_went(struct im *im, const struct jid *from, const struct jid *to, struct slice type);
 /* The contact leaves the roster: tells it (RFC 6121 section 2.5.2). */
 void subscription_cancel(struct im *im, struct im_user *u, const struct contact *c, struct im_work *w);
 

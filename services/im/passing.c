@@ -70,17 +70,18 @@ static void send_behind(struct im *im, const struct jid *from, const struct jid 
 		error_bounce(im, xml, "resource-constraint", NULL);
 }
 
-void passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
+bool passing_send(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
 {
 	if (behind_rows(im, from->bare, to->bare)) {
 		send_behind(im, from, to, xml);
-		return;
+		return false;
 	}
 	int64_t row = passing_store(im, im->wall_s, xml);
-	if (row && send_row(im, row, from, to, xml) == SVCPROTO_E_FULL) {
-		store_passing_del(im->store, row);
-		error_bounce(im, xml, "resource-constraint", NULL);
-	}
+	if (!row || send_row(im, row, from, to, xml) != SVCPROTO_E_FULL)
+		return true;
+	store_passing_del(im->store, row);
+	error_bounce(im, xml, "resource-constraint", NULL);
+	return false;
 }
 
 /* Presence of a session that ended with its process says nothing any more; a subscription stays one. */
@@ -125,6 +126,8 @@ static void resume_to(struct resume *r, const struct xml_element *e, const struc
 	}
 	if (!here && !is_stale(e)) {
 		r->err = send_row(r->im, r->row, from, to, r->xml);
+		if (r->err == 0 && stanza_kind(e, NS_CLIENT) == STANZA_PRESENCE)
+			subscription_went(r->im, from, to, xml_attr_get(&e->head, "type"));
 		return;
 	}
 	if (stanza_kind(e, NS_CLIENT) == STANZA_MESSAGE)
@@ -305,6 +308,10 @@ void passing_wait(struct im *im, int64_t at_s, struct slice sender, struct slice
 void passing_answer(struct im *im, const struct jid *from, const struct jid *to, struct slice xml)
 {
 	struct store_passing p = {.at = im->wall_s, .bytes = xml.n, .sender = from->bare, .recipient = to->bare};
+	if (behind_rows(im, from->bare, to->bare)) {
+		passing_wait(im, im->wall_s, from->bare, to->bare, xml);
+		return;
+	}
 	p.row = passing_store(im, im->wall_s, xml);
 	if (p.row && send_row(im, p.row, from, to, xml) == SVCPROTO_E_FULL)
 		wait_here(im, &p);

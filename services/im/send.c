@@ -178,7 +178,8 @@ void send_reply(struct im *im, const struct jid *from, const struct jid *to, str
 	}
 }
 
-/* What is answered is about to be acknowledged, and its sender's server takes nothing: the answer is stored, as long as few are. */
+/* What is answered is about to be acknowledged, and its sender's server takes nothing, or earlier answers wait for that: this one is
+ * stored, as long as few are. */
 static bool may_wait(const struct im *im, const struct jid *from, size_t bytes)
 {
 	return im->resume.nr < ANSWERS_MAX && behind_has_room(im, from->bare, bytes);
@@ -194,7 +195,7 @@ void send_answer(struct im *im, const struct jid *from, const struct jid *to, st
 		passing_answer(im, from, to, xml); /* what it answers was acknowledged, and is in the store no more */
 		return;
 	}
-	int err = send_remote(im, from, to, xml, w);
+	int err = behind_ours(im, from->bare, to->bare) ? SVCPROTO_E_FULL : send_remote(im, from, to, xml, w);
 	if (err == 0)
 		work_keep(w, IM_PASSING, NULL, xml);
 	else if (err == SVCPROTO_E_FULL && (w->row || may_wait(im, from, xml.n))) /* a row in whose place it is stored makes them no more */

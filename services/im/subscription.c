@@ -44,12 +44,13 @@ static void contact_change(struct im *im, int64_t user, struct im_user *u, struc
 
 static void receive(struct im *im, const struct jid *from, const struct jid *to, enum sub_type type, struct slice xml, struct im_work *w);
 
-static void route(struct im *im, const struct jid *from, const struct jid *to, enum sub_type type, struct slice xml, struct im_work *w)
+/* False: as passing_send. */
+static bool route(struct im *im, const struct jid *from, const struct jid *to, enum sub_type type, struct slice xml, struct im_work *w)
 {
-	if (im_is_here(im, to))
-		receive(im, from, to, type, xml, w);
-	else
-		passing_send(im, from, to, xml);
+	if (!im_is_here(im, to))
+		return passing_send(im, from, to, xml);
+	receive(im, from, to, type, xml, w);
+	return true;
 }
 
 /* One that we make ourselves. */
@@ -58,7 +59,7 @@ static void route_new(struct im *im, const struct jid *from, const struct jid *t
 	struct buf out;
 	buf_init(&out, 16384);
 	if (presence_write(&out, sub_type_name(type), from->bare, to->bare) == 0)
-		route(im, from, to, type, buf_slice(&out), w);
+		(void)route(im, from, to, type, buf_slice(&out), w);
 	buf_clear(&out);
 }
 
@@ -148,9 +149,17 @@ static void send_for(struct stanza *st, struct contact *c, enum sub_type type, s
 	contact_change(im, u->id, u, c, step.next, listed, st->work);
 	if (!step.pass)
 		return;
-	route(im, &u->jid, &st->to, type, xml, st->work);
-	if (type == SUB_SUBSCRIBED)
+	bool went = route(im, &u->jid, &st->to, type, xml, st->work);
+	if (went && type == SUB_SUBSCRIBED)
 		presence_tell(u, &st->to, true, st->work);
+}
+
+/* RFC 6121 section 3.1.5: presence follows `subscribed`. Before it, it would have gone to somebody who is not subscribed. */
+void subscription_went(struct im *im, const struct jid *from, const struct jid *to, struct slice type)
+{
+	struct im_user *u = slice_is(type, "subscribed") ? im_user_find(im, from->bare) : NULL;
+	if (u && (store_contact_state(im->store, u->id, to->bare) & SUB_FROM))
+		presence_tell(u, to, true, NULL);
 }
 
 void subscription_outbound(struct stanza *st)

@@ -110,10 +110,65 @@ static void an_answer_without_room_is_stored(void)
 	fake_close(&f);
 }
 
+static void expect_in_order(unsigned nr)
+{
+	char id[16];
+	for (unsigned i = 1; i <= nr; i++) {
+		snprintf(id, sizeof id, "id='%u'", i);
+		CHECK(fake_got(&f, NULL, "type='error'", id, "to='carol@c.example/x'", NULL));
+	}
+	CHECK(!fake_next(&f, NULL));
+	fake_deliver_all(&f);
+	CHECK_EQ(fake_rows(&f, "passing"), 0);
+}
+
+/* There is room when the second answer comes, and the first has not tried again yet. */
+static void an_answer_does_not_overtake_one_that_waits(void)
+{
+	static const char *const asks[] = {
+		"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='1'/>",
+		"<message xmlns='jabber:client' from='carol@c.example/x' to='nobody@b.example' id='2'/>",
+	};
+	begin();
+	f.server_room = 0;
+	fake_from_server(&f, "c.example", asks[0]);
+	f.server_room = SIZE_MAX;
+	fake_from_server(&f, "c.example", asks[1]);
+	CHECK(!fake_next(&f, NULL));
+	fake_wait(&f, 400);
+	expect_in_order(2);
+	fake_close(&f);
+}
+
+/* What is answered was left by another process, and is more than is looked at in a turn: there is room from the second one on. */
+static void answers_to_what_was_left_keep_their_order(void)
+{
+	enum { NR = 201 };
+	char xml[256];
+	begin();
+	for (unsigned i = 1; i <= NR; i++) {
+		snprintf(xml, sizeof xml,
+			 "<iq xmlns='jabber:client' from='carol@c.example/x' to='" BOB "' type='get' id='%u'><q xmlns='x'/></iq>", i);
+		fake_from_server(&f, "c.example", xml);
+	}
+	fake_wait(&f, 1000);
+	CHECK_EQ(fake_rows(&f, "passing"), NR);
+	f.servers_full = true;
+	fake_crash(&f);
+	CHECK(!fake_next(&f, NULL));
+	f.server_room = SIZE_MAX;
+	for (int i = 0; i < 4; i++)
+		fake_wait(&f, 400);
+	expect_in_order(NR);
+	fake_close(&f);
+}
+
 int main(void)
 {
 	RUN(answers_to_another_server_survive);
 	RUN(answers_wait_for_room);
 	RUN(an_answer_without_room_is_stored);
+	RUN(an_answer_does_not_overtake_one_that_waits);
+	RUN(answers_to_what_was_left_keep_their_order);
 	return check_done("im.answers");
 }

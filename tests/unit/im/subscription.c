@@ -196,6 +196,39 @@ static void nothing_overtakes_a_request_that_waits(void)
 	fake_close(&f);
 }
 
+/* Presence belongs behind the approval that it follows, which waits; and an approval that was taken back is followed by none. */
+static void nothing_overtakes_an_approval_that_waits(void)
+{
+	for (int back = 0; back <= 1; back++) {
+		begin();
+		remote_says("subscribe");
+		say(alice, "subscribe", "carol@c.example");
+		f.servers_full = true;
+		fake_crash(&f);
+		alice = fake_online(&f, "alice@a.example", "one", 0);
+		f.server_room = SIZE_MAX;
+		say(alice, "subscribed", "carol@c.example");
+		CHECK(!fake_next(&f, NULL));
+		if (back) {
+			say(alice, "unsubscribed", "carol@c.example");
+			CHECK(fake_got(&f, NULL, "type='unavailable'", "from='alice@a.example/one'", NULL));
+			CHECK(!fake_next(&f, NULL));
+		}
+		CHECK_EQ(fake_rows(&f, "passing"), back ? 3 : 2);
+		fake_wait(&f, 400);
+		CHECK(fake_got(&f, NULL, "type='subscribe'", "to='carol@c.example'", NULL));
+		CHECK(fake_got(&f, NULL, "type='subscribed'", "to='carol@c.example'", NULL));
+		if (back)
+			CHECK(fake_got(&f, NULL, "type='unsubscribed'", "to='carol@c.example'", NULL));
+		else
+			CHECK(fake_got(&f, NULL, "<priority>0</priority>", "from='alice@a.example/one'", "to='carol@c.example'", NULL));
+		CHECK(!fake_next(&f, NULL));
+		fake_deliver_all(&f);
+		CHECK_EQ(fake_rows(&f, "passing"), 0);
+		fake_close(&f);
+	}
+}
+
 /* Every state times every type, both directions, against the table: what the store holds afterwards and whether it went on. */
 
 static const unsigned states[] = {
@@ -342,6 +375,7 @@ int main(void)
 	RUN(with_another_server);
 	RUN(another_server_that_is_not_there);
 	RUN(nothing_overtakes_a_request_that_waits);
+	RUN(nothing_overtakes_an_approval_that_waits);
 	RUN(every_state_and_type_with_another_server);
 	RUN(every_state_and_type_among_ours);
 	return check_done("im.subscription");
