@@ -144,6 +144,7 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 	l->s2s_connect_ms = (unsigned)o->s2s_timeout * 1000;
 	l->negotiating_per_address_max = 128;
 	l->connections_per_address_max = 4096;
+	l->checks_max = 144; /* 16 for one address */
 }
 
 static void die(const char *why)

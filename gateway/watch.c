@@ -130,11 +130,11 @@ static void put_federation(struct metrics *m)
 {
 	static const char *const lookups[] = {
 		[RESOLVE_OK] = "ok", [RESOLVE_NO_DOMAIN] = "no-domain", [RESOLVE_NO_SERVICE] = "no-service",
-		[RESOLVE_TIMEOUT] = "timeout", [RESOLVE_BOGUS] = "bogus",
+		[RESOLVE_TIMEOUT] = "timeout", [RESOLVE_BOGUS] = "bogus", [RESOLVE_CROWDED] = "crowded",
 	};
 	static const char *const results[] = {
 		[S2S_OUT_OK] = "established", [S2S_OUT_NOT_FOUND] = "not-found", [S2S_OUT_TIMEOUT] = "timeout",
-		[S2S_OUT_REFUSED] = "refused", [S2S_OUT_INVALID] = "invalid",
+		[S2S_OUT_REFUSED] = "refused", [S2S_OUT_INVALID] = "invalid", [S2S_OUT_CROWDED] = "crowded",
 	};
 
 	metrics_family(m, "ambrosia_dns_lookups_total", "counter", stat_help(STAT_lookups));

@@ -298,7 +298,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.limits = o->limits;
 	w->env.limits.conn.handshakes = handshakes_new(w->env.loop, &o->limits.handshakes);
 	halves_init(&w->env.halves, o->limits.held_bytes_max);
-	w->env.addresses = hash_new();
+	admit_begin(&w->env);
 	w->env.backoff = backoff_new(draw_random, NULL);
 	w->env.heard_from = o->heard_from;
 	w->env.heard_from_arg = o->arg;
@@ -489,7 +489,7 @@ void worker_free(struct worker *w)
 	handshakes_free(w->env.limits.conn.handshakes);
 	member_free(w->member);
 	tls_store_unref(w->env.tls);
-	hash_free(w->env.addresses);
+	admit_end(&w->env);
 	backoff_free(w->env.backoff);
 	blocks_free(w->env.blocks);
 	loop_free(w->env.loop);

@@ -10,6 +10,7 @@
 
 #include "auth/extern.h"
 
+#define NAMES_MAX 1000          /* looked at: whoever made the certificate put in as many as he liked, and authorities far fewer */
 #define JIDS_MAX 16
 #define JID_MAX 2047            /* localpart@domainpart, RFC 7622 */
 #define SRV_SERVER "_xmpp-server."
@@ -124,7 +125,7 @@ bool extern_cert_is_domain(X509 *cert, const char *domain)
 		return false;
 	ascii = ascii_of(domain);
 	names = names_of(cert);
-	for (int i = 0; ascii && !is && i < sk_GENERAL_NAME_num(names); i++)
+	for (int i = 0; ascii && !is && i < NAMES_MAX && i < sk_GENERAL_NAME_num(names); i++)
 		is = name_is(sk_GENERAL_NAME_value(names, i), ascii);
 	GENERAL_NAMES_free(names);
 	free(ascii);
@@ -148,7 +149,7 @@ char **extern_cert_jids(X509 *cert)
 	char **jids = NULL;
 	size_t nr = 0;
 
-	for (int i = 0; nr < JIDS_MAX && i < sk_GENERAL_NAME_num(names); i++) {
+	for (int i = 0; nr < JIDS_MAX && i < NAMES_MAX && i < sk_GENERAL_NAME_num(names); i++) {
 		char *jid = bare_jid(sk_GENERAL_NAME_value(names, i));
 
 		if (!jid)

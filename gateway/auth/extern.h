@@ -8,8 +8,8 @@
 
 #include "common/obj.h"
 
-/* Does the certificate speak for this domain: DNS-ID (wildcard as the whole left-most label), SRV-ID _xmpp-server, XmppAddr? domain is
- * prepared (U-labels). */
+/* Does the certificate speak for this domain: DNS-ID (wildcard as the whole left-most label), SRV-ID _xmpp-server, XmppAddr, among its
+ * first thousand names? domain is prepared (U-labels). */
 bool extern_cert_is_domain(X509 *cert, const char *domain);
 /* The XmppAddr bare JIDs of a client's certificate: a NULL-terminated owned array (extern_jids_free), or NULL when none. */
 char **extern_cert_jids(X509 *cert);

@@ -68,11 +68,12 @@ static void ask(struct resolve *q, const char *name, unsigned type, unsigned tag
 	const char *why;
 
 	q->nr_asked++;
-	if (resolver_ask(q->r, name, type, on_answer, q, tag, &why))
-		return;
-	q->nr_asked--;
-	q->failed = true;
-	snprintf(q->why, sizeof q->why, "DNS: %s", why);
+	if (!resolver_ask(q->r, &q->asker, name, type, tag, &why)) {
+		q->nr_asked--;
+		q->failed = true;
+		snprintf(q->why, sizeof q->why, "DNS: %s", why);
+	}
+	q->waited |= q->asker.nr_waiting > 0;
 }
 
 /* --- steps --------------------------------------------------------------- */
@@ -173,9 +174,15 @@ static bool waiting(struct resolve *q, bool any)
 {
 	bool is = q->nr_asked > 0 && !q->timed_out;
 
-	if (is && any)
+	if (is && any && q->asker.nr_waiting == 0)
 		begin_grace(q);
 	return is;
+}
+
+/* The time was not the DNS servers' alone, so their silence says nothing. */
+static bool is_crowded(const struct resolve *q)
+{
+	return q->stage != SETTLED && q->waited && q->nr_asked > 0 && q->timed_out && !q->in_grace;
 }
 
 static void fail(struct resolve *q)
@@ -235,7 +242,7 @@ static void unlink_resolve(struct resolve *q)
 {
 	loop_timer_cancel(&q->deadline);
 	loop_task_cancel(resolver_loop(q->r), &q->step);
-	resolver_forget(q->r, q);
+	resolver_forget(&q->asker);
 	*q->prev = q->next;
 	if (q->next)
 		q->next->prev = q->prev;
@@ -245,6 +252,7 @@ static void free_resolve(struct resolve *q)
 {
 	for (size_t i = 0; i < q->nr_targets; i++)
 		free(q->targets[i].tlsa);
+	free(q->who);
 	free(q);
 }
 
@@ -282,6 +290,10 @@ static void on_step(void *arg)
 {
 	struct resolve *q = arg;
 
+	if (is_crowded(q)) {
+		settle(q, RESOLVE_CROWDED, "too much is being looked up for that peer");
+		return;
+	}
 	switch (q->stage) {
 	case ASKING_SRV:
 		if (!waiting(q, enough(q)))
@@ -373,13 +385,15 @@ static void begin(struct resolve *q)
 	}
 }
 
-struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, resolve_fn *fn, void *arg)
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, struct slice who, resolve_fn *fn, void *arg)
 {
 	struct resolve *q = NEW(struct resolve), **list = resolver_list(r);
 
 	q->r = r;
 	q->fn = fn;
 	q->arg = arg;
+	q->who = mem_slicedup(who);
+	q->asker = (struct resolver_asker){.fn = on_answer, .arg = q, .who = {q->who, who.n}};
 	q->give_up_at_ms = loop_now_ms(resolver_loop(r)) + resolver_timeout_ms(r);
 	snprintf(q->domain, sizeof q->domain, "%s", strlen(domain_ascii) < sizeof q->domain ? domain_ascii : "");
 	q->next = *list;

@@ -40,6 +40,7 @@ enum resolve_status {
 	RESOLVE_NO_SERVICE,         /* SRV says ".", and offers no direct TLS either */
 	RESOLVE_TIMEOUT,            /* no answer in time, or servers failing: remote-server-timeout */
 	RESOLVE_BOGUS,              /* DNSSEC says bogus, of SRV records or of all targets: never fall back */
+	RESOLVE_CROWDED,            /* not asked in time, since too much is being asked for that stranger: resource-constraint */
 };
 
 /* targets in the order to try (priorities, weights drawn at random), addresses resolved; borrowed until return, their TLSA records too. A
@@ -50,8 +51,9 @@ typedef void resolve_fn(void *arg, enum resolve_status status, const struct reso
 struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, char *why, size_t why_size);
 void resolver_free(struct resolver *r);      /* pending resolves end without a callback */
 /* _xmpp-server._tcp and _xmpps-server._tcp, merged; with neither: the domain's own addresses and port 5269 (RFC 6120 section 3.2.2).
- * IP-literal domains need no DNS. fn is called later, never inside. */
-struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, resolve_fn *fn, void *arg);
+ * IP-literal domains need no DNS. who: the stranger who named the domain (net/shares.h), or empty: ourselves. Strangers' questions are few
+ * at a time and wait for each other; ours do not wait for them. fn is called later, never inside. */
+struct resolve *resolve_server(struct resolver *r, const char *domain_ascii, struct slice who, resolve_fn *fn, void *arg);
 void resolve_cancel(struct resolve *q);
 /* May anything be secure at all? No without a trust anchor. */
 bool resolver_validates(const struct resolver *r);

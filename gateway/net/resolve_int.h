@@ -38,6 +38,9 @@ struct resolve {
 	enum resolve_status status;
 	unsigned nr_asked;               /* and not answered */
 	bool failed, bogus, timed_out, in_grace;
+	bool waited;                     /* a question of it was not asked at once */
+	struct resolver_asker asker;
+	char *who;                       /* of asker */
 	bool secure[NR_SETS], known[NR_SETS];
 	uint64_t give_up_at_ms;
 	char domain[DNS_NAME_MAX];

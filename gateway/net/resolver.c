@@ -1,7 +1,8 @@
 /*
  * libunbound inside the loop. It always forwards: left to itself it would ask the root servers. Its own patience with a dead server is some
  * twenty seconds and its cancellation belongs to its other modes, so a question that nobody waits for any more is just left to end, its
- * answer dropped here. The callback may come inside ub_resolve_event.
+ * answer dropped here. The callback may come inside ub_resolve_event. It takes any number of questions and asks so many at a time, in the
+ * order in which they came: so what strangers have us ask is bounded here, below that, and by what it costs until it ends.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -13,15 +14,19 @@
 #include "common/log.h"
 #include "net/dns_answer.h"
 #include "net/resolver_int.h"
+#include "net/shares.h"
 
-enum { TIMEOUT_MS = 10000, SERVERS_MAX = 3, CLASS_IN = 1 };
+#define AT_A_TIME "128"          /* questions that libunbound asks: a socket for each */
+
+enum { TIMEOUT_MS = 10000, SERVERS_MAX = 3, CLASS_IN = 1, STRANGERS_MAX = 64 /* of those */ };
 
 struct resolver_query {
 	struct resolver *r;
-	resolver_answer_fn *fn;
-	void *arg;                       /* NULL: nobody waits */
-	unsigned tag;
-	struct resolver_query *next, **prev;
+	struct resolver_asker *asker;    /* NULL: nobody waits */
+	struct share *share;             /* a stranger's; or NULL */
+	char *name;                      /* to be asked, once there is a place; then NULL */
+	unsigned type, tag;
+	LIST_ENTRY(resolver_query) link, asker_link;
 };
 
 struct resolver {
@@ -34,15 +39,22 @@ struct resolver {
 	 * have questions open. */
 	struct ub_ctx *spare;
 	bool undecided, probing;
-	struct resolver_query *queries;
+	struct shares *strangers;
+	struct loop_task go_on;          /* with what strangers have waiting */
+	LIST_HEAD(, resolver_query) queries;
+	unsigned nr_open;
+	struct resolver_asker probe;
 	struct resolve *resolves;
 };
 
-static void unlink_query(struct resolver_query *u)
+static void free_query(struct resolver_query *u)
 {
-	*u->prev = u->next;
-	if (u->next)
-		u->next->prev = u->prev;
+	LIST_REMOVE(u, link);
+	if (u->asker)
+		LIST_REMOVE(u, asker_link);
+	u->r->nr_open -= u->name == NULL;
+	share_drop(u->share);
+	free(u->name);
 	free(u);
 }
 
@@ -55,33 +67,87 @@ static void on_answer(void *arg, int rcode, void *packet, int packet_n, int secu
 	/* libunbound's word on an error counts before the packet, which must not be read then */
 	if (rcode == 0 && packet != NULL && packet_n > 0)
 		a.packet = (struct slice){packet, (size_t)packet_n};
-	unlink_query(u);
-	if (q.arg)
-		q.fn(q.arg, q.tag, &a);
+	free_query(u);
+	if (q.asker)
+		q.asker->fn(q.asker->arg, q.tag, &a);
 }
 
-bool resolver_ask(struct resolver *r, const char *name, unsigned type, resolver_answer_fn *fn, void *arg, unsigned tag, const char **why)
+/* NULL, or why not: u is gone then. */
+static const char *hand_over(struct resolver_query *u, const char *name)
+{
+	int err;
+
+	u->r->nr_open++;
+	err = ub_resolve_event(u->r->ctx, name, (int)u->type, CLASS_IN, u, on_answer, NULL);
+	if (err == 0)
+		return NULL;
+	free_query(u);
+	return ub_strerror(err);
+}
+
+bool resolver_ask(struct resolver *r, struct resolver_asker *asker, const char *name, unsigned type, unsigned tag, const char **why)
 {
 	struct resolver_query *u = NEW(struct resolver_query);
 
-	*u = (struct resolver_query){.r = r, .fn = fn, .arg = arg, .tag = tag, .next = r->queries, .prev = &r->queries};
-	if (u->next)
-		u->next->prev = &u->next;
-	r->queries = u;
-	int err = ub_resolve_event(r->ctx, name, (int)type, CLASS_IN, u, on_answer, NULL);
-	if (err == 0)
-		return true;
-	*why = ub_strerror(err);
-	unlink_query(u);
-	return false;
+	*u = (struct resolver_query){.r = r, .asker = asker, .type = type, .tag = tag};
+	LIST_INSERT_HEAD(&r->queries, u, link);
+	LIST_INSERT_HEAD(&asker->queries_, u, asker_link);
+	if (asker->who.n > 0)
+		u->share = shares_ask(r->strangers, asker->who, u);
+	if (u->share == NULL || share_is_place(u->share)) {
+		*why = hand_over(u, name);
+		return *why == NULL;
+	}
+	u->name = mem_strdup(name);
+	asker->nr_waiting++;
+	return true;
 }
 
-void resolver_forget(struct resolver *r, const void *arg)
+/* Who waits for a place still waits for the answer: resolver_forget() ends both. */
+static void on_go_on(void *arg)
 {
-	for (struct resolver_query *u = r->queries; u; u = u->next) {
-		if (u->arg == arg)
-			u->arg = NULL;
+	struct resolver *r = arg;
+	struct resolver_query *u;
+
+	while ((u = shares_next(r->strangers)) != NULL) {
+		struct resolver_asker *asker = u->asker;
+		unsigned tag = u->tag;
+		char *name = u->name;
+
+		u->name = NULL;
+		asker->nr_waiting--;
+		if (hand_over(u, name) != NULL)
+			asker->fn(asker->arg, tag, &(struct dns_answer){.rcode = DNS_SERVFAIL});
+		free(name);
 	}
+}
+
+/* Called in the midst of libunbound's work. */
+static void on_room(void *arg)
+{
+	struct resolver *r = arg;
+
+	loop_task_queue(r->loop, &r->go_on);
+}
+
+void resolver_forget(struct resolver_asker *asker)
+{
+	struct resolver_query *u;
+
+	while ((u = LIST_FIRST(&asker->queries_)) != NULL) {
+		if (u->name != NULL) {
+			asker->nr_waiting--;
+			free_query(u);
+		} else {
+			LIST_REMOVE(u, asker_link);
+			u->asker = NULL;
+		}
+	}
+}
+
+unsigned resolver_nr_open(const struct resolver *r)
+{
+	return r->nr_open;
 }
 
 /* --- do the servers pass DNSSEC on? --------------------------------------- */
@@ -111,7 +177,7 @@ void resolver_probe(struct resolver *r)
 	if (!r->undecided || r->probing || r->nr_servers == 0)
 		return;
 	r->probing = true;
-	if (!resolver_ask(r, ".", DNS_DNSKEY, on_probe, r, 0, &why))
+	if (!resolver_ask(r, &r->probe, ".", DNS_DNSKEY, 0, &why))
 		r->probing = false;
 }
 
@@ -217,7 +283,7 @@ static bool make_ctx(struct resolver *r, const struct resolver_options *o, char 
 		{"do-not-query-localhost:", "no"},   /* systemd-resolved, dnsmasq and docker live there */
 		{"infra-host-ttl:", "60"},           /* a server that was away is asked again soon */
 		{"infra-keep-probing:", "yes"},
-		{"outgoing-range:", "64"},
+		{"outgoing-range:", AT_A_TIME},
 	};
 
 	snprintf(why, why_size, "the DNS library cannot be set up");
@@ -278,6 +344,9 @@ struct resolver *resolver_new(struct loop *l, const struct resolver_options *o, 
 
 	r->loop = l;
 	r->timeout_ms = o->timeout_ms ? o->timeout_ms : TIMEOUT_MS;
+	r->strangers = shares_new(STRANGERS_MAX, on_room, r);
+	loop_task_init(&r->go_on, on_go_on, r);
+	r->probe = (struct resolver_asker){.fn = on_probe, .arg = r};
 	if (set_up(r, o, why, why_size)) {
 		resolver_probe(r);
 		return r;
@@ -295,7 +364,9 @@ void resolver_free(struct resolver *r)
 		ub_ctx_delete(r->spare);
 	if (r->ctx)
 		ub_ctx_delete(r->ctx);
-	while (r->queries)
-		unlink_query(r->queries);
+	while (!LIST_EMPTY(&r->queries))
+		free_query(LIST_FIRST(&r->queries));
+	loop_task_cancel(r->loop, &r->go_on);
+	shares_free(r->strangers);
 	free(r);
 }

@@ -3,6 +3,8 @@
 
 /* Single questions to libunbound: resolver.c asks, resolve.c makes targets of the answers. Private to gateway/net. */
 
+#include <sys/queue.h>
+
 #include "net/resolve.h"
 
 enum dns_security { DNS_INSECURE = 0, DNS_BOGUS = 1, DNS_SECURE = 2 };   /* as libunbound has them */
@@ -17,11 +19,23 @@ struct dns_answer {
 struct resolver_query;
 typedef void resolver_answer_fn(void *arg, unsigned tag, const struct dns_answer *a);
 
-/* Asks; fn may be called before this returns. False with a line in *why (static) when it cannot even be asked; fn is not called then. */
-MUST_CHECK bool resolver_ask(struct resolver *r, const char *name, unsigned type, resolver_answer_fn *fn, void *arg, unsigned tag,
+/* Who asks. Embedded; zeroed but for the first three. */
+struct resolver_asker {
+	resolver_answer_fn *fn;
+	void *arg;
+	struct slice who;               /* the stranger for whom; empty: ourselves. Borrowed */
+	LIST_HEAD(, resolver_query) queries_;
+	unsigned nr_waiting;            /* of its questions, for one of the places that strangers have: not even asked yet */
+};
+
+/* Asks, or waits for a place to ask in; fn may be called before this returns. False with a line in *why (static) when it cannot even be
+ * asked; fn is not called then. */
+MUST_CHECK bool resolver_ask(struct resolver *r, struct resolver_asker *asker, const char *name, unsigned type, unsigned tag,
 			     const char **why);
-/* Nobody waits for what was asked with this arg any more. */
-void resolver_forget(struct resolver *r, const void *arg);
+/* It waits for no answer any more. */
+void resolver_forget(struct resolver_asker *asker);
+/* Questions that libunbound has, whoever waits for them. */
+unsigned resolver_nr_open(const struct resolver *r);
 
 /* Finds out, unless it is known, whether the system's anchor is of any use with these servers. */
 void resolver_probe(struct resolver *r);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/stat.h"
+#include "role/s2s_in.h"
 
 /* A count for each address with at least one connection: memory is bounded by the connections themselves. */
 
@@ -12,6 +13,27 @@ struct address_count {
 	unsigned char key_n;
 	char key[16];
 };
+
+static void on_room(void *arg)
+{
+	struct role_env *env = arg;
+
+	loop_task_queue(env->loop, &env->checks_go_on);
+}
+
+void admit_begin(struct role_env *env)
+{
+	env->addresses = hash_new();
+	env->checks = shares_new(env->limits.checks_max, on_room, env);
+	loop_task_init(&env->checks_go_on, s2s_in_go_on, env);
+}
+
+void admit_end(struct role_env *env)
+{
+	loop_task_cancel(env->loop, &env->checks_go_on);
+	shares_free(env->checks);
+	hash_free(env->addresses);
+}
 
 static struct slice address_key(const struct sockaddr *peer, char *out)
 {
@@ -67,4 +89,9 @@ void admit_leave(struct role_env *env, struct address_count *a, bool negotiating
 		hash_del(env->addresses, (struct slice){a->key, a->key_n});
 		free(a);
 	}
+}
+
+struct slice admit_key(const struct address_count *a)
+{
+	return (struct slice){a->key, a->key_n};
 }

@@ -23,8 +23,8 @@ _Static_assert(ARRAY_LEN(mechanisms) <= COUNT_MECHANISMS_MAX, "as many as the ta
 _Static_assert(STAT_logins + 2 * COUNT_MECHANISMS_MAX <= STAT_logins_last_ + 1, "a counter for each mechanism and result");
 _Static_assert((STREAM_S2S_OUT + 1) * (STREAM_CLOSED + 1) <= STAT_streams_last_ - STAT_streams + 1, "a gauge for each role and state");
 _Static_assert(CLOSE_MAX_ <= STAT_closes_last_ - STAT_closes + 1, "a counter for each reason");
-_Static_assert(RESOLVE_BOGUS <= STAT_lookups_last_ - STAT_lookups, "a counter for each result of a look-up");
-_Static_assert(S2S_OUT_INVALID <= STAT_s2s_out_last_ - STAT_s2s_out, "a counter for each result of a server stream");
+_Static_assert(RESOLVE_CROWDED <= STAT_lookups_last_ - STAT_lookups, "a counter for each result of a look-up");
+_Static_assert(S2S_OUT_CROWDED <= STAT_s2s_out_last_ - STAT_s2s_out, "a counter for each result of a server stream");
 
 const char *count_mechanism_name(unsigned i)
 {

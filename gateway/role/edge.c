@@ -386,6 +386,12 @@ void edge_authenticated(struct edge *e)
 	e->negotiating = false;
 }
 
+/* Whom we dialled ourselves nobody counts. */
+struct slice edge_who(const struct edge *e)
+{
+	return e->address != NULL ? admit_key(e->address) : slice_str(conn_peer_text(e->conn));
+}
+
 void edge_close(struct edge *e, enum close_reason r)
 {
 	if (e->ended)

@@ -73,6 +73,8 @@ void edge_hold(struct edge *e, bool full);
 /* After anything that may have answered a question of the stream or changed its state. */
 void edge_kick(struct edge *e);
 void edge_authenticated(struct edge *e);          /* counts as negotiating no longer */
+/* Who the peer is where strangers have shares (net/shares.h): its address. Borrowed; the connection is there. */
+struct slice edge_who(const struct edge *e);
 /* Ends the stream for a reason of ours. */
 void edge_close(struct edge *e, enum close_reason r);
 /* Last act of gone(): frees the role object (of which e is the first member) at the turn's end. */

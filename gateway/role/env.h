@@ -13,6 +13,7 @@
 #include "net/admission.h"
 #include "net/conn.h"
 #include "net/resolve.h"
+#include "net/shares.h"
 #include "net/tls_ctx.h"
 #include "net/tls_tickets.h"
 #include "role/halves.h"
@@ -36,6 +37,7 @@ struct role_limits {
 	unsigned s2s_idle_ms, stall_ms;
 	uint64_t held_bytes_max;             /* what a worker holds of stanzas for services, and of unfinished ones, each in all */
 	unsigned negotiating_per_address_max, connections_per_address_max;
+	unsigned checks_max;                 /* dialback keys that are looked into at a time, see role/s2s_in.h */
 };
 
 struct role_env {
@@ -50,6 +52,8 @@ struct role_env {
 	struct dialback_secrets dialback;    /* these two change with the cluster's time slot */
 	struct tls_tickets tickets;
 	struct hash *addresses;              /* address bytes -> struct address_count *, see role/admit.h */
+	struct shares *checks;               /* of who they come from; each may be connections of ours that a stranger asked for */
+	struct loop_task checks_go_on;       /* with those that wait */
 	struct edge *edges;                  /* every connection of this worker, newest first */
 	size_t nr_edges;
 	LIST_HEAD(, relay) relays;           /* see role/relay.h */

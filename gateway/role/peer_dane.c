@@ -1,7 +1,8 @@
 /*
  * RFC 7673 is about whom we dial; this is the other direction: what a domain's servers may show to clients they may show to us. A match is
  * as good as an authority's word, a mismatch outweighs it. Bogus is a mismatch. No answer at all leaves the authorities: who is away in the
- * DNS for a while could not speak to us otherwise. It may not listen, though: nobody would have been dialled.
+ * DNS for a while could not speak to us otherwise. It may not listen, though: nobody would have been dialled. Where the DNS was not asked
+ * since we ask too much for that peer already, the authorities do not count either: it would have had that in its own hands.
  */
 #include "role/peer_dane.h"
 
@@ -32,7 +33,7 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 
 	d->resolve_ = NULL;
 	d->in_doubt = status == RESOLVE_TIMEOUT;
-	d->verdict = status == RESOLVE_BOGUS ? TLS_DANE_MISMATCH : judge(d, targets, nr, &why);
+	d->verdict = status == RESOLVE_BOGUS || status == RESOLVE_CROWDED ? TLS_DANE_MISMATCH : judge(d, targets, nr, &why);
 	if (d->verdict != TLS_DANE_NONE) {
 		stat_add(d->verdict == TLS_DANE_MATCH ? STAT_dane_matched : STAT_dane_refused, 1);
 		log_info("s2s-in", d->log_id_, "dane", "domain=%s match=%d why=%s", d->domain_, d->verdict == TLS_DANE_MATCH,
@@ -42,17 +43,17 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 	d->done_(d->arg_);
 }
 
-bool peer_dane_ask(struct peer_dane *d, struct role_env *env, SSL *ssl, const char *domain, uint64_t log_id, void (*done)(void *arg),
-		   void *arg)
+bool peer_dane_ask(struct peer_dane *d, struct edge *e, const char *domain, void (*done)(void *arg), void *arg)
 {
 	char *ascii = jid_domain_ascii(slice_str(domain));
+	SSL *ssl = conn_ssl(e->conn);
 
-	if (ascii == NULL || ssl == NULL || !resolver_validates(env->resolver)) {
+	if (ascii == NULL || ssl == NULL || !resolver_validates(e->env->resolver)) {
 		free(ascii);
 		return false;
 	}
-	*d = (struct peer_dane){.in_doubt = true, .ssl_ = ssl, .domain_ = ascii, .log_id_ = log_id, .done_ = done, .arg_ = arg};
-	d->resolve_ = resolve_server(env->resolver, ascii, on_resolved, d);
+	*d = (struct peer_dane){.in_doubt = true, .ssl_ = ssl, .domain_ = ascii, .log_id_ = e->id, .done_ = done, .arg_ = arg};
+	d->resolve_ = resolve_server(e->env->resolver, ascii, edge_who(e), on_resolved, d);
 	return true;
 }
 

@@ -127,10 +127,10 @@ static void op_established(void *arg)
 	if (a->arg == NULL)
 		return;
 	log_info("s2s-out", a->e.id, "established", "from=%s to=%s tls=%s%s", log_escape(slice_str(a->p.from)),
-		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls", a->p.verify_only ? " verify=1" : "");
+		 log_escape(slice_str(a->p.to)), a->p.direct_tls ? "direct" : "starttls", a->p.place != NULL ? " verify=1" : "");
 	a->established = true;
 	loop_timer_cancel(&a->timer);
-	if (!a->p.verify_only) {
+	if (a->p.place == NULL) {
 		a->e.nr_senders++;
 		s2s_ways_add(&a->e.env->ways, &a->e, a->p.to);
 	}
@@ -260,7 +260,7 @@ static void *let_go(struct s2s_attempt *a)
 	void *arg = a->arg;
 
 	loop_timer_cancel(&a->timer);
-	if (arg != NULL && a->established && !a->p.verify_only)
+	if (arg != NULL && a->established && a->p.place == NULL)
 		a->e.nr_senders--;
 	a->arg = NULL;
 	return arg;
@@ -300,13 +300,19 @@ static void leave(struct edge *e)
 		edge_close(e, CLOSE_DONE);
 }
 
+static void edge_gone(struct edge *e)
+{
+	share_drop(attempt_of(e)->p.place);
+	edge_free_later(e);
+}
+
 static const struct edge_ops edge_ops = {
 	.connected = edge_connected,
 	.drained = edge_drained,
 	.acked = edge_acked,
 	.ended = edge_ended,
 	.unused = leave,
-	.gone = edge_free_later,
+	.gone = edge_gone,
 	.make_ssl = make_ssl,
 };
 
@@ -333,8 +339,8 @@ struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attem
 		.direct_tls = p->direct_tls,
 		.from = p->from,
 		.to = p->to,
-		.verify_only = p->verify_only,
-		.bidi = !p->verify_only,
+		.verify_only = p->place != NULL,
+		.bidi = p->place == NULL,
 	};
 	socklen_t len = p->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 	struct s2s_attempt *a = NEW(struct s2s_attempt);
@@ -346,6 +352,8 @@ struct s2s_attempt *s2s_attempt_new(struct role_env *env, const struct s2s_attem
 		return NULL;
 	}
 	a->p = *p;
+	if (p->place != NULL)
+		a->p.place = share_ref(p->place);
 	a->ops = ops;
 	a->arg = arg;
 	a->in.stanzas_max = p->stanzas_max;

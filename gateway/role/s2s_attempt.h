@@ -25,7 +25,8 @@ struct s2s_attempt_params {
 	const char *from, *to;      /* prepared; borrowed until it ended or was released */
 	const char *host;           /* the target, A-labels; borrowed as they are */
 	const struct tlsa_set *tlsa;  /* of the target, or NULL; borrowed as well */
-	bool verify_only, certificates_only, direct_tls;
+	bool certificates_only, direct_tls;
+	struct share *place;        /* only to verify, for a stranger: held until the connection is gone. Or NULL */
 	struct sockaddr_storage addr;
 	unsigned number;            /* the owner's */
 	uint32_t stanzas_max, bytes_max; /* that the owner's service leaves unacknowledged */

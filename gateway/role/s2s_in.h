@@ -8,5 +8,7 @@
 
 /* Takes fd. */
 void s2s_in_accept(struct role_env *env, int fd, const struct sockaddr *peer, socklen_t len, bool direct_tls);
+/* A task: looks into the dialback keys that waited for a place, now that env->checks has any. arg: struct role_env. */
+void s2s_in_go_on(void *arg);
 
 #endif

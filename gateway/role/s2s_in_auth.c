@@ -5,6 +5,7 @@
 #include "auth/extern.h"
 #include "common/log.h"
 #include "role/blocks.h"
+#include "role/s2s_in.h"
 #include "role/s2s_lane.h"
 #include "role/s2s_out.h"
 
@@ -13,18 +14,18 @@
  * the word of the domain's own server (XEP-0220). And, as that server, whether a key is ours.
  */
 
-/* Keys that are looked into at once: each may be a connection of ours that a stranger asked for. The others wait (PAIRS_MAX of them). */
-#define CHECKS_MAX 16
-/* So many wait while nothing is proven: what a stranger has us keep for him. */
+/* So many of a stream's keys wait for a place (env->checks) while nothing is proven: what a stranger has us keep for him. Behind that, as
+ * many as a stream may have pairs. */
 #define STRANGERS_WAITING_MAX 16
 
 /* A dialback key that came, and what it takes to believe it. */
 struct in_check {
 	struct s2s_in *in;
+	struct share *place;       /* to look into it in, or the wait for one; NULL: it is not to be looked into any more */
 	struct peer_dane dane;     /* of `from`, where that is not the stream's own */
 	struct s2s_out *out;
 	char *from, *to, *key, *id;
-	bool begun, asked;
+	bool asked;
 	struct in_check *next;
 };
 
@@ -50,7 +51,7 @@ bool s2s_in_op_peer_named(void *arg)
 
 	if (s2s_in_is_local(in, peer))
 		return false;
-	return peer_dane_ask(&in->dane, in->e.env, conn_ssl(in->e.conn), peer, in->e.id, on_dane, in);
+	return peer_dane_ask(&in->dane, &in->e, peer, on_dane, in);
 }
 
 /* What makes the peer's certificate one of this domain, "dane" or "pkix"; NULL: nothing does. */
@@ -162,6 +163,7 @@ static void free_check(struct in_check *c)
 	free(c->to);
 	free(c->key);
 	free(c->id);
+	share_drop(c->place);
 	free(c);
 }
 
@@ -172,8 +174,6 @@ static bool is_streams_own(const struct in_check *c)
 	return peer != NULL && strcmp(c->from, peer) == 0;
 }
 
-static void begin_next(struct s2s_in *in);
-
 /* proof: what shows that the pair is whose key it is; NULL: nothing does. */
 static void end_check(struct in_check *c, const char *proof, const char *error)
 {
@@ -183,7 +183,6 @@ static void end_check(struct in_check *c, const char *proof, const char *error)
 	while (*p != c)
 		p = &(*p)->next;
 	*p = c->next;
-	in->nr_checks -= c->begun;
 	log_info(in->e.role, in->e.id, "dialback", "domain=%s to=%s valid=%d %s=%s", log_escape(slice_str(c->from)),
 		 log_escape(slice_str(c->to)), proof != NULL, proof ? "by" : "error", proof ? proof : error ? error : "-");
 	if (proof != NULL)
@@ -192,7 +191,6 @@ static void end_check(struct in_check *c, const char *proof, const char *error)
 	s2s_out_release(c->out);
 	edge_kick(&in->e);
 	free_check(c);
-	begin_next(in);
 }
 
 static void on_check_established(void *arg)
@@ -211,7 +209,10 @@ static void on_check_ended(void *arg, enum s2s_out_result r, const char *why)
 	(void)why;
 	c->out = NULL;
 	end_check(c, NULL,
-		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found" : c->asked ? "remote-server-timeout" : "remote-connection-failed");
+		  r == S2S_OUT_NOT_FOUND ? "remote-server-not-found"
+		  : r == S2S_OUT_CROWDED ? "resource-constraint"
+		  : c->asked             ? "remote-server-timeout"
+					 : "remote-connection-failed");
 }
 
 /* XEP-0220 section 2.4.2: an authoritative server that says "error" denies nothing. The policy may have changed since it was asked. */
@@ -243,7 +244,7 @@ static void decide(struct in_check *c, enum tls_dane verdict)
 	else if (c->in->e.kind == STREAM_S2S_OUT || links_certificates_only(c->in->e.env->links, c->to))
 		end_check(c, NULL, "not-authorized");
 	else /* We, `to`, ask the authoritative server of `from`. */
-		c->out = s2s_out_new(c->in->e.env, c->to, c->from, S2S_OUT_VERIFY, &check_ops, c);
+		c->out = s2s_out_new_verifier(c->in->e.env, c->to, c->from, c->place, &check_ops, c);
 }
 
 static void on_check_dane(void *arg)
@@ -257,35 +258,26 @@ static void begin(struct in_check *c)
 {
 	struct s2s_in *in = c->in;
 
-	c->begun = true;
-	in->nr_checks++;
 	if (is_streams_own(c))
 		decide(c, in->dane.verdict);
-	else if (!peer_dane_ask(&c->dane, in->e.env, conn_ssl(in->e.conn), c->from, in->e.id, on_check_dane, c))
+	else if (!peer_dane_ask(&c->dane, &in->e, c->from, on_check_dane, c))
 		decide(c, TLS_DANE_NONE);
 }
 
-static struct in_check *waits_longest(const struct s2s_in *in)
+/* Whoever was found to lie has us dial nobody more: his stream ends, and nothing would answer. */
+void s2s_in_go_on(void *arg)
 {
-	struct in_check *c = in->checks;
-
-	while (c != NULL && c->begun)
-		c = c->next;
-	return c;
-}
-
-/* As many as may. One that is decided at once comes back here from inside, and leaves the next one to the loop. Whoever was found to lie
- * has us dial nobody more: his stream ends, and nothing would answer. */
-static void begin_next(struct s2s_in *in)
-{
+	struct role_env *env = arg;
 	struct in_check *c;
 
-	if (in->beginning)
-		return;
-	in->beginning = true;
-	while (stream_state(in->e.stream) < STREAM_CLOSING && in->nr_checks < CHECKS_MAX && (c = waits_longest(in)) != NULL)
-		begin(c);
-	in->beginning = false;
+	while ((c = shares_next(env->checks)) != NULL) {
+		if (stream_state(c->in->e.stream) < STREAM_CLOSING) {
+			begin(c);
+		} else {
+			share_drop(c->place);
+			c->place = NULL;
+		}
+	}
 }
 
 void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct slice key)
@@ -296,7 +288,7 @@ void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct sli
 	unsigned nr_waiting = 0;
 
 	for (; *last != NULL; last = &(*last)->next)
-		nr_waiting += !(*last)->begun;
+		nr_waiting += (*last)->place != NULL && !share_is_place((*last)->place);
 	if (error == NULL && in->e.proof == NULL && nr_waiting >= STRANGERS_WAITING_MAX)
 		error = "resource-constraint";
 	if (error != NULL || s2s_in_is_local(in, from)) {
@@ -311,7 +303,9 @@ void s2s_in_op_db_result(void *arg, const char *from, const char *to, struct sli
 	c->key = mem_slicedup(key);
 	c->id = mem_slicedup(stream_id(in->e.stream));
 	*last = c;
-	begin_next(in);
+	c->place = shares_ask(in->e.env->checks, edge_who(&in->e), c);
+	if (share_is_place(c->place))
+		begin(c);
 }
 
 void s2s_in_op_db_verify(void *arg, const char *from, const char *to, struct slice id, struct slice key)

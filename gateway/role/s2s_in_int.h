@@ -17,8 +17,7 @@ struct s2s_in {
 	struct edge e;             /* first */
 	struct in_pair *pairs;
 	struct in_check *checks;
-	unsigned nr_pairs, nr_checks;
-	bool beginning;            /* checks, in a loop */
+	unsigned nr_pairs;
 	struct peer_dane dane;
 	uint32_t h;                /* managed: of the only pair's stanzas since then, handled by the service in an unbroken row */
 	uint32_t nr_before;        /* handled first: those from before */

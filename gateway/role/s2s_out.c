@@ -62,7 +62,9 @@ static void tell_backoff(struct s2s_out *o, enum s2s_out_result r)
 	bool useful = o->took_stanzas || (o->established && now - o->established_at_ms >= BACKOFF_STEADY_MS);
 
 	o->dialled = false;
-	if (useful && r != S2S_OUT_STALLED)
+	if (r == S2S_OUT_CROWDED)
+		backoff_abandoned(o->env->backoff, o->to);
+	else if (useful && r != S2S_OUT_STALLED)
 		backoff_worked(o->env->backoff, o->to);
 	else
 		backoff_failed(o->env->backoff, o->to, now, (int)(r == S2S_OUT_STALLED ? S2S_OUT_TIMEOUT : r));
@@ -113,7 +115,7 @@ static void on_established(void *arg, struct s2s_attempt *a)
 	backoff_reached(o->env->backoff, o->to, o->established_at_ms);
 	stat_add(count_s2s_out(S2S_OUT_OK), 1);
 	/* A verification is over with its answer only. */
-	if (!o->verify_only)
+	if (o->place == NULL)
 		loop_timer_cancel(&o->deadline);
 	o->ops->established(o->arg);
 }
@@ -205,7 +207,7 @@ static bool start(struct s2s_out *o, unsigned i)
 	struct s2s_attempt_params p = {
 		.from = o->from,
 		.to = o->to,
-		.verify_only = o->verify_only,
+		.place = o->place,
 		.certificates_only = o->certificates_only,
 		.direct_tls = o->targets[target].direct_tls,
 		.host = o->targets[target].host,
@@ -276,7 +278,7 @@ static void on_resolved(void *arg, enum resolve_status status, const struct reso
 	if (status != RESOLVE_OK) {
 		bool none = status == RESOLVE_NO_DOMAIN || status == RESOLVE_NO_SERVICE;
 
-		s2s_out_end(o, none ? S2S_OUT_NOT_FOUND : S2S_OUT_TIMEOUT, why ? why : "DNS");
+		s2s_out_end(o, none ? S2S_OUT_NOT_FOUND : status == RESOLVE_CROWDED ? S2S_OUT_CROWDED : S2S_OUT_TIMEOUT, why ? why : "DNS");
 		return;
 	}
 	for (unsigned i = 0, n = 0; i < nr; i++) {
@@ -343,28 +345,48 @@ void s2s_out_dial(struct s2s_out *o)
 	loop_timer_cancel(&o->next);
 	s2s_lane_leave(&o->lane);
 	if (set_out(o, name))
-		o->resolve = resolve_server(o->env->resolver, name, on_resolved, o);
+		o->resolve = resolve_server(o->env->resolver, name, o->place != NULL ? share_who(o->place) : SLICE_NONE, on_resolved, o);
 	free(name);
 }
 
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, unsigned flags, const struct s2s_out_ops *ops,
-			    void *arg)
+static struct s2s_out *make(struct role_env *env, const char *from, const char *to, const struct s2s_out_ops *ops, void *arg)
 {
 	struct s2s_out *o = NEW(struct s2s_out);
 
 	o->env = env;
 	o->from = mem_strdup(from);
 	o->to = mem_strdup(to);
-	o->verify_only = (flags & S2S_OUT_VERIFY) != 0;
-	o->certificates_only = (flags & S2S_OUT_CERTIFICATES_ONLY) != 0;
 	o->result = S2S_OUT_TIMEOUT;
 	o->ops = ops;
 	o->arg = arg;
 	loop_timer_init(env->loop, &o->next, on_next, o);
 	race_init(&o->race);
+	return o;
+}
+
+static struct s2s_out *begin(struct s2s_out *o)
+{
 	if (!s2s_out_lane_find(o))
 		s2s_out_dial(o);
 	return o;
+}
+
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool certificates_only, const struct s2s_out_ops *ops,
+			    void *arg)
+{
+	struct s2s_out *o = make(env, from, to, ops, arg);
+
+	o->certificates_only = certificates_only;
+	return begin(o);
+}
+
+struct s2s_out *s2s_out_new_verifier(struct role_env *env, const char *from, const char *to, struct share *place,
+				     const struct s2s_out_ops *ops, void *arg)
+{
+	struct s2s_out *o = make(env, from, to, ops, arg);
+
+	o->place = place;
+	return begin(o);
 }
 
 void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max)

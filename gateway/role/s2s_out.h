@@ -13,6 +13,7 @@ enum s2s_out_result {
 	S2S_OUT_TIMEOUT,         /* remote-server-timeout: resolved, but no stream came to be */
 	S2S_OUT_REFUSED,         /* the same for good: it can't be authenticated, or offers no TLS (RFC 6120 section 8.3.3.17) */
 	S2S_OUT_INVALID,         /* internal-server-error: the remote says that our dialback key is not ours (XEP-0220 section 2.1.1) */
+	S2S_OUT_CROWDED,         /* resource-constraint: a verifier, for whose stranger too much is going on */
 	S2S_OUT_STALLED,         /* established, and the remote took nothing for too long: what is under way goes back, as by a timeout */
 };
 
@@ -31,12 +32,14 @@ struct s2s_out_ops {
 	void (*verified)(void *arg, enum stream_verdict v);
 };
 
-/* VERIFY: only to ask about dialback keys. CERTIFICATES_ONLY: nobody whose certificate does not prove it, and no dialback. */
-enum s2s_out_flag { S2S_OUT_VERIFY = 1, S2S_OUT_CERTIFICATES_ONLY = 2 };
-
-/* Begins: DNS, connections to its addresses (net/race.h) until one does, TLS, authentication. Callbacks come later, never inside. */
-struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, unsigned flags, const struct s2s_out_ops *ops,
+/* Begins: DNS, connections to its addresses (net/race.h) until one does, TLS, authentication. certificates_only: nobody whose certificate
+ * does not prove it, and no dialback. Callbacks come later, never inside. */
+struct s2s_out *s2s_out_new(struct role_env *env, const char *from, const char *to, bool certificates_only, const struct s2s_out_ops *ops,
 			    void *arg);
+/* The same, only to ask about dialback keys, in a stranger's place (net/shares.h): borrowed until it ended or was released, and held by
+ * each connection until that is gone. */
+struct s2s_out *s2s_out_new_verifier(struct role_env *env, const char *from, const char *to, struct share *place,
+				     const struct s2s_out_ops *ops, void *arg);
 /* What the service leaves unacknowledged: a remote with stream management is asked when a part of it is used up. */
 void s2s_out_bounds(struct s2s_out *o, uint32_t stanzas_max, uint32_t bytes_max);
 bool s2s_out_established(const struct s2s_out *o);

@@ -12,7 +12,8 @@ struct s2s_out {
 	struct role_env *env;
 	char *from, *to;
 	char *verify_id;                 /* asked about, or NULL */
-	bool verify_only, certificates_only, established, over;
+	struct share *place;             /* only to verify, for a stranger; borrowed while it is not over. Or NULL */
+	bool certificates_only, established, over;
 	uint32_t stanzas_max, bytes_max; /* unacknowledged */
 	bool took_stanzas;               /* the remote said so itself, or it was of use otherwise */
 	bool dialled;                    /* the back-off let us, and has not heard how it ended */

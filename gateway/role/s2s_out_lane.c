@@ -80,7 +80,7 @@ bool s2s_out_lane_find(struct s2s_out *o)
 
 	s2s_lane_init(&o->lane, o->from, o->to, &lane_ops, o);
 	o->lane.certificates_only = o->certificates_only;
-	found = !o->verify_only && !blocks_domain(o->env->blocks, o->to, now) && s2s_lane_find(&o->lane, o->env);
+	found = o->place == NULL && !blocks_domain(o->env->blocks, o->to, now) && s2s_lane_find(&o->lane, o->env);
 	if (found)
 		loop_timer_set(&o->next, LANE_MS);
 	return found;

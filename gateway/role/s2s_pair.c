@@ -288,7 +288,7 @@ void s2s_pair_open(struct role_env *env, struct svc_stream *s, const struct svc_
 		p->next->prev = &p->next;
 	env->pairs = p;
 	links_attach(s, &p->end);
-	p->out = s2s_out_new(env, p->from, p->to, p->strict ? S2S_OUT_CERTIFICATES_ONLY : 0, &out_ops, p);
+	p->out = s2s_out_new(env, p->from, p->to, p->strict, &out_ops, p);
 	s2s_out_bounds(p->out, peer != NULL ? peer->unacked_stanzas_max : SVC_UNACKED_STANZAS,
 		       peer != NULL ? peer->unacked_bytes_max : SVC_UNACKED_BYTES);
 }

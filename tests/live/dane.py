@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """DANE both ways against a small server of the test's own, in signed zones: certificates that no authority signed and TLSA vouches for, mismatches, bogus answers, and
-zones that nobody signed; and what may be sent over a stream that the other server made (XEP-0288)."""
+zones that nobody signed; and what may be sent over a stream that the other server made (XEP-0288); and that nobody evades his TLSA records by having us ask too much."""
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -142,6 +143,24 @@ async def both_ways(test, juliet, servers, clients, pki):
     caller.close()
 
 
+async def unasked(test, pki):
+    """While the DNS is silent authorities count, but not where it was not asked in time: an address has eight questions at a time, and each of these streams asks two."""
+    context, knot = pki.context(False, "silent.example", san="*.silent.example"), test.programs["knot"].pid
+    addresses = [OUR_ADDRESS] * 12 + ["127.0.0.3"]
+    os.kill(knot, signal.SIGSTOP)
+    try:
+        callers = await asyncio.gather(*(fake.Dialler(f"s{i}.silent.example", OURS).open(GATEWAY, context, a) for i, a in enumerate(addresses)))
+    finally:
+        os.kill(knot, signal.SIGCONT)
+    *offered, elsewhere = [caller.mechanisms() == ["EXTERNAL"] for caller in callers]
+    test.check(f"inbound, a silent DNS: EXTERNAL is offered on a few streams from one address, not on the others ({offered.count(True)} of 12)",
+               4 <= offered.count(True) < 12)
+    test.check("inbound, a silent DNS: it is offered to another address meanwhile", elsewhere)
+    test.check("the log says why", peers.logged(f"{test.folder}/gateway.log", "too much is being looked up for that peer"))
+    for caller in callers:
+        caller.close()
+
+
 def streams(test, role):
     """ambrosiactl's view of the streams in that role that are established."""
     command = [f"{BUILD}/services/ctl/ambrosiactl", "--state-dir", f"{test.folder}/state", "streams", "--role", role, "--json"]
@@ -163,6 +182,7 @@ async def story(test, env, passwords, pki):
     await outbound(test, juliet, servers)
     proofs = {row["remote"]: row["proof"] for row in streams(test, "s2s-out")}
     test.check("ambrosiactl streams says so too", (proofs.get("key.example"), proofs.get("none.example")) == ("dane", "pkix"))
+    await unasked(test, pki)
     juliet.disconnect()
     log = f"{test.folder}/gateway.log"
     test.check("the log says by what they were taken", peers.logged(log, "auth domain=key.example mechanism=EXTERNAL by=dane")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a stream that several pairs of domains share must stand, with a small server of the test's own: pairs that come and go, that are refused, called false or never
-answered; a flood beside which others get through; where stanzas go both ways, whose are taken; and how many keys a stranger may show at once."""
+answered; a flood beside which others get through; where stanzas go both ways, whose are taken; how many keys a stranger may show at once, and what many streams of his
+have us dial."""
 import asyncio
 import os
 import subprocess
@@ -15,6 +16,8 @@ from peers import OUR_ADDRESS, OURS, THEIR_ADDRESS  # noqa: E402
 
 OTHER = "verona.example"                                 # ours as well
 MANY = [f"k{i}.many.example" for i in range(80)]
+SILENT = [f"k{i}.silent.example" for i in range(640)]
+HONEST_ADDRESS = "127.0.0.3"                             # of one who calls us
 BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 MESSAGE = "<message type='chat' from='{}' to='juliet@{}'><body>{}</body></message>"
 # What a server may not say on a stream that we made to it, {b}.
@@ -220,8 +223,50 @@ async def liars_keys(test, pki, server):
     caller.close()
 
 
+class Silent(fake.Server):
+    """Takes connections and says nothing. `most`: at a time."""
+
+    def __init__(self, domain):
+        super().__init__(domain, None, before=self.hear_out)
+        self.nr_now = self.most = 0
+
+    async def hear_out(self, wire):
+        self.nr_now += 1
+        self.most = max(self.most, self.nr_now)
+        try:
+            while await wire.reader.read(16384):
+                pass
+        finally:
+            self.nr_now -= 1
+
+
+def nr_descriptors(test, program):
+    return len(os.listdir(f"/proc/{test.programs[program].pid}/fd"))
+
+
+async def crowd(test, pki, juliet, silent, servers):
+    """Forty streams from one address, each with sixteen keys of domains whose server says nothing."""
+    context, before = pki.context(False, None), nr_descriptors(test, "gateway")
+    callers = [await fake.Dialler(SILENT[0], OURS).open((OUR_ADDRESS, 5269), context) for _ in range(40)]
+    for i, caller in enumerate(callers):
+        caller.wire.send("".join(f"<db:result from='{name}' to='{OURS}'>a-key</db:result>" for name in SILENT[16 * i:16 * i + 16]))
+    test.check("forty streams of a stranger: connections are made for some keys", await holds(lambda: silent.nr_connections >= 16))
+    honest = await fake.Dialler("many.example", OURS).open((OUR_ADDRESS, 5269), context, HONEST_ADDRESS)
+    servers["many.example"].answer_verify = fake.Server.say_valid
+    answer = await asyncio.wait_for(honest.ask(f"<db:result from='{MANY[0]}' to='{OURS}'>a-key</db:result>"), 5)
+    test.check("who calls from another address is believed meanwhile", answer.get("type") == "valid")
+    test.check("a message to a server that was never dialled arrives meanwhile", (await tell(servers["late.example"], juliet, "romeo", "late"))[2] == "late")
+    # The first are given up after eight seconds, and the next are begun.
+    test.check("others have their turn when those have had theirs", await holds(lambda: silent.nr_connections > 16))
+    after = nr_descriptors(test, "gateway")
+    test.check(f"no more than sixteen connections at a time ({silent.most}, descriptors {before} to {after})", silent.most <= 16 and after < before + 40 + 40)
+    for caller in (*callers, honest):
+        caller.close()
+    test.check("when they have left, no more are made", await holds(lambda: silent.nr_now == 0))
+
+
 async def story(test, env, password, pki):
-    names = ["share.example", "errs.example", "false.example", "mute.example", "flood.example", "both.example"] + [f"false{i}.example" for i in range(len(FALSE))]
+    names = ["late.example", "share.example", "errs.example", "false.example", "mute.example", "flood.example", "both.example"] + [f"false{i}.example" for i in range(len(FALSE))]
     context = {name: pki.context(True, name) for name in names}
     servers = {
         "share.example": Server("share.example", context["share.example"]),
@@ -230,12 +275,15 @@ async def story(test, env, password, pki):
         "mute.example": Server("mute.example", context["mute.example"], say=lambda domain, times: None if domain == OTHER and times == 1 else "valid"),
         "flood.example": Server("flood.example", context["flood.example"]),
         "many.example": Server("many.example", pki.context(True, "many.example", "stranger-ca")),
+        "late.example": Server("late.example", context["late.example"]),
         **{name: Server(name, context[name], BIDI + fake.DIALBACK) for name in names[names.index("both.example"):]},
     }
-    for server in servers.values():
+    silent = Silent("silent.example")
+    for server in (*servers.values(), silent):
         await server.start(THEIR_ADDRESS)
     peers.start_dns(test, [peers.host("fake.example", THEIR_ADDRESS), *(peers.srv(name, "fake.example", s.port) for name, s in servers.items()),
-                           *(peers.srv(name, "fake.example", servers["many.example"].port) for name in MANY)])
+                           *(peers.srv(name, "fake.example", servers["many.example"].port) for name in MANY),
+                           *(peers.srv(name, "fake.example", silent.port) for name in SILENT)])
     state = f"{test.folder}/state"
     ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
                                  "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", f"{test.folder}/our-certs", "--workers", "1"],
@@ -253,6 +301,7 @@ async def story(test, env, password, pki):
     await whose(test, juliet, other, [servers[f"false{i}.example"] for i in range(len(FALSE))])
     await strangers_keys(test, pki, servers["many.example"])
     await liars_keys(test, pki, servers["many.example"])
+    await crowd(test, pki, juliet, silent, servers)
     await flood(test, juliet, other, servers["flood.example"])
     # The services go, and with them the last pairs.
     for name in ("im", "im-other"):

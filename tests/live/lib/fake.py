@@ -172,8 +172,8 @@ class Dialler:
     def __init__(self, domain, to):
         self.domain, self.to = domain, to
 
-    async def open(self, address, context):
-        self.wire = Wire(*await asyncio.open_connection(*address))
+    async def open(self, address, context, own_address=None):
+        self.wire = Wire(*await asyncio.open_connection(*address, local_addr=own_address and (own_address, 0)))
         await self.header()
         self.wire.send(f"<starttls xmlns='{NS_TLS}'/>")
         await self.wire.expect("element")

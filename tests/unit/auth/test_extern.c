@@ -129,6 +129,35 @@ static void test_embedded_nul(void)
 	X509_free(cert);
 }
 
+/* Many names, the last of which is the domain's. */
+static X509 *cert_with_names(int nr)
+{
+	GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+	X509 *cert = X509_new();
+
+	for (int i = 1; i <= nr; i++) {
+		GENERAL_NAME *name = GENERAL_NAME_new();
+		ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+
+		ASN1_STRING_set(text, i < nr ? "other.example" : "example.org", -1);
+		GENERAL_NAME_set0_value(name, GEN_DNS, text);
+		sk_GENERAL_NAME_push(names, name);
+	}
+	CHECK(X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) == 1);
+	GENERAL_NAMES_free(names);
+	return cert;
+}
+
+static void test_very_many_names(void)
+{
+	X509 *enough = cert_with_names(1000), *more = cert_with_names(1001);
+
+	CHECK(extern_cert_is_domain(enough, "example.org"));
+	CHECK(!extern_cert_is_domain(more, "example.org"));
+	X509_free(enough);
+	X509_free(more);
+}
+
 static void test_addresses_and_nothing(void)
 {
 	CHECK(!speaks_for("IP:192.0.2.1,DNS:192.0.2.1", "192.0.2.1"));
@@ -198,6 +227,7 @@ int main(void)
 	RUN(test_other_names);
 	RUN(test_international_addr);
 	RUN(test_embedded_nul);
+	RUN(test_very_many_names);
 	RUN(test_addresses_and_nothing);
 	RUN(test_jids);
 	RUN(test_dialback);

@@ -33,7 +33,7 @@ static void resolve_with(const char *anchors, const char *domain)
 	r = resolver_new(loop, &(struct resolver_options){.server = server, .trust_anchor = anchors}, text, sizeof text);
 	CHECK(r != NULL);
 	nr_done = 0;
-	(void)resolve_server(r, domain, on_done, NULL);
+	(void)resolve_server(r, domain, SLICE_NONE, on_done, NULL);
 	CHECK(run_until(&nr_done, 1));
 	resolver_free(r);
 	pair_end();

@@ -118,7 +118,7 @@ static struct resolve *ask(const char *domain)
 {
 	nr_done = 0;
 	inside = true;
-	struct resolve *q = resolve_server(resolver, domain, on_done, NULL);
+	struct resolve *q = resolve_server(resolver, domain, SLICE_NONE, on_done, NULL);
 	inside = false;
 	return q;
 }
