@@ -78,9 +78,9 @@ void s2s_out_end(struct s2s_out *o, enum s2s_out_result r, const char *why)
 	log_event(o->dialled ? LOG_INFO : LOG_DEBUG, "s2s-out", 0, "ended", "from=%s to=%s established=%d why=%s",
 		  log_escape(slice_str(o->from)), log_escape(slice_str(o->to)), o->established, log_escape(slice_str(why)));
 	o->over = true;
-	tell_backoff(o, r);
 	if (!o->established && o->dialled)
 		stat_add(count_s2s_out(r), 1);
+	tell_backoff(o, r);
 	o->ops->ended(o->arg, r, why);
 	let_go(o);
 }

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from stack import BUILD, Test, accounts, arrives, certificate, login, ready, run  # noqa: E402
@@ -244,6 +245,12 @@ def nr_descriptors(test, program):
     return len(os.listdir(f"/proc/{test.programs[program].pid}/fd"))
 
 
+def nr_not_reached():
+    """What the gateway counts of connections to other servers that came to nothing in time."""
+    page = urllib.request.urlopen("http://127.0.0.1:5288/metrics", timeout=20).read().decode()
+    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith('ambrosia_s2s_out_total{result="timeout"}'))
+
+
 async def crowd(test, pki, juliet, silent, servers):
     """Forty streams from one address, each with sixteen keys of domains whose server says nothing."""
     context, before = pki.context(False, None), nr_descriptors(test, "gateway")
@@ -259,6 +266,7 @@ async def crowd(test, pki, juliet, silent, servers):
     # The first are given up after eight seconds, and the next are begun.
     test.check("others have their turn when those have had theirs", await holds(lambda: silent.nr_connections > 16))
     after = nr_descriptors(test, "gateway")
+    test.check("those that were given up are counted", nr_not_reached() >= 16)
     test.check(f"no more than sixteen connections at a time ({silent.most}, descriptors {before} to {after})", silent.most <= 16 and after < before + 40 + 40)
     for caller in (*callers, honest):
         caller.close()
