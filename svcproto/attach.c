@@ -157,7 +157,7 @@ uint64_t attach_expire(struct svc_link *l, uint64_t next)
 	link_enter(l);
 	for (s = TAILQ_FIRST(&l->attaching); s != NULL && l->era == era; s = after) {
 		after = TAILQ_NEXT(s, in_aside);
-		if (s->until_ms <= l->hub->now_ms)
+		if (s->until_ms <= l->hub->now_ms && !MUTATED(ASKS_FOR_EVER))
 			give_up(s);
 		else
 			next = s->until_ms < next ? s->until_ms : next;

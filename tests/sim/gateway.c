@@ -117,7 +117,8 @@ static int on_send(void *arg, const void *batch, size_t n)
 {
 	struct tip *t = arg;
 
-	return t->wire == NULL ? 0 : wire_send(&t->wire->to_sv, batch, n); /* a dead connection swallows everything */
+	/* A dead connection swallows everything. */
+	return t->wire == NULL || now < t->wire->mute_until_ms ? 0 : wire_send(&t->wire->to_sv, batch, n);
 }
 
 static void on_up(void *arg, const struct svc_hello *peer)

@@ -132,6 +132,13 @@ static void pass(uint64_t ms)
 	}
 }
 
+/* The service begins again and again, and the gateway hears it each time. */
+static void mute(struct wire *w)
+{
+	w->mute_until_ms = now + 15000 + rnd(15000);
+	wire_cut(w);
+}
+
 static void fault(void)
 {
 	uint32_t what = rnd(6000);
@@ -151,6 +158,8 @@ static void fault(void)
 		svc_link_break(w->tip->l, "by hand", now);
 	else if (what < 36)
 		registries_fault();
+	else if (what == 36)
+		mute(w);
 }
 
 static void restart(void)

@@ -196,6 +196,7 @@ struct wire {
 	struct tip *tip;    /* the gateway's end of the connection that is up, or NULL */
 	bool told;          /* the service knows whether it is up */
 	uint64_t cut_ms;
+	uint64_t mute_until_ms; /* what the gateway says is lost, over whatever connection */
 	struct packets to_gw, to_sv;
 };
 
