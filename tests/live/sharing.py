@@ -19,6 +19,7 @@ OTHER = "verona.example"                                 # ours as well
 MANY = [f"k{i}.many.example" for i in range(80)]
 SILENT = [f"k{i}.silent.example" for i in range(640)]
 HONEST_ADDRESS = "127.0.0.3"                             # of one who calls us
+HTTP = f"{OUR_ADDRESS}:5288"
 BIDI = "<bidi xmlns='urn:xmpp:features:bidi'/>"
 MESSAGE = "<message type='chat' from='{}' to='juliet@{}'><body>{}</body></message>"
 # What a server may not say on a stream that we made to it, {b}.
@@ -247,7 +248,7 @@ def nr_descriptors(test, program):
 
 def nr_not_reached():
     """What the gateway counts of connections to other servers that came to nothing in time."""
-    page = urllib.request.urlopen("http://127.0.0.1:5288/metrics", timeout=20).read().decode()
+    page = urllib.request.urlopen(f"http://{HTTP}/metrics", timeout=20).read().decode()
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith('ambrosia_s2s_out_total{result="timeout"}'))
 
 
@@ -294,7 +295,7 @@ async def story(test, env, password, pki):
                            *(peers.srv(name, "fake.example", silent.port) for name in SILENT)])
     state = f"{test.folder}/state"
     ready(test.start("gateway", [f"{BUILD}/gateway/ambrosia-gateway", "--state-dir", state, "--c2s", f"{OUR_ADDRESS}:5222", "--c2s-direct", "none",
-                                 "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", f"{test.folder}/our-certs", "--workers", "1"],
+                                 "--s2s", f"{OUR_ADDRESS}:5269", "--public-host", OURS, "--certs", f"{test.folder}/our-certs", "--workers", "1", "--http", HTTP],
                      dict(env, SSL_CERT_FILE=f"{test.folder}/our-ca.pem", SSL_CERT_DIR=f"{test.folder}/none")))
     start_im(test, "im", OURS)
     start_im(test, "im-other", OTHER)
