@@ -39,6 +39,8 @@ const char *attach_take_position(struct svc_stream *s, const struct message_posi
 	if (rc < 0)
 		return "handled what was not sent";
 	*news = rc > 0;
+	if (*news)
+		hub_acked(s);
 	s->link->unsent -= s->out.unsent;
 	window_out_rewind(&s->out, MUTATED(REATTACH_DROPS) ? sent : MUTATED(REATTACH_REPEATS) ? s->out.acked : p->received);
 	s->link->unsent += s->out.unsent;

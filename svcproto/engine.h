@@ -2,8 +2,8 @@
 #define SVCPROTO_ENGINE_H
 
 /* Private to the engine: link.c (epochs, timers), input.c and receive.c (what arrives), flush.c (what leaves), stream.c (one stream's
- * life), send.c (what its owner does with it), hub.c (streams without a link), attach.c and resume.c (how they come to one), sm.c (stream
- * management). */
+ * life), send.c (what its owner does with it), hub.c (streams without a link), room.c (what all streams hold together), attach.c and
+ * resume.c (how they come to a link), sm.c (stream management). */
 
 #include <sys/queue.h>
 
@@ -128,6 +128,7 @@ struct svc_hub {
 	uint64_t detached_bytes;
 	uint64_t held_bytes;                /* unacknowledged, of all streams */
 	struct stream_list hungry, empty;   /* wait for room, in the order of their asking; empty: have nothing outstanding */
+	bool fed;                           /* some of the hungry heard of room in the last turn: there may be more of them */
 };
 
 /* Encoded control frames, whole, in order. */
@@ -276,10 +277,14 @@ void hub_detach(struct svc_stream *s);        /* has neither link nor place: its
 void hub_unclaimed(struct svc_link *l);       /* service: the gateway has said which streams it holds */
 void hub_peer_drop(struct svc_hub *h, struct hub_peer *p); /* a link lets go of it; NULL is allowed */
 void hub_soon(struct svc_hub *h);             /* something is due at once */
+
+/* room.c */
 bool hub_has_share(const struct svc_stream *s); /* for one more stanza */
 bool hub_has_room(struct svc_stream *s);      /* the same; if not, it hears of room */
 void hub_leave_hungry(struct svc_stream *s);
 void hub_acked(struct svc_stream *s);         /* it may have nothing outstanding any more */
+void hub_feed_hungry(struct svc_hub *h);      /* some of those who wait hear of it, if there is room */
+bool hub_feeds_on(const struct svc_hub *h);   /* more of them can, at once */
 
 /* attach.c */
 void attach_all(struct svc_link *l);                 /* gateway, link just up: every stream that waits for it */

@@ -15,9 +15,7 @@
 #define RESUME_S_MAX 600u
 #define DETACHED_MAX 100000u
 #define DETACHED_BYTES_MAX (UINT64_C(256) << 20)
-#define SHARE 8u /* a stream may take this part of what is left */
 #define SCAN_MS 1000u
-#define FEED_MAX 64u /* streams that hear of room in one turn */
 
 struct svc_hub *svc_hub_new(enum svc_side side, const struct svc_hello *self, const struct svc_hub_limits *limits,
 			    const struct svc_hub_ops *ops, void *arg)
@@ -310,78 +308,6 @@ void hub_detach(struct svc_stream *s)
 	scan_by(h, s->until_ms);
 }
 
-/* ---- what all hold together ---- */
-
-static uint64_t left(const struct svc_hub *h)
-{
-	return h->held_bytes < h->limits.held_bytes_max ? h->limits.held_bytes_max - h->held_bytes : 0;
-}
-
-bool hub_has_share(const struct svc_stream *s)
-{
-	return s->out.nr == 0 ? left(s->hub) > 0 : s->out.bytes < left(s->hub) / SHARE;
-}
-
-static void join_hungry(struct svc_stream *s)
-{
-	struct svc_hub *h = s->hub;
-
-	s->hungry = true;
-	s->in_empty = s->out.nr == 0;
-	TAILQ_INSERT_TAIL(s->in_empty ? &h->empty : &h->hungry, s, in_hungry);
-}
-
-bool hub_has_room(struct svc_stream *s)
-{
-	if (hub_has_share(s))
-		return true;
-	if (s->hub->ops->writable != NULL && !s->hungry)
-		join_hungry(s);
-	return false;
-}
-
-void hub_leave_hungry(struct svc_stream *s)
-{
-	if (!s->hungry)
-		return;
-	TAILQ_REMOVE(s->in_empty ? &s->hub->empty : &s->hub->hungry, s, in_hungry);
-	s->hungry = s->in_empty = false;
-}
-
-void hub_acked(struct svc_stream *s)
-{
-	if (!s->hungry || s->in_empty || s->out.nr > 0)
-		return;
-	hub_leave_hungry(s);
-	join_hungry(s);
-}
-
-/* Whoever waited longest asks first. Who has nothing outstanding hears of any room at all, since no acknowledgement of its own will come to
- * tell it; the others hear once there is some more of it, and those among them whose share it is not go to the end. */
-static void feed_hungry(struct svc_hub *h)
-{
-	unsigned more = FEED_MAX;
-	struct svc_stream *s;
-
-	for (; more > 0 && left(h) > 0 && (s = TAILQ_FIRST(&h->empty)) != NULL; more--) {
-		hub_leave_hungry(s);
-		h->ops->writable(h->arg, s);
-	}
-	for (; more > 0 && left(h) > h->limits.held_bytes_max / 8 && (s = TAILQ_FIRST(&h->hungry)) != NULL; more--) {
-		hub_leave_hungry(s);
-		if (hub_has_share(s))
-			h->ops->writable(h->arg, s);
-		else
-			join_hungry(s);
-	}
-}
-
-/* At once while there is room for some who have not heard of it. */
-static uint64_t next_tick(const struct svc_hub *h)
-{
-	return left(h) > 0 && !TAILQ_EMPTY(&h->empty) ? h->now_ms : h->scan_at_ms;
-}
-
 uint64_t svc_hub_held_bytes(const struct svc_hub *h)
 {
 	return h->held_bytes;
@@ -457,6 +383,12 @@ void svc_hub_forget(struct svc_hub *h, const char *identity, const struct svc_id
 	}
 }
 
+/* At once while there is room for some who have not heard of it. */
+static uint64_t next_tick(const struct svc_hub *h)
+{
+	return hub_feeds_on(h) ? h->now_ms : h->scan_at_ms;
+}
+
 uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms)
 {
 	struct hub_peer *p, *after;
@@ -464,7 +396,7 @@ uint64_t svc_hub_tick(struct svc_hub *h, uint64_t now_ms)
 
 	h->now_ms = now_ms;
 	dispose_all(&h->dead);
-	feed_hungry(h);
+	hub_feed_hungry(h);
 	if (now_ms < h->scan_at_ms)
 		return next_tick(h);
 	h->scan_at_ms = UINT64_MAX;

@@ -41,7 +41,8 @@ struct svc_hub_ops {
 	void (*attached)(void *arg, struct svc_stream *s, const struct svc_resume *r);
 	/* As in svc_link_ops, for a stream without a link, or one that its link has not answered for in time. Comes within svc_hub_tick. */
 	void (*closed)(void *arg, struct svc_stream *s, const char *condition, const char *text);
-	/* svc_stream_can_send() was false for want of room in the hub, and there may be some. Comes within svc_hub_tick. */
+	/* svc_stream_can_send() was false, or a send refused, for want of room in the hub, and there may be some. What is sent within it is
+	 * in time: others hear of the rest only. Comes within svc_hub_tick. */
 	void (*writable)(void *arg, struct svc_stream *s);
 	/* The full JID of a client's stream: who may resume it, and under what name. Borrowed until return. */
 	const char *(*full_jid)(void *arg, const struct svc_stream *s);

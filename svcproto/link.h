@@ -216,8 +216,11 @@ void svc_stream_pause(struct svc_stream *s, bool paused);
 int svc_stream_close(struct svc_stream *s, const char *condition, const char *text);
 /* In order, what we sent and the peer did not acknowledge: fn(arg, seq, xml, n). For closed(). */
 void svc_stream_unacked(struct svc_stream *s, void (*fn)(void *arg, uint32_t seq, const char *xml, size_t n), void *arg);
-/* If so, then a stanza of any size. Otherwise acked() or writable() tells when to ask again. */
+/* If so, then a stanza of any size, now: the streams of a hub take the room from each other. Otherwise, and after SVCPROTO_E_FULL, acked()
+ * or writable() tells when to ask again. */
 bool svc_stream_can_send(struct svc_stream *s);
+/* Has it anything that the peer has not acknowledged, sent or not? */
+bool svc_stream_has_unacked(const struct svc_stream *s);
 void svc_stream_set_data(struct svc_stream *s, void *data);
 void *svc_stream_data(const struct svc_stream *s);
 enum svc_kind svc_stream_kind(const struct svc_stream *s);

@@ -137,6 +137,11 @@ bool svc_stream_can_send(struct svc_stream *s)
 	return !stream_is_over(s) && s->state != STREAM_OFFERED && !is_resuming(s) && has_room(s);
 }
 
+bool svc_stream_has_unacked(const struct svc_stream *s)
+{
+	return s->out.nr > 0;
+}
+
 void svc_stream_set_data(struct svc_stream *s, void *data)
 {
 	s->data = data;

@@ -137,6 +137,7 @@ int svc_stream_detach(struct svc_stream *s)
 	if (stream_side(s) != SVC_GATEWAY || (!asked && svc_stream_resume_s(s) == 0))
 		return SVCPROTO_E_INVALID;
 	s->data = NULL;
+	hub_leave_hungry(s);
 	s->told = s->detach_wanted = true;
 	if (s->state == STREAM_OPEN)
 		sm_start_detach(s);

@@ -320,6 +320,7 @@ void stream_violation(struct svc_stream *s, const char *condition, const char *t
 	if (s->condition == NULL && s->text == NULL)
 		stream_set_reason(s, condition, text);
 	stream_queue_close(s);
+	hub_leave_hungry(s);
 	s->told = true;
 	if (!told)
 		s->link->ops->closed(s->link->arg, s, condition, text);
@@ -451,6 +452,7 @@ int svc_stream_close(struct svc_stream *s, const char *condition, const char *te
 	if (!props_text_fits(PROP_CONDITION, condition) || !props_text_fits(PROP_TEXT, text))
 		return SVCPROTO_E_INVALID;
 	stream_set_reason(s, condition, text);
+	hub_leave_hungry(s);
 	if (must_wait(s)) {
 		s->close_wanted = true;
 		if (s->place == PLACE_DETACHED) { /* for nobody: it ends with the next tick */

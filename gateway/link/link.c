@@ -123,6 +123,7 @@ static void on_closed(void *arg, struct svc_stream *s, const char *condition, co
 
 	OBJ_CHECK(k, LINK_MAGIC);
 	if (e != NULL) {
+		svc_stream_set_data(s, NULL); /* it may have to wait for an answer yet, when its end is no more */
 		e->stream = NULL;
 		e->ops->closed(e, condition, text, !svc_link_is_up(k->engine));
 	}
