@@ -117,9 +117,21 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 
 /* --- stanzas ------------------------------------------------------------- */
 
+static void give_up(struct c2s *c, int err)
+{
+	log_warn("c2s", c->e.id, "stanza", "why=\"%s\"", svcproto_strerror(err));
+	edge_close(&c->e, CLOSE_INTERNAL);
+}
+
 void c2s_hold_if_full(struct c2s *c)
 {
-	edge_hold(&c->e, c->end.stream == NULL || c->rest != NULL || !svc_stream_can_send(c->end.stream));
+	bool away = c->end.stream == NULL || c->rest != NULL;
+	int err = away ? SVCPROTO_E_FULL : kept_again(&c->e.kept, c->e.env->links, &c->end);
+
+	if (err != 0 && err != SVCPROTO_E_FULL)
+		give_up(c, err);
+	else
+		edge_hold(&c->e, err != 0 || kept_is_full(&c->end));
 }
 
 static void op_stanza(void *arg, const struct xml_element *el)
@@ -137,23 +149,16 @@ static void op_stanza(void *arg, const struct xml_element *el)
 	buf_init(&out, c->e.env->limits.c2s.after_auth.element_bytes * 2 + 8192);
 	r = policy_from_client(el, me, &out);
 	xml = buf_slice(&out);
-	if (r.verdict == POLICY_PASS) {
-		err = links_send(c->e.env->links, &c->end, xml);
-	} else {
+	if (r.verdict != POLICY_PASS)
 		stat_add(STAT_stanzas_refused, 1);
-		if (r.verdict == POLICY_CLOSE)
-			stream_close_with(c->e.stream, r.condition, NULL);
-		else
-			err = svc_stream_send_reject(c->end.stream, xml.p, xml.n, r.type, r.condition, NULL);
-	}
+	if (r.verdict == POLICY_CLOSE)
+		stream_close_with(c->e.stream, r.condition, NULL);
+	else
+		err = kept_pass(&c->e.kept, c->e.env->links, &c->end, &r, xml);
 	buf_clear(&out);
-	links_touch(c->e.env->links);
-	if (err != 0) {
-		log_warn("c2s", c->e.id, "stanza", "why=\"%s\"", svcproto_strerror(err));
-		edge_close(&c->e, CLOSE_INTERNAL);
-		return;
-	}
-	if (r.verdict != POLICY_CLOSE)
+	if (err != 0 && err != SVCPROTO_E_FULL)
+		give_up(c, err);
+	else if (r.verdict != POLICY_CLOSE)
 		c2s_hold_if_full(c);
 }
 

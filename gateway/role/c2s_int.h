@@ -49,7 +49,7 @@ void c2s_redirect(struct c2s *c, const char *host);
 
 /* c2s.c */
 void c2s_fill_open(struct c2s *c, struct svc_open *o, const char *resource); /* o->bare_jid is the caller's to free */
-void c2s_hold_if_full(struct c2s *c);        /* reads no stanza for which there is no room */
+void c2s_hold_if_full(struct c2s *c);        /* what waits goes; while there is no room behind it, no stanza is read */
 
 /* c2s_reopen.c: the entry of struct link_end_ops; */
 bool c2s_end_orphaned(struct link_end *end, struct svc_stream *s);

@@ -126,6 +126,7 @@ void edge_hold(struct edge *e, bool full)
 	if (e->ended)
 		return;
 	edge_count_held(e, full);
+	edge_count_kept(e);
 	stream_hold(e->stream, full);
 	if (full)
 		edge_kick(e); /* to arm its deadline */
@@ -135,6 +136,7 @@ static void set_ended(struct edge *e)
 {
 	e->ended = true;
 	edge_count_held(e, false);
+	kept_drop(&e->kept);
 	halves_set(&e->env->halves, &e->half, 0, false);
 }
 

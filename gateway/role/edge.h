@@ -9,6 +9,7 @@
 
 #include "role/admit.h"
 #include "role/env.h"
+#include "role/kept.h"
 
 #define EDGE_MAGIC 0x45444745u
 
@@ -45,6 +46,7 @@ struct edge {
 	struct conn *conn;
 	struct stream *stream;
 	struct half half;                 /* of env->halves; ended: empty */
+	struct kept *kept;                /* the role's stanza that found no room: held as long as there is one; ended: none */
 	const struct edge_ops *ops;
 	const char *role;                 /* for logs */
 	const char *proof;                /* servers: by what the other one is known, "dane", "pkix" or "dialback"; static, or NULL */
@@ -68,7 +70,7 @@ MUST_CHECK bool edge_accept(struct edge *e, int fd, const struct sockaddr *peer,
 MUST_CHECK bool edge_connect(struct edge *e, const struct sockaddr *to, socklen_t len);
 /* The stream of an edge that connects; it starts by itself, with direct TLS behind that. */
 void edge_start(struct edge *e, const struct stream_params *p, const struct stream_ops *ops);
-/* Back-pressure (stream_hold): full, nothing is read on; each call gives it its time anew. */
+/* Back-pressure (stream_hold): full, nothing is read on; each call gives it its time anew. Also after e->kept has changed. */
 void edge_hold(struct edge *e, bool full);
 /* After anything that may have answered a question of the stream or changed its state. */
 void edge_kick(struct edge *e);

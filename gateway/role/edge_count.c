@@ -52,11 +52,23 @@ void edge_count_held(struct edge *e, bool held)
 	e->held = held;
 }
 
+static size_t held_bytes(const struct edge *e, bool *moved)
+{
+	return stream_unfinished(e->stream, moved) + kept_bytes(e->kept);
+}
+
+void edge_count_kept(struct edge *e)
+{
+	bool moved;
+
+	halves_set(&e->env->halves, &e->half, held_bytes(e, &moved), false);
+}
+
 bool edge_count_unfinished(struct edge *e)
 {
 	struct halves *all = &e->env->halves;
 	bool moved;
-	size_t bytes = stream_unfinished(e->stream, &moved);
+	size_t bytes = held_bytes(e, &moved);
 	struct half *victim;
 
 	halves_set(all, &e->half, bytes, moved);

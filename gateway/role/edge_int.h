@@ -9,6 +9,8 @@ void edge_count_begin(struct edge *e);              /* it has a stream */
 void edge_count_end(struct edge *e);                /* it goes */
 void edge_count_state(struct edge *e);              /* the stream may have come to another state */
 void edge_count_held(struct edge *e, bool held);
+/* What waits in e->kept is held like what has not ended. */
+void edge_count_kept(struct edge *e);
 /* After a feed: what it holds of a stanza that has not ended. Who has to go for that, be it e, is closed. True: it made progress. */
 bool edge_count_unfinished(struct edge *e);
 

@@ -2,9 +2,9 @@
 #define GATEWAY_ROLE_HALVES_H
 
 /*
- * What all connections of a worker hold for stanzas that have begun and not ended, and whose goes when that is too much: the one that has
- * made no progress for longest. So a sender that goes on outlives all that stand still, however large its stanza is. Small ones have a
- * budget of their own, half of it all: large ones never cost them theirs, nor they the large ones.
+ * What all connections of a worker hold for stanzas that have begun and not ended, or have found no room at their service, and whose goes
+ * when that is too much: the one that has made no progress for longest. So a sender that goes on outlives all that stand still, however
+ * large its stanza is. Small ones have a budget of their own, half of it all: large ones never cost them theirs, nor they the large ones.
  */
 
 #include <sys/queue.h>

@@ -18,12 +18,30 @@
 
 /* --- stanzas ------------------------------------------------------------- */
 
+/* The stanza that waits, if there is one. SVCPROTO_E_*: it does not go. */
+static int give_kept(struct s2s_in *in)
+{
+	struct in_pair *p = in->waiting;
+	int err = p != NULL ? kept_again(&in->e.kept, in->e.env->links, &p->end) : 0;
+
+	if (p != NULL && err != SVCPROTO_E_FULL)
+		in->waiting = NULL;
+	if (p != NULL && err == 0)
+		p->sent++;
+	return err;
+}
+
 static void hold_if_full(struct s2s_in *in)
 {
-	bool full = false;
+	int err = give_kept(in);
+	bool full = err != 0;
 
+	if (err != 0 && err != SVCPROTO_E_FULL) {
+		edge_close(&in->e, CLOSE_RESOURCE_CONSTRAINT);
+		return;
+	}
 	for (struct in_pair *p = in->pairs; p != NULL; p = p->next)
-		full |= p->end.stream != NULL && !svc_stream_can_send(p->end.stream);
+		full |= p->end.stream != NULL && kept_is_full(&p->end);
 	edge_hold(&in->e, full);
 }
 
@@ -46,7 +64,7 @@ static bool ends_alone(struct in_pair *p, const char *condition)
 {
 	struct s2s_in *in = p->in;
 
-	if (stream_nr_pairs(in->e.stream) < 2 || p->sent != p->acked)
+	if (stream_nr_pairs(in->e.stream) < 2 || p->sent != p->acked || p == in->waiting)
 		return false;
 	log_info(in->e.role, in->e.id, "pair-ended", "from=%s to=%s condition=%s", log_escape(slice_str(p->from)),
 		 log_escape(slice_str(p->to)), condition != NULL ? log_escape(slice_str(condition)) : "-");
@@ -175,17 +193,15 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 		edge_close(&in->e, why);
 		return;
 	}
-	if (r->verdict == POLICY_PASS)
-		err = links_send(in->e.env->links, &p->end, xml);
-	else
-		err = svc_stream_send_reject(p->end.stream, xml.p, xml.n, r->type, r->condition, NULL);
-	links_touch(in->e.env->links);
-	if (err != 0) {
+	err = kept_pass(&in->e.kept, in->e.env->links, &p->end, r, xml);
+	if (err == 0)
+		p->sent++;
+	else if (err == SVCPROTO_E_FULL)
+		in->waiting = p;
+	if (err != 0 && err != SVCPROTO_E_FULL)
 		edge_close(&in->e, CLOSE_RESOURCE_CONSTRAINT);
-		return;
-	}
-	p->sent++;
-	hold_if_full(in);
+	else
+		hold_if_full(in);
 }
 
 void s2s_in_op_stanza(void *arg, const struct xml_element *el)
@@ -260,6 +276,7 @@ static SSL *make_ssl(struct edge *e)
 void s2s_in_end(struct s2s_in *in)
 {
 	s2s_in_auth_end(in);
+	in->waiting = NULL;
 	while (in->pairs != NULL) {
 		struct in_pair *p = in->pairs;
 

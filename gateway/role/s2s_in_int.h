@@ -16,6 +16,7 @@ struct in_pair;
 struct s2s_in {
 	struct edge e;             /* first */
 	struct in_pair *pairs;
+	struct in_pair *waiting;   /* the one whose stanza e.kept is, or NULL */
 	struct in_check *checks;
 	unsigned nr_pairs;
 	struct peer_dane dane;
