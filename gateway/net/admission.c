@@ -12,11 +12,11 @@
  *
  * First come, first served within a class. The returning go first, but every eighth place is a new one's while any wait: what shows that
  * somebody was here before is easily made up. So who comes while anybody waits is queued, whoever he is; and an eighth of the queue the
- * returning never get, or there would be no new one whose turn could come.
+ * returning never get as such, or there would be no new one whose turn could come: when they have the rest, who returns is as new.
  */
 
 #define ROW_MAX 7u                  /* of the returning, while new ones wait */
-#define KEPT_PART 8u                /* one part of so many of the queue's places is never a returning one's */
+#define KEPT_PART 8u                /* one part of so many of the queue's places is for those that pass for new */
 #define DEBT_MAX_US 100000          /* a single long halt must not shut the door for long */
 #define COST_FIRST_US 2000          /* until there is a measurement */
 #define COST_WEIGHT 63              /* of the mean so far, to one of the next who comes in */
@@ -112,8 +112,6 @@ static bool returning_are_full(const struct admission *a)
 
 static bool make_room(struct admission *a, enum admission_class class, struct admission_wait **instead)
 {
-	if (class == ADMISSION_RETURNING && returning_are_full(a))
-		return false;
 	if (a->nr_waiting < a->o.waiting_max)
 		return true;
 	if (class != ADMISSION_RETURNING)
@@ -132,6 +130,8 @@ enum admission_answer admission_ask(struct admission *a, struct admission_wait *
 		admitted(a);
 		return ADMISSION_GO;
 	}
+	if (class == ADMISSION_RETURNING && returning_are_full(a))
+		class = ADMISSION_NEW;
 	if (!make_room(a, class, instead))
 		return ADMISSION_FULL;
 	*w = (struct admission_wait){.since_us_ = now_us, .class_ = class, .waits_ = true};

@@ -53,8 +53,8 @@ void admission_init(struct admission *a, const struct admission_options *o, uint
 /* Would one that comes now have to wait? */
 bool admission_crowded(struct admission *a, uint64_t now_us);
 /* One has come. GO: it is admitted, w is not used. WAIT: w is queued. FULL: turn it away. Those that return
- * may hold seven eighths of the places. Until then, when all are taken, one of them gets that of the new one who came last: *instead is
- * that one, out of the queue, to be turned away; else NULL. */
+ * may hold seven eighths of the places, and who comes behind them passes for new. Until then, when all are taken, one of them gets that of
+ * the new one who came last: *instead is that one, out of the queue, to be turned away; else NULL. */
 enum admission_answer admission_ask(struct admission *a, struct admission_wait *w, enum admission_class class, uint64_t now_us,
 				    struct admission_wait **instead);
 /* It waits, and shows now that it was here before: it goes behind the others that were, or stays where it is when they have all their

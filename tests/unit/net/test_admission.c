@@ -269,10 +269,10 @@ static void test_full(void)
 }
 
 /* An eighth of the places is there for new ones however many come that say they return, at once or when they wait already, and so is every
- * eighth turn. */
+ * eighth turn. Of these places who returns gets no more than who is new, and no less. */
 static void test_places_are_kept_for_new(void)
 {
-	static struct admission_wait w[100], late, new[13];
+	static struct admission_wait w[100], late, new[12];
 	struct admission_wait *instead, *got;
 	struct admission_options o = quarter;
 	unsigned nr_new = 0;
@@ -284,11 +284,12 @@ static void test_places_are_kept_for_new(void)
 		CHECK_EQ(ask(&w[i], i % 2 ? ADMISSION_RETURNING : ADMISSION_NEW), ADMISSION_WAIT);
 	for (unsigned i = 0; i < 88; i += 2)
 		admission_returns(&a, &w[i]); /* made up while it waits */
-	CHECK_EQ(ask(&late, ADMISSION_RETURNING), ADMISSION_FULL);
-	for (unsigned i = 0; i < 12; i++)
+	CHECK_EQ(ask(&late, ADMISSION_RETURNING), ADMISSION_WAIT);
+	CHECK_EQ(a.nr_returning, 88);
+	for (unsigned i = 0; i < 11; i++)
 		CHECK_EQ(ask(&new[i], ADMISSION_NEW), ADMISSION_WAIT);
-	CHECK_EQ(ask(&new[12], ADMISSION_NEW), ADMISSION_FULL);
-	CHECK_EQ(admission_ask(&a, &late, ADMISSION_RETURNING, now, &instead), ADMISSION_FULL);
+	CHECK_EQ(ask(&new[11], ADMISSION_NEW), ADMISSION_FULL);
+	CHECK_EQ(admission_ask(&a, &w[88], ADMISSION_RETURNING, now, &instead), ADMISSION_FULL);
 	CHECK(instead == NULL);
 	admission_returns(&a, &new[0]); /* stays where it is */
 	now += 10 * MS;
@@ -296,12 +297,14 @@ static void test_places_are_kept_for_new(void)
 		now += MS;
 		got = admission_next(&a, now);
 		CHECK(got != NULL);
-		nr_new += got >= new && got < new + 13;
+		if (nr_new == 0)
+			CHECK(got == &late || got->class_ == ADMISSION_RETURNING); /* it came first */
+		nr_new += got == &late || (got >= new && got < new + 12);
 	}
 	CHECK_EQ(nr_new, 2);
 	for (unsigned i = 0; i < 100; i++)
 		admission_leave(&a, &w[i]);
-	for (unsigned i = 0; i < 13; i++)
+	for (unsigned i = 0; i < 12; i++)
 		admission_leave(&a, &new[i]);
 	CHECK_EQ(a.nr_waiting + a.nr_returning, 0);
 }
