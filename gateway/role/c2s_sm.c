@@ -247,6 +247,7 @@ static bool may_come_back(enum close_reason r)
 	case CLOSE_SLOW_READER:
 	case CLOSE_STALLED:
 	case CLOSE_SERVICE_STALLED:
+	case CLOSE_TIMEOUT_NEGOTIATION: /* the service's answer to <resume/> was late */
 	case CLOSE_TIMEOUT_ACK:
 	case CLOSE_TIMEOUT_IDLE:
 	case CLOSE_TIMEOUT_STANZA:

@@ -214,6 +214,27 @@ class Story:
         self.check("and the client begins anew on the same stream", await again.bind("phone"))
         again.close()
 
+    async def service_is_late(self):
+        """The time for the login is over when the service, which stands still, has not answered a client that wants its session: that has lost a connection and no more."""
+        self.c.start_gateway("g3", "--auth-timeout", "4")
+        self.check("the service is linked to a gateway that has little patience", await until(lambda: " up service=" in self.c.log("g3")))
+        self.check("... which knows of it", await until(lambda: self.c.gateway_view("g3") == self.c.gateway_view("g2")))
+        juliet, sm_id = await self.session("juliet")
+        juliet.close()
+        again = await self.enter("juliet", "g3")
+        self.test.programs["im"].send_signal(signal.SIGSTOP)
+        again.resume(sm_id, 0)
+        self.check("a resumption that is not answered in time ends the stream", await again.hear("<stream:error><connection-timeout"))
+        again.close()
+        ended = await until(lambda: "reason=negotiation-timeout" in self.c.log("g3"))
+        self.test.programs["im"].send_signal(signal.SIGCONT)
+        self.check("... of which the gateway says why", ended)
+        third = await self.enter("juliet", "g2")
+        self.check("and not the session", await third.resumed(sm_id, 0) == 0)
+        third.say("</stream:stream>")
+        await third.hear("</stream:stream>")
+        third.close()
+
     async def play(self):
         nft("add", "table", "inet", "cut")
         nft("add", "chain", "inet", "cut", "out", "{ type filter hook output priority 0; }")
@@ -225,6 +246,7 @@ class Story:
         await self.instance_dies(*await self.no_link())
         await self.link_comes_back()
         await self.instance_dies_unanswered()
+        await self.service_is_late()
 
 
 def nft(*words):
