@@ -211,7 +211,7 @@ static void step_done(struct lane_work *w)
 	struct auth *a = x->owner;
 
 	if (x->spent)
-		x->spent(x->spent_arg, x->step_us);
+		x->spent(x->spent_arg, a ? a->arg : NULL, x->step_us);
 	if (!a) {
 		exchange_free(x);
 		return;

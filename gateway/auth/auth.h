@@ -55,8 +55,9 @@ struct auth_params {
 	bool tls;
 	struct auth_cb cb[AUTH_CB_MAX];
 	size_t nr_cb;
-	/* Each step's processor time on a job thread, told on the loop, also when the exchange is over. For the loop's life. Or NULL. */
-	void (*spent)(void *arg, uint64_t us);
+	/* Each step's processor time on a job thread, told on the loop; arg: of auth_start, NULL when the exchange is over. For the loop's
+	 * life. Or NULL. */
+	void (*spent)(void *spent_arg, void *arg, uint64_t us);
 	void *spent_arg;
 	const char *const *external; /* NULL-terminated: bare JIDs that the client's verified certificate holds (XmppAddr), or NULL */
 };

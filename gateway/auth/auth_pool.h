@@ -70,7 +70,7 @@ struct exchange {
 	char *domain;
 	const struct mech *mech;
 	bool tls, plus_offered;
-	void (*spent)(void *arg, uint64_t us);
+	void (*spent)(void *spent_arg, void *arg, uint64_t us);
 	void *spent_arg;
 	uint64_t step_us;       /* processor time of the last step */
 	struct auth_cb cb[AUTH_CB_MAX];

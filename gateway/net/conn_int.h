@@ -60,6 +60,7 @@ struct conn {
 	uint32_t counted;               /* of out, in the sum of all */
 	union {
 		uint32_t plain_left;    /* bytes of out that belong before the handshake */
+		uint32_t keys_us;       /* while it is admitted: what other threads did for it, beside charged_us */
 		uint32_t dropped;       /* while closing: bytes of input */
 	};
 	uint32_t looked_at_ms;          /* acks.c, the clock's lower half */

@@ -18,6 +18,7 @@
 /* Of one connection, by the end of the stage; in 16 bits. An honest one needs a twentieth of it. */
 #define ACCEPT_MAX_US 2000
 #define LOGIN_MAX_US 20000
+#define KEYS_MAX_US 1000000  /* more than admission takes for one that comes in */
 
 #define TURNED_AWAY_A_TURN 4
 #define IDLE_LOOK_MS 5       /* so often, while anybody waits, is it looked what is left over */
@@ -72,6 +73,7 @@ static struct conn *let_in(struct conn *c)
 {
 	c->admitted = true;
 	c->charged_us = 0; /* from here on it is for its login */
+	c->keys_us = 0;
 	return c;
 }
 
@@ -166,13 +168,11 @@ void handshakes_leave(struct handshakes *h, struct conn *c)
 	(void)forget(&c->wait->w);
 }
 
-/* A key is no connection's: what was derived since the last one came in is taken to be this one's. */
 void handshakes_came_in(struct handshakes *h, struct conn *c)
 {
 	if (!c->admitted)
 		return;
-	admission_came_in(&h->login, c->charged_us + h->keys_us);
-	h->keys_us = 0;
+	admission_came_in(&h->login, (uint64_t)c->charged_us + c->keys_us);
 	c->admitted = false;
 }
 
@@ -221,12 +221,12 @@ uint64_t handshakes_accept_in_ms(struct handshakes *h)
 	return (open - now + 999) / 1000;
 }
 
-void handshakes_charge(void *arg, uint64_t us)
+/* Whoever it was for, it is spent; taught it is by the one that it was for, should that come in. */
+void handshakes_charge(struct handshakes *h, struct conn *c, uint64_t us)
 {
-	struct handshakes *h = arg;
-
-	h->keys_us += us;
 	admission_spent(&h->login, us);
+	if (c != NULL && c->admitted)
+		c->keys_us = (uint32_t)(us < KEYS_MAX_US - c->keys_us ? c->keys_us + us : KEYS_MAX_US);
 }
 
 /* What newcomers took is theirs, as what is idle: their part of it is subtracted once. Where nothing was idle there is only their share. */

@@ -28,7 +28,8 @@ bool handshakes_are_paced(const struct handshakes *h);   /* is there a limit? h 
  * is no connection's. */
 uint64_t handshakes_begin(const struct handshakes *h);
 void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us);
-void handshakes_charge(void *h, uint64_t us);           /* what other threads did for the login of one; on the loop */
+/* What other threads did for the login of one; on the loop. c: of that one; NULL when it is gone. */
+void handshakes_charge(struct handshakes *h, struct conn *c, uint64_t us);
 
 /* The rest is for conn.c. One whose handshake is about to begin, and has sent something: true when it may go on at once. Else it waits,
  * and conn_admitted() or conn_turned_away() follows, the latter perhaps from inside, unless handshakes_leave() comes before. */

@@ -13,7 +13,6 @@ struct handshakes {
 	struct idle idle;               /* while anybody waits */
 	struct idle lately;             /* where room is asked for */
 	uint64_t taken_us;              /* by newcomers, since the last look at `lately` */
-	uint64_t keys_us;               /* other threads' time since one came in */
 	unsigned was_free[2];           /* percent of the time between two of these looks that nobody else took, the last first */
 	struct loop_task look;
 	uint64_t warned_ms, told_ms;

@@ -31,6 +31,12 @@ static void fill_bindings(struct c2s *c, struct auth_params *p, bool bound)
 	}
 }
 
+/* A key is known to be this client's as long as it is there. */
+static void on_spent(void *handshakes, void *arg, uint64_t us)
+{
+	handshakes_charge(handshakes, arg != NULL ? c2s_of(arg)->e.conn : NULL, us);
+}
+
 /* The caller frees the JIDs. */
 static void fill_params(struct c2s *c, struct auth_params *p, bool bound, char ***jids)
 {
@@ -41,7 +47,7 @@ static void fill_params(struct c2s *c, struct auth_params *p, bool bound, char *
 		.domain = stream_local_domain(c->e.stream),
 		.address = conn_peer_text(c->e.conn),
 		.tls = ssl != NULL,
-		.spent = handshakes_charge,
+		.spent = on_spent,
 		.spent_arg = c->e.env->limits.conn.handshakes,
 	};
 	*jids = NULL;

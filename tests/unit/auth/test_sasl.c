@@ -290,6 +290,18 @@ static void on_unknown(void *arg, const char *user)
 	snprintf(l->name, sizeof l->name, "%s", user);
 }
 
+static unsigned nr_spent_;               /* steps on job threads, told of */
+
+static void note_spent(void *spent_arg, void *arg, uint64_t us)
+{
+	struct login *l = arg;
+
+	(void)us;
+	CHECK(spent_arg == &nr_spent_);
+	CHECK(l == NULL || l->auth != NULL); /* who is gone is not told */
+	nr_spent_++;
+}
+
 static void begin(struct login *l)
 {
 	static const struct auth_ops ops = {on_challenge, on_success, on_failure, on_unknown};
@@ -302,6 +314,8 @@ static void begin(struct login *l)
 	char out[1024];
 	size_t n;
 
+	p.spent = note_spent;
+	p.spent_arg = &nr_spent_;
 	if (!l->no_cb) {
 		p.cb[0] = (struct auth_cb){.type = "tls-exporter", .n = 32};
 		memset(p.cb[0].data, 'B', 32);

@@ -100,8 +100,8 @@ static void test_charged(void)
 	end();
 }
 
-/* What one costs is learned of who is in, with the keys that were derived meanwhile, and not of who left on the way; each is one of those
- * on the way until then. */
+/* What one costs is learned of who is in, with the keys that were derived for it, and not of who left on the way; each is one of those on
+ * the way until then. */
 static void test_learned(void)
 {
 	for (int in = 0; in < 2; in++) {
@@ -116,7 +116,9 @@ static void test_learned(void)
 		CHECK(run_until(&b.nr_tls, 1) && run_until(&a.nr_tls, 1));
 		CHECK_EQ(door->login.nr_on_the_way, 1);
 		b.conn->charged_us = 400;
-		handshakes_charge(door, 50000);
+		handshakes_charge(door, b.conn, 20000);
+		handshakes_charge(door, b.conn, 30000);
+		handshakes_charge(door, NULL, 90000);
 		if (in) {
 			conn_settled(b.conn);
 			conn_settled(b.conn);
@@ -130,6 +132,32 @@ static void test_learned(void)
 		CHECK(run_until(&b.nr_closed, 1));
 		end();
 	}
+}
+
+/* Keys of logins that came to nothing are not the cost of the next one who comes in: whether their connections have left, are there still,
+ * or come back. They are spent all the same. */
+static void test_failed_keys_teach_nothing(void)
+{
+	static struct conn other = {.admitted = true};
+	int64_t level;
+
+	begin(little);
+	pair_tls();
+	uint32_t room = handshakes_room(door);
+	level = door->login.level_us + (int64_t)door->login.ahead_us;
+	for (unsigned i = 0; i < 20; i++)
+		handshakes_charge(door, i % 2 ? &other : NULL, 5000);
+	CHECK(door->login.level_us + (int64_t)door->login.ahead_us <= level - 50000); /* a debt has a bound */
+	b.conn->charged_us = 400;
+	conn_settled(b.conn);
+	CHECK(room > 0);
+	CHECK(handshakes_room(door) >= room);
+	for (unsigned i = 0; i < 100; i++)
+		handshakes_charge(door, &other, 1 << 26);
+	CHECK_EQ(other.keys_us, 1000000); /* and does not begin anew */
+	handshakes_charge(door, b.conn, 5000); /* which is in: the place is another's */
+	CHECK_EQ(b.conn->plain_left, 0);
+	end();
 }
 
 /* Its login is charged from when it is admitted, whatever came before. */
@@ -395,6 +423,7 @@ int main(void)
 	RUN(test_waits_and_goes);
 	RUN(test_charged);
 	RUN(test_learned);
+	RUN(test_failed_keys_teach_nothing);
 	RUN(test_charged_from_the_door);
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
