@@ -38,7 +38,6 @@ struct auth {
 	enum waiting waiting;
 	enum auth_failure failure;
 	const char *text;
-	bool looked_up;         /* a step was taken, which asks for a user */
 };
 
 static void wait_for(struct auth *a, enum waiting what, uint64_t in_ms)
@@ -66,12 +65,20 @@ static bool counts_against_address(enum auth_failure f)
 	return f != AUTH_TEMPORARY_FAILURE;
 }
 
-/* The client ends what it began, or is gone. It has had a look-up, and a key derived, as dear as for one that fails: so it counts as one
- * that did. Also where the key was at hand, or the count would tell which names log in here. */
-static void given_up(struct auth *a)
+/* It has had a look-up, and a key derived, as dear as for one that fails: so it counts as one that did. Also where the key was at hand, or
+ * the count would tell which names log in here. Whether a job thread has taken a step that was with the lanes shows behind. */
+static void count_given_up(struct auth *a)
 {
-	if (a->x && a->looked_up)
+	if (a->waiting == WAITING_STEP)
+		a->x->given_up_by = mem_strdup(a->address);
+	else if (a->x->ran)
 		failures_add(a->pool->failures, a->address, loop_now_ms(a->loop));
+}
+
+static void given_up(struct auth *a, enum auth_over over)
+{
+	if (a->x && (over == AUTH_LEFT || (over == AUTH_LATE && a->waiting != WAITING_STEP)))
+		count_given_up(a);
 	let_go(a);
 }
 
@@ -156,8 +163,10 @@ static void step_run(struct lane_work *w)
 	struct exchange *x = container_of(w, struct exchange, work);
 	uint64_t begun = thread_us();
 
-	if (!atomic_load(&x->abandoned))
+	if (!atomic_load(&x->abandoned)) {
+		x->ran = true;
 		exchange_run(x);
+	}
 	x->step_us = thread_us() - begun;
 }
 
@@ -213,6 +222,8 @@ static void step_done(struct lane_work *w)
 	if (x->spent)
 		x->spent(x->spent_arg, a ? a->arg : NULL, x->step_us);
 	if (!a) {
+		if (x->given_up_by && x->ran)
+			failures_add(x->pool->failures, x->given_up_by, loop_now_ms(x->loop));
 		exchange_free(x);
 		return;
 	}
@@ -251,19 +262,18 @@ static int submit(struct auth *a, struct slice in)
 	exchange_input(x, in);
 	a->asked_ms = loop_now_ms(a->loop);
 	if (exchange_run_at_once(x)) {
-		a->looked_up = true;
+		x->ran = true;
 		answer_at_turn(a);
 		return 0;
 	}
 	x->owner = a;
+	x->loop = a->loop;
 	x->work.run = step_run;
 	x->work.done = step_done;
 	x->work.drop = step_drop;
 	err = lanes_submit(a->pool->lanes, x->domain, a->loop, &x->work);
-	if (err == 0) {
-		a->looked_up = true;
+	if (err == 0)
 		wait_for(a, WAITING_STEP, a->pool->o.job_ms);
-	}
 	return err;
 }
 
@@ -396,7 +406,7 @@ struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_p
 	loop_timer_init(l, &a->timer, on_timer, a);
 	loop_task_init(&a->at_hand, on_turn, a);
 	if (begin(a, initial) < 0) {
-		auth_free(a);
+		auth_free(a, AUTH_OURS);
 		*failure = AUTH_TEMPORARY_FAILURE;
 		return NULL;
 	}
@@ -416,14 +426,14 @@ void auth_step(struct auth *a, struct slice response)
 		fail_at_deadline(a, AUTH_TEMPORARY_FAILURE, NULL);
 }
 
-void auth_free(struct auth *a)
+void auth_free(struct auth *a, enum auth_over over)
 {
 	if (!a)
 		return;
 	OBJ_CHECK(a, MAGIC);
 	loop_timer_cancel(&a->timer);
 	loop_task_cancel(a->loop, &a->at_hand);
-	given_up(a);
+	given_up(a, over);
 	for (char **jid = a->external; *jid; jid++)
 		free(*jid);
 	free(a->external);

@@ -86,8 +86,14 @@ struct auth_ops {
 struct auth *auth_start(struct auth_pool *p, struct loop *l, const struct auth_params *params, struct slice mech, struct slice initial,
 			const struct auth_ops *ops, void *arg, enum auth_failure *failure);
 void auth_step(struct auth *a, struct slice response);   /* raw bytes */
-/* At any time (<abort/>): no callback follows; a running job finishes behind. Once the user was looked up and before the end it counts
- * against the address, as a failure does. */
-void auth_free(struct auth *a);
+/* Whose doing it is that an exchange goes no further. */
+enum auth_over {
+	AUTH_LEFT,              /* its client's, which ended it or is gone */
+	AUTH_LATE,              /* its time was over: the client's, unless it waits for us */
+	AUTH_OURS,
+};
+/* At any time: no callback follows; a running job finishes behind. Where it is the client's doing, a step was taken or is on a job thread,
+ * and the exchange has not ended, it counts against the address as a failure does. */
+void auth_free(struct auth *a, enum auth_over over);
 
 #endif

@@ -116,6 +116,7 @@ void exchange_free(struct exchange *x)
 	free(x->user);
 	free(x->name);
 	free(x->domain);
+	free(x->given_up_by);
 	free(x);
 }
 

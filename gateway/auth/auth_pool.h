@@ -70,6 +70,9 @@ struct exchange {
 	char *domain;
 	const struct mech *mech;
 	bool tls, plus_offered;
+	bool ran;               /* a step was taken */
+	struct loop *loop;      /* of the step that is with the lanes */
+	char *given_up_by;      /* owned: the address that it counts against if that step is taken; NULL: none */
 	void (*spent)(void *spent_arg, void *arg, uint64_t us);
 	void *spent_arg;
 	uint64_t step_us;       /* processor time of the last step */

@@ -311,7 +311,7 @@ static void edge_ended(struct edge *e, enum close_reason r, const char *detail)
 	struct c2s *c = c2s_of(e);
 
 	(void)detail;
-	c2s_auth_end(c);
+	c2s_auth_end(c, r);
 	e->env->nr_sessions -= c->counted;
 	c->counted = false;
 	c2s_leave(c, r);

@@ -81,16 +81,30 @@ void c2s_op_mechanisms(void *arg, struct stream *s)
 	extern_jids_free(jids);
 }
 
-static void end_exchange(struct c2s *c)
+static void end_exchange(struct c2s *c, enum auth_over over)
 {
-	auth_free(c->auth);
+	auth_free(c->auth, over);
 	c->auth = NULL;
 	links_locate_drop(c->e.env->links, &c->ask);
 }
 
-void c2s_auth_end(struct c2s *c)
+static enum auth_over whose_doing(enum close_reason r)
 {
-	end_exchange(c);
+	switch (r) {
+	case CLOSE_TIMEOUT_NEGOTIATION:
+		return AUTH_LATE;
+	case CLOSE_SHUTDOWN:
+	case CLOSE_MOVED:
+	case CLOSE_SERVICE_CLOSED: /* before there is a service: by an administrator */
+		return AUTH_OURS;
+	default:
+		return AUTH_LEFT;
+	}
+}
+
+void c2s_auth_end(struct c2s *c, enum close_reason r)
+{
+	end_exchange(c, whose_doing(r));
 	free(c->elsewhere);
 	c->elsewhere = NULL;
 }
@@ -112,7 +126,7 @@ static void on_success(void *arg, const char *user, struct slice data)
 		 log_escape(slice_str(stream_local_domain(c->e.stream))), c->mechanism);
 	edge_authenticated(&c->e);
 	stream_auth_success(c->e.stream, user, data);
-	end_exchange(c);
+	end_exchange(c, AUTH_OURS);
 	edge_kick(&c->e);
 }
 
@@ -160,7 +174,7 @@ static void failed(struct c2s *c, const char *condition)
 {
 	stat_add(count_login(c->mechanism, false), 1);
 	log_info("c2s", c->e.id, "auth-failed", "address=%s mechanism=%s condition=%s", conn_peer_text(c->e.conn), c->mechanism, condition);
-	end_exchange(c);
+	end_exchange(c, AUTH_LEFT);
 }
 
 static void on_failure(void *arg, enum auth_failure f, const char *text)

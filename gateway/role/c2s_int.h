@@ -40,7 +40,7 @@ void c2s_op_mechanisms(void *arg, struct stream *s);
 void c2s_op_auth_start(void *arg, struct slice mech, struct slice initial);
 void c2s_op_auth_step(void *arg, struct slice response);
 void c2s_op_auth_abort(void *arg);
-void c2s_auth_end(struct c2s *c);            /* whatever goes on is forgotten; idempotent */
+void c2s_auth_end(struct c2s *c, enum close_reason r); /* whatever goes on is forgotten; idempotent */
 /* A redirect that every gateway knows, but not one to this gateway itself; NULL: none. Borrowed until the directory is fed. */
 bool c2s_is_crowded(const struct c2s *c);          /* clients wait for their handshake */
 const char *c2s_known_redirect(struct c2s *c, const char *bare_jid);

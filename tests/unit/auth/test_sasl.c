@@ -6,6 +6,7 @@
 /* lint: long file because one client and its server's cases share a login, cut they would share a header */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct login {
 	size_t raw_n;
 	bool no_tls, no_cb;
 	const char *const *external;
+	enum auth_over over;    /* whose doing it is to give up */
 	/* what came of it */
 	bool ended, ok, refused;
 	enum auth_failure failure;
@@ -127,8 +129,8 @@ uint64_t __wrap_keycache_expire(struct keycache *k, uint64_t now_ms)
 	return __real_keycache_expire(k, cache_ms_);
 }
 
-/* How many keys were derived at a time. Each waits for others, in vain where they have to wait for it. */
-static _Atomic unsigned deriving_, deriving_most_;
+/* How many keys were derived, and at a time. Each waits for others, in vain where they have to wait for it. */
+static _Atomic unsigned nr_derived_, deriving_, deriving_most_;
 
 int __real_scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out);
 int __wrap_scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out);
@@ -138,6 +140,7 @@ int __wrap_scram_key_derive(const char *mech, struct slice password, const unsig
 	unsigned n = ++deriving_;
 	int err;
 
+	nr_derived_++;
 	if (n > deriving_most_)
 		deriving_most_ = n;
 	usleep(10000);
@@ -159,7 +162,7 @@ static void end(struct login *l)
 		l->waited_ms = a->in_ms;
 		*a = (struct asked){0};
 	}
-	auth_free(l->auth);
+	auth_free(l->auth, l->over);
 	l->auth = NULL;
 	if (--left_ == given_up_at_)
 		give_up();
@@ -816,6 +819,7 @@ static void test_challenge_is_never_early(void)
 }
 
 static int gate_[2];
+static _Atomic unsigned nr_at_gate_;
 
 static void wait_at_gate(struct job *j)
 {
@@ -823,11 +827,30 @@ static void wait_at_gate(struct job *j)
 
 	(void)j;
 	CHECK_EQ(read(gate_[0], &byte, 1), 0);
+	nr_at_gate_--;
 }
 
 static void forget_job(struct job *j)
 {
 	(void)j;
+}
+
+static void keep_threads_busy(struct job *busy)
+{
+	CHECK_EQ(pipe(gate_), 0);
+	nr_at_gate_ = JOBS;
+	for (size_t i = 0; i < JOBS; i++) {
+		busy[i] = (struct job){.run = wait_at_gate, .done = forget_job, .drop = forget_job};
+		CHECK_EQ(jobs_submit(jobs_, loop_, &busy[i]), 0);
+	}
+}
+
+static void open_gate(void)
+{
+	close(gate_[1]);
+	while (nr_at_gate_ > 0)
+		usleep(100);
+	close(gate_[0]);
 }
 
 /* With every job thread busy, whose key is at hand logs in all the same. */
@@ -836,13 +859,90 @@ static void test_kept_key_needs_no_thread(void)
 	static struct job busy[JOBS];
 
 	check_ok(try(LOGIN(.user = "bob", .password = "bobs", .mech = "SCRAM-SHA-512")), "bob");
-	CHECK_EQ(pipe(gate_), 0);
-	for (size_t i = 0; i < JOBS; i++) {
-		busy[i] = (struct job){.run = wait_at_gate, .done = forget_job, .drop = forget_job};
-		CHECK_EQ(jobs_submit(jobs_, loop_, &busy[i]), 0);
-	}
+	keep_threads_busy(busy);
 	check_ok(try(LOGIN(.user = "bob", .password = "bobs", .mech = "SCRAM-SHA-512")), "bob");
-	close(gate_[1]);
+	open_gate();
+}
+
+/* A loop that turns when it is told to, so that nobody is answered before. */
+static void begin_by_hand(void)
+{
+	ASSERT(nr_loops_ < LOOPS_MAX);
+	loop_ = loops_[nr_loops_++] = loop_new();
+	left_ = INT_MAX; /* nobody's end stops it: what it was told would be lost */
+	memset(asked_, 0, sizeof asked_);
+}
+
+static void turn_until_spent(unsigned nr)
+{
+	while (nr_spent_ < nr) {
+		loop_turn(loop_);
+		usleep(100);
+	}
+}
+
+static unsigned failures_of(const char *address)
+{
+	return failures_count(pool_->failures, address, loop_now_ms(loop_));
+}
+
+/* Who leaves before a thread was free had nothing done for it, and it is not its doing that there was none. */
+static void test_given_up_in_the_queue_does_not_count(void)
+{
+	static struct job busy[JOBS];
+	const char *at = "192.0.2.87";
+	unsigned so_far = nr_spent_;
+	struct login v[40];
+
+	begin_by_hand();
+	keep_threads_busy(busy);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		v[i] = LOGIN(.mech = i % 2 ? "PLAIN" : "SCRAM-SHA-256", .user = "waits", .address = at);
+		begin(&v[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		end(&v[i]);
+	open_gate();
+	turn_until_spent(so_far + ARRAY_LEN(v));
+	CHECK_EQ(failures_of(at), 0);
+	check_ok(try(LOGIN(.mech = "PLAIN", .address = at)), "alice");
+}
+
+/* It ends while a key is derived for it. */
+static void leave_early(const char *user, enum auth_over over, const char *at)
+{
+	struct login l = LOGIN(.user = user, .over = over, .address = at);
+	unsigned so_far = nr_spent_, derived = nr_derived_;
+
+	begin_by_hand();
+	begin(&l);
+	while (nr_derived_ == derived)
+		usleep(100);
+	end(&l);
+	turn_until_spent(so_far + 1);
+	CHECK_EQ(l.challenges, 0);
+}
+
+/* Who leaves while a key is derived has had that, and so has who lets its time pass with the challenge; not who waits for us when its time
+ * is over, nor who is sent away. */
+static void test_given_up_counts_by_whose_doing_it_is(void)
+{
+	const char *at = "192.0.2.89";
+	struct login v[40];
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = LOGIN(.quirk = FREE_EARLY, .over = AUTH_OURS, .address = at);
+	play(v, ARRAY_LEN(v));
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		CHECK_EQ(v[i].challenges, 1);
+	CHECK_EQ(failures_of(at), 0);
+	CHECK_EQ(try(LOGIN(.quirk = FREE_EARLY, .over = AUTH_LATE, .address = at)).challenges, 1);
+	CHECK_EQ(failures_of(at), 1);
+	leave_early("leaves-early", AUTH_LEFT, at);
+	CHECK_EQ(failures_of(at), 2);
+	leave_early("is-too-late", AUTH_LATE, at);
+	leave_early("is-sent-away", AUTH_OURS, at);
+	CHECK_EQ(failures_of(at), 2);
 }
 
 /* --- the frame --- */
@@ -1001,6 +1101,8 @@ int main(void)
 	RUN(test_failed_key_is_not_kept);
 	RUN(test_challenge_is_never_early);
 	RUN(test_kept_key_needs_no_thread);
+	RUN(test_given_up_in_the_queue_does_not_count);
+	RUN(test_given_up_counts_by_whose_doing_it_is);
 	RUN(test_keys_go_by_time);
 	RUN(test_free_while_a_job_runs);
 	tear_down();
