@@ -198,10 +198,19 @@ static void step_failed(struct auth *a)
 	free(name);
 }
 
+/* Since it was asked, or, where keys of others were derived before, had its turn: who had none to derive has waited for them as well, and
+ * is done as late as who had. */
+static uint64_t held_ms(const struct auth *a)
+{
+	uint64_t now = loop_now_ms(a->loop), since = a->x->turn_ms > a->asked_ms ? a->x->turn_ms : a->asked_ms;
+
+	return now > since ? now - since : 0; /* the loop's time may be older than the job thread's */
+}
+
 static void step_answered(struct auth *a)
 {
 	const struct exchange *x = a->x;
-	uint64_t held = loop_now_ms(a->loop) - a->asked_ms;
+	uint64_t held = held_ms(a);
 
 	a->waiting = WAITING_CLIENT;
 	if (x->answer == EXCHANGE_FAILURE)

@@ -29,8 +29,8 @@ struct auth_pool_options {
 	size_t per_address_unknown_max;  /* how often within a minute unknown() may be said of one address; 0: 10 */
 	unsigned threads_per_domain; /* job threads that one domain's logins may occupy at most (see lanes.h). 0: 4 */
 	unsigned job_ms;            /* a step that takes longer is answered temporary-auth-failure, and finishes behind. 0: 10000 */
-	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, so that a key that was at hand
-	                               doesn't show by its speed. 0: 10 */
+	unsigned challenge_ms;      /* a SCRAM challenge is not sent earlier than this after its question, or its turn among those whose
+	                               keys are derived, so that a key that was at hand doesn't show by its speed. 0: 10 */
 	unsigned key_life_ms;       /* how long a derived SCRAM key may be used; up to a second later it is wiped. 0: 60000 */
 	struct loop *loop;          /* borrowed, to be freed after the pool: whose timer wipes keys. Must be given */
 };

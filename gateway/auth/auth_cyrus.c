@@ -254,6 +254,7 @@ static bool run(struct exchange *x)
 	if (check(x)) {
 		int code = x->conn ? sasl_server_step(x->conn, x->in, (unsigned)x->in_n, &out, &out_n) : first_step(x, &out, &out_n);
 
+		x->turn_ms = auxprop_take_turn_ms();
 		if (auxprop_take_put_off())
 			return false;
 		x->unknown = auxprop_take_missed() || code == SASL_NOUSER || x->unknown;

@@ -61,6 +61,8 @@ void auxprop_cache_only(bool only);
 /* Did a look-up on this thread fail for that since the last call? */
 bool auxprop_take_put_off(void);
 bool auxprop_is_put_off(void);
+/* When had a look-up on this thread since the last call its turn to derive a key, by CLOCK_MONOTONIC? 0: none had. */
+uint64_t auxprop_take_turn_ms(void);
 
 struct exchange {
 	struct lane_work work;
@@ -76,6 +78,7 @@ struct exchange {
 	void (*spent)(void *spent_arg, void *arg, uint64_t us);
 	void *spent_arg;
 	uint64_t step_us;       /* processor time of the last step */
+	uint64_t turn_ms;       /* when it had its turn to derive a key; 0: it needed none */
 	struct auth_cb cb[AUTH_CB_MAX];
 	size_t nr_cb;
 

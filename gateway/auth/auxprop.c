@@ -1,8 +1,8 @@
 /*
  * Our auxprop plugin. getopt answers its name for "auxprop_plugin", so that Cyrus SASL asks it alone; it asks the configured ones in turn,
  * in the same way and order as the library would have. What it adds is for SCRAM: a plaintext password becomes a stored key, which is kept
- * a while, and a user who does not exist gets one that nobody can match, after the same work. A lookup for PLAIN passes through untouched.
- * What asks or derives runs on job threads only; a key that is kept is found on a loop, too.
+ * a while, and a user who does not exist gets one that nobody can match, after the same work as others. A lookup for PLAIN passes through
+ * untouched. What asks or derives runs on job threads only; a key that is kept is found on a loop, too.
  */
 #include <sasl/sasl.h>
 /* needs sasl.h before it */
@@ -37,10 +37,20 @@ static struct {
 	const sasl_utils_t *utils;      /* set once our plugin is in the library's list, where it stays */
 	atomic_bool active;
 	sem_t turns;            /* a key is derived by whoever has one */
+	atomic_bool found_plain, found_stored;  /* a user's password, or key, in the database */
 } aux_;
 
 /* A look-up and the step that it belongs to run on one thread. */
 static _Thread_local bool missed_, cache_only_, put_off_;
+static _Thread_local uint64_t turn_ms_;
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 bool auxprop_take_missed(void)
 {
@@ -68,17 +78,17 @@ bool auxprop_take_put_off(void)
 	return put_off;
 }
 
+uint64_t auxprop_take_turn_ms(void)
+{
+	uint64_t at = turn_ms_;
+
+	turn_ms_ = 0;
+	return at;
+}
+
 const char *auxprop_option(void)
 {
 	return atomic_load(&aux_.active) ? NAME : NULL;
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 /* As Cyrus SASL puts the answers of several plugins together: one that knows the user outweighs one that doesn't, and an error outweighs
@@ -166,26 +176,42 @@ static bool stored_key(sasl_server_params_t *sparams, const char *mech, char *ou
 	return false;
 }
 
-/* From what the database gave: the plaintext wins, then a stored key; for anybody else a key of nobody. */
+static void take_turn(void)
+{
+	while (sem_wait(&aux_.turns) != 0)
+		ASSERT(errno == EINTR);
+	turn_ms_ = now_ms();
+}
+
+/* A key of nobody is as dear as one of somebody: where all that were found had a stored one, it is not derived. */
+static int derive(const char *mech, const char *plain, const char *nobody, const unsigned char *salt, char *out)
+{
+	if (!plain && atomic_load(&aux_.found_stored) && !atomic_load(&aux_.found_plain))
+		return scram_key_made_up(mech, slice_str(nobody), salt, aux_.iterations, out);
+	return scram_key_derive(mech, slice_str(plain ? plain : nobody), salt, aux_.iterations, out);
+}
+
+/* From what the database gave: the plaintext wins, then a stored key; for anybody else a key of nobody. A stored one waits for its turn as
+ * well: it would show by overtaking those that are derived. */
 static void make_key(sasl_server_params_t *sparams, const char *mech, struct slice name, char *out)
 {
 	const char *at = memrchr(name.p, '@', name.n);
+	const char *const *plain = values_of(sparams, SECRET_PLAIN);
 	struct slice user = {name.p, at ? (size_t)(at - name.p) : name.n};
 	struct slice realm = at ? (struct slice){at + 1, name.n - user.n - 1} : SLICE_NONE;
-	const char *const *plain = values_of(sparams, SECRET_PLAIN);
+	bool stored = !plain && stored_key(sparams, mech, out);
 	unsigned char salt[SCRAM_KEY_SALT];
 	const struct salt_key *key = atomic_load(&aux_.pool->salt_key); /* there, or SCRAM would not have been offered */
 	char nobody[65];
-	struct slice password;
 
-	if (!plain && stored_key(sparams, mech, out))
-		return;
+	if (plain)
+		atomic_store(&aux_.found_plain, true);
+	if (stored)
+		atomic_store(&aux_.found_stored, true);
 	scram_key_salt(key->bytes, mech, user, realm, salt);
 	scram_key_nobody(key->bytes, mech, user, realm, nobody);
-	password = slice_str(plain ? *plain : nobody);
-	while (sem_wait(&aux_.turns) != 0)
-		ASSERT(errno == EINTR);
-	if (scram_key_derive(mech, password, salt, aux_.iterations, out) < 0)
+	take_turn();
+	if (!stored && derive(mech, plain ? *plain : NULL, nobody, salt, out) < 0)
 		*out = '\0';
 	sem_post(&aux_.turns);
 	mem_wipe(nobody, sizeof nobody);
@@ -389,6 +415,8 @@ int auxprop_add(struct auth_pool *p)
 	ASSERT(aux_.pool == NULL);      /* one pool at a time */
 	aux_.pool = p;
 	sem_init(&aux_.turns, 0, derivers());
+	atomic_store(&aux_.found_plain, false);
+	atomic_store(&aux_.found_stored, false);
 	if (!aux_.utils)
 		code = sasl_auxprop_add_plugin(NAME, on_init);
 	if (code != SASL_OK)

@@ -1,6 +1,6 @@
 /*
- * Stored keys of SCRAM (RFC 5802 section 3) from a password. Pure but for OpenSSL. A made-up key for an unknown name takes the same way,
- * and the same time, as a real one.
+ * Stored keys of SCRAM (RFC 5802 section 3) from a password. Pure but for OpenSSL. A made-up key for an unknown name takes the same way as
+ * a real one, and the same time where it is to.
  */
 #include "auth/scram_key.h"
 
@@ -67,7 +67,8 @@ static void encode64(char *out, const unsigned char *p, size_t n)
 	EVP_EncodeBlock((unsigned char *)out, p, (int)n);
 }
 
-int scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out)
+/* rounds: of the iterations that it says to have. */
+static int make(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, unsigned rounds, char *out)
 {
 	const EVP_MD *md = digest_of(mech);
 	unsigned char salted[EVP_MAX_MD_SIZE], client[EVP_MAX_MD_SIZE], stored[EVP_MAX_MD_SIZE], server[EVP_MAX_MD_SIZE];
@@ -77,7 +78,7 @@ int scram_key_derive(const char *mech, struct slice password, const unsigned cha
 	if (!md)
 		return -ERR_INVALID;
 	n = (size_t)EVP_MD_get_size(md);
-	ASSERT(PKCS5_PBKDF2_HMAC(password.p, (int)password.n, salt, SCRAM_KEY_SALT, (int)iterations, md, (int)n, salted));
+	ASSERT(PKCS5_PBKDF2_HMAC(password.p, (int)password.n, salt, SCRAM_KEY_SALT, (int)rounds, md, (int)n, salted));
 	ASSERT(HMAC(md, salted, (int)n, (const unsigned char *)"Client Key", 10, client, NULL));
 	ASSERT(EVP_Digest(client, n, stored, NULL, md, NULL));
 	ASSERT(HMAC(md, salted, (int)n, (const unsigned char *)"Server Key", 10, server, NULL));
@@ -92,4 +93,14 @@ int scram_key_derive(const char *mech, struct slice password, const unsigned cha
 	mem_wipe(stored64, sizeof stored64);
 	mem_wipe(server64, sizeof server64);
 	return 0;
+}
+
+int scram_key_made_up(const char *mech, struct slice nobody, const unsigned char *salt, unsigned iterations, char *out)
+{
+	return make(mech, nobody, salt, iterations, 1, out);
+}
+
+int scram_key_derive(const char *mech, struct slice password, const unsigned char *salt, unsigned iterations, char *out)
+{
+	return make(mech, password, salt, iterations, iterations, out);
 }

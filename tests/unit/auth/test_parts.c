@@ -49,11 +49,15 @@ static void test_conditions(void)
 static void test_derive(void)
 {
 	unsigned char salt[16] = {0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81};
-	char out[SCRAM_KEY_MAX];
+	char out[SCRAM_KEY_MAX], made_up[SCRAM_KEY_MAX];
 
 	CHECK_EQ(scram_key_derive("SCRAM-SHA-256", SLICE("pencil"), salt, 4096, out), 0);
 	CHECK_STR(out, "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
 		       "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+	CHECK_EQ(scram_key_made_up("SCRAM-SHA-256", SLICE("pencil"), salt, 4096, made_up), 0);
+	CHECK_EQ(strlen(made_up), strlen(out));
+	CHECK(strncmp(made_up, out, strlen("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")) == 0);
+	CHECK(strcmp(made_up, out) != 0);
 	CHECK(scram_key_derive("CRAM-MD5", SLICE("pencil"), salt, 4096, out) < 0);
 }
 
