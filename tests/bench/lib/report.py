@@ -4,6 +4,7 @@ import statistics
 OURS = "ambrosia"
 TO_FLOOR = "SCRAM-SHA-1.to_floor"
 FLOORS = ("floor", "floor-link")   # of messages: no peers
+TAKEN = 0.05   # of the processors' time, by the host during a run: beyond it the run is kept, told, and does not count
 OF_FLOOR = ("busy.cpu_us", "one.p50_ms", "one.p99_ms", "beside1024k.p99_ms")   # what is set against that of the second, which has as many processes as ours
 ALIKE = {"busy.cpu_us.gateway": "busy.cpu_us.c2s"}   # of a peer, what is compared with our part
 # What stands below a scenario's table.
@@ -36,9 +37,14 @@ BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 1
            ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
 
 
+def disturbed(result):
+    """Whether the host took so much of its time that its own is not told by it; of bytes it takes nothing."""
+    return "figures" in result and result["scenario"] != "idle" and result.get("during", {}).get("steal", 0) > TAKEN
+
+
 def measured(results):
-    """Those that have figures."""
-    return [result for result in results if "figures" in result]
+    """Those that have figures which count."""
+    return [result for result in results if "figures" in result and not disturbed(result)]
 
 
 def uncounted(figures, name):
@@ -136,8 +142,10 @@ def conditions(results):
         return ""
     days, found = sorted({result["at"][:10] for result in good}), versions(good)
     of = ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("cpu", "cores", "kernel"))
-    failed = [f"{result['stack']} {result['scenario']}" for result in results if "failed" in result]
-    without = f" Failed and left out: {', '.join(f'{name} ({failed.count(name)})' for name in dict.fromkeys(failed))}." if failed else ""
+    without = ""
+    for why, found_so in (("Failed and left out", lambda result: "failed" in result), (f"Left out, since the host took more than {percent([TAKEN])} of their time", disturbed)):
+        if names := [f"{result['stack']} {result['scenario']}" for result in results if found_so(result)]:
+            without += f" {why}: {', '.join(f'{name} ({names.count(name)})' for name in dict.fromkeys(names))}."
     return (f"{' to '.join(dict.fromkeys((days[0], days[-1])))}; Linux {found['kernel']}, {found['cores']} cores of {found['cpu']}; {of}; {f'{tls}; ' if (tls := suites(good)) else ''}{quietness(good)}. "
             f"Medians, in brackets the least and the greatest of several runs.{without}")
 
