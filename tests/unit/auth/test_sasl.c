@@ -850,6 +850,16 @@ static void test_challenge_is_never_early(void)
 	CHECK(quick >= 10);     /* though the key is at hand */
 }
 
+/* What does not come in ten seconds does not come. */
+#define WAIT_FOR(cond, step)                                                 \
+	do {                                                                 \
+		for (unsigned i_ = 0; i_ < 100000 && !(cond); i_++) {        \
+			step;                                                \
+			usleep(100);                                         \
+		}                                                            \
+		CHECK(cond);                                                 \
+	} while (0)
+
 static int gate_[2];
 static _Atomic unsigned nr_at_gate_;
 
@@ -880,8 +890,7 @@ static void keep_threads_busy(struct job *busy)
 static void open_gate(void)
 {
 	close(gate_[1]);
-	while (nr_at_gate_ > 0)
-		usleep(100);
+	WAIT_FOR(nr_at_gate_ == 0, (void)0);
 	close(gate_[0]);
 }
 
@@ -907,10 +916,7 @@ static void begin_by_hand(void)
 
 static void turn_until_spent(unsigned nr)
 {
-	while (nr_spent_ < nr) {
-		loop_turn(loop_);
-		usleep(100);
-	}
+	WAIT_FOR(nr_spent_ >= nr, loop_turn(loop_));
 }
 
 static unsigned failures_of(const char *address)
@@ -948,8 +954,7 @@ static void leave_early(const char *user, enum auth_over over, const char *at)
 
 	begin_by_hand();
 	begin(&l);
-	while (nr_derived_ == derived)
-		usleep(100);
+	WAIT_FOR(nr_derived_ > derived, (void)0);
 	end(&l);
 	turn_until_spent(so_far + 1);
 	CHECK_EQ(l.challenges, 0);
@@ -989,8 +994,7 @@ static void test_stored_key_overtakes_nobody(void)
 	begin_by_hand();
 	held_up_ = true;
 	begin(&nobody);
-	while (nr_derived_ == derived)
-		usleep(100);
+	WAIT_FOR(nr_derived_ > derived, (void)0);
 	begin(&stored);
 	for (unsigned i = 0; i < 40; i++) {
 		loop_turn(loop_);
@@ -1000,10 +1004,7 @@ static void test_stored_key_overtakes_nobody(void)
 	loop_turn(loop_);
 	held_until = loop_now_ms(loop_);
 	held_up_ = false;
-	while (!nobody.ended || !stored.ended) {
-		loop_turn(loop_);
-		usleep(100);
-	}
+	WAIT_FOR(nobody.ended && stored.ended, loop_turn(loop_));
 	CHECK_EQ(nobody.challenges + stored.challenges, 2);
 	CHECK(stored.began + stored.ms >= held_until + 10);
 }
