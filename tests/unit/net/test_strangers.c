@@ -18,7 +18,7 @@ static const struct fake_record *evil_zone(void)
 	for (unsigned i = 0; i < EVIL * EVIL_TARGETS; i++) {
 		snprintf(srv[i / EVIL_TARGETS], sizeof srv[0], S("x%u.evil.example"), i / EVIL_TARGETS);
 		snprintf(host[i], sizeof host[0], "t%u.x%u.evil.example", i % EVIL_TARGETS, i / EVIL_TARGETS);
-		snprintf(data[i], sizeof data[0], "1 1 5269 %s", host[i]);
+		snprintf(data[i], sizeof data[0], "1 1 5269 t%u.x%u.evil.example", i % EVIL_TARGETS, i / EVIL_TARGETS);
 		*r++ = (struct fake_record){srv[i / EVIL_TARGETS], 33, data[i], 0};
 		*r++ = (struct fake_record){host[i], 0, NULL, -1};
 	}
