@@ -61,6 +61,12 @@ async def stop_gateway(test):
     test.check("the gateway ends with status 0 at SIGTERM", await asyncio.get_event_loop().run_in_executor(None, test.stop, "gateway") == 0)
 
 
+async def registered(test, times):
+    """Both services announced their domains again to each gateway that started; until then the next one knows no host."""
+    while open(f"{test.folder}/gateway.log").read().count("announced=1") < 2 * times:
+        await asyncio.sleep(0.05)
+
+
 async def enter(test, password):
     client, how = await login(f"juliet@{OURS}", password, f"{test.folder}/our-ca.pem", (OUR_ADDRESS, 5222), "PLAIN")
     if how != "in":
@@ -98,6 +104,7 @@ async def restarted(test, env, pki, remote, password):
     told_of = marked(open(f"{test.folder}/gateway.log").read())
     test.check(f"what came again was sent marked ({told_of})", again <= told_of)
     test.check("over a second connection", remote.nr_connections == 2)
+    await registered(test, 2)
     juliet, caller = await enter(test, password), await dial(pki)
     caller.wire.send(f"<message from='romeo@{THEIRS}' to='juliet@{OURS}'><body>There again</body></message>")
     test.check("clients and other servers are served again", await arrives(juliet, (f"romeo@{THEIRS}", "There again")))
