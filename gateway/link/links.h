@@ -89,8 +89,7 @@ void links_forget(struct links *ls, const char *key, const struct svc_id *instan
 MUST_CHECK int links_open_peer(struct links *ls, const struct svc_stream *near, const char *domain, const char *key,
 			       const struct svc_open *o, struct link_end *e);
 void links_attach(struct svc_stream *s, struct link_end *e);
-/* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows.
- */
+/* Lets go of the stream: closes it (condition NULL: plain) and forgets the end. No callback follows. */
 void links_release(struct link_end *e, const char *condition, const char *text);
 /* Sends a stanza that came in at the edge, as svc_stream_send() does; of those on their way one at a time is timed (STAT_ack_delay). */
 MUST_CHECK int links_send(struct links *ls, struct link_end *e, struct slice xml);

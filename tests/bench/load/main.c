@@ -93,13 +93,14 @@ static void on_gone(struct client *c, const char *why)
  * that is measured has long ones, and a small share beside those who want all of it. */
 static bool turns(const char *value)
 {
-	if (strcmp(value, "short") == 0)
+	if (strcmp(value, "short") == 0) {
 		prompt_thread();
-	else if (strcmp(value, "long") == 0)
-		patient_thread();
-	else
+		return true;
+	}
+	if (strcmp(value, "long") != 0)
 		return false;
-	return strcmp(value, "short") == 0 || setpriority(PRIO_PROCESS, 0, 10) == 0;
+	patient_thread();
+	return setpriority(PRIO_PROCESS, 0, 10) == 0;
 }
 
 /* Of those that connect from now on; turns at once. */
