@@ -15,7 +15,10 @@ NOTES = {"login": "*cold* is the first login of each account by that mechanism, 
          "chat": "*late*: how long after its time the load itself turned to a message, at a given rate; the latencies beside it have it in them. *floor.sleep*: how much longer than a "
                  "millisecond one lasted that was slept here just before.",
          "large": "The large stanzas come from a load of their own. *late*: as in chat.",
-         "many": "*gateway_kib* and *service_kib*: pages of the first gateway's and the IM service's own; *all_kib*: of all processes together, shared pages once."}
+         "many": "*gateway_kib* and *service_kib*: pages of the first gateway's and the IM service's own; *all_kib*: of all processes together, shared pages once.",
+         "storm": "*quiet* and *others*: the pairs at the gateway that the storm comes to, before and in it; *control_quiet* and *control*: those at a gateway to which nobody comes. "
+                  "*others_to_quiet*, *control_to_quiet*: p99 in the storm by that before, run by run; *late*: as in chat. *cpu_ms_each*: for each that came back, the chats included, whose "
+                  "own is *quiet_cpu_ms_each_s*."}
 # The rows of the budgets: title, scenario, figure, what one unit of the figure is in the row's unit, the row's unit, what ours is to keep, if anything, and
 # how many times that the best of the peers took on the machine of the budgets: on another machine that counts, not the figure.
 BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 17.0, 49 / 17.0),
@@ -34,7 +37,9 @@ BUDGETS = (("memory for an idle TLS client", "idle", "slope.kib", 1.024, "KB", 1
            ("the same, by floor-link's", "chat", "one.p99_ms.to_floor", 1, "", None, None),
            ("small messages beside 1 MiB stanzas, p99", "large", "beside1024k.p99_ms", 1, "ms", 2, 6.7 / 2),
            ("the same, by floor-link's", "large", "beside1024k.p99_ms.to_floor", 1, "", None, None),
-           ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60))
+           ("CPU for a message over two servers", "domains", "cpu_us", 1, "µs", 60, 153 / 60),
+           ("others' p99 in a storm, by the quiet one (2 promised)", "storm", "others_to_quiet", 1, "", 2, None),
+           ("the same at a gateway to which no storm comes", "storm", "control_to_quiet", 1, "", None, None))
 
 
 def disturbed(result):

@@ -9,6 +9,7 @@ from stacks import DOMAIN, LARGE, Ours, Stack
 
 PAIRS, BODY, WINDOW = 50, 200, 8
 LARGE_PAIRS = 4
+FIELDS = ("p50_ms", "p99_ms", "max_ms")   # of latencies
 DELAYED_OF = 1000    # messages of a closed loop, of which one may be stored first
 SETTLE_S = 1         # for which nobody comes after logouts, where logouts break logins
 WORN_TRIES, WORN_MOST = 3, 1.15   # times that ours may be above, and how many times the CPU of a fresh login by its floor a worn one may take
@@ -34,7 +35,7 @@ class Sizes:
         self.large = ((60 << 10, 2),) if smoke else ((200 << 10, 10), (1 << 20, 2))
         self.services = (1, 3) if smoke else (1, 10, 100)
         self.gateways = (1, 2) if smoke else (1, 2, 4, 8)
-        self.storm = 40 if smoke else 10000
+        self.storm, self.quiet_seconds = (40, 1) if smoke else (10000, 30)
         self.smoke = smoke
 
 
@@ -207,15 +208,15 @@ def idle(context, kind):
     return figures
 
 
-def latencies(answer, key, name, figures):
-    for field in ("p50_ms", "p99_ms", "max_ms"):
+def latencies(answer, key, name, figures, fields=FIELDS):
+    for field in fields:
         figures[f"{name}.{field}"] = answer[key][field]
 
 
-def deliveries(answer, name, figures):
+def deliveries(answer, name, figures, fields=FIELDS):
     """Latencies, how late the load itself sent at a given rate, which is in them, and how many came with a delay stamp (XEP-0203), by way of the server's
     store: nothing is lost when links stall, and this shows it."""
-    latencies(answer, "delivery", name, figures)
+    latencies(answer, "delivery", name, figures, fields)
     if "late" in answer:
         latencies(answer, "late", f"{name}.late", figures)
     figures[f"{name}.delayed"] = answer["delayed"]

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <openssl/err.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -90,17 +91,14 @@ static void on_gone(struct client *c, const char *why)
 }
 
 /* How soon this process gives way to others: one that measures has short turns (common/prompt.h), one whose work is none of the machine's
- * that is measured has long ones, and a small share beside those who want all of it. */
+ * that is measured runs while nobody else wants the processor, and leaves it as soon as somebody does. */
 static bool turns(const char *value)
 {
 	if (strcmp(value, "short") == 0) {
 		prompt_thread();
 		return true;
 	}
-	if (strcmp(value, "long") != 0)
-		return false;
-	patient_thread();
-	return setpriority(PRIO_PROCESS, 0, 10) == 0;
+	return strcmp(value, "idle") == 0 && sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0}) == 0;
 }
 
 /* Of those that connect from now on; turns at once. */
