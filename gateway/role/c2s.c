@@ -123,15 +123,20 @@ static void give_up(struct c2s *c, int err)
 	edge_close(&c->e, CLOSE_INTERNAL);
 }
 
-void c2s_hold_if_full(struct c2s *c)
+/* err: of what was offered to the service last. */
+static void hold_after(struct c2s *c, int err)
 {
-	bool away = c->end.stream == NULL || c->rest != NULL;
-	int err = away ? SVCPROTO_E_FULL : kept_again(&c->e.kept, c->e.env->links, &c->end);
-
 	if (err != 0 && err != SVCPROTO_E_FULL)
 		give_up(c, err);
 	else
 		edge_hold(&c->e, err != 0 || kept_is_full(&c->end));
+}
+
+void c2s_hold_if_full(struct c2s *c)
+{
+	bool away = c->end.stream == NULL || c->rest != NULL;
+
+	hold_after(c, away ? SVCPROTO_E_FULL : kept_again(&c->e.kept, c->e.env->links, &c->end));
 }
 
 static void op_stanza(void *arg, const struct xml_element *el)
@@ -141,7 +146,6 @@ static void op_stanza(void *arg, const struct xml_element *el)
 	struct policy_result r;
 	struct slice xml;
 	struct buf out;
-	int err = 0;
 
 	if (c->end.stream == NULL)
 		return;
@@ -154,12 +158,8 @@ static void op_stanza(void *arg, const struct xml_element *el)
 	if (r.verdict == POLICY_CLOSE)
 		stream_close_with(c->e.stream, r.condition, NULL);
 	else
-		err = kept_pass(&c->e.kept, c->e.env->links, &c->end, &r, xml);
+		hold_after(c, kept_pass(&c->e.kept, c->e.env->links, &c->end, &r, xml));
 	buf_clear(&out);
-	if (err != 0 && err != SVCPROTO_E_FULL)
-		give_up(c, err);
-	else if (r.verdict != POLICY_CLOSE)
-		c2s_hold_if_full(c);
 }
 
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)

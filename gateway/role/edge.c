@@ -123,7 +123,8 @@ static void feed(struct edge *e, struct slice in)
 
 void edge_hold(struct edge *e, bool full)
 {
-	if (e->ended)
+	/* None is kept of who is not held; and that is how it is behind nearly every stanza. */
+	if (e->ended || (!full && !e->held))
 		return;
 	edge_count_held(e, full);
 	edge_count_kept(e);

@@ -31,9 +31,9 @@ static int give_kept(struct s2s_in *in)
 	return err;
 }
 
-static void hold_if_full(struct s2s_in *in)
+/* err: of what was offered to a service last. */
+static void hold_after(struct s2s_in *in, int err)
 {
-	int err = give_kept(in);
 	bool full = err != 0;
 
 	if (err != 0 && err != SVCPROTO_E_FULL) {
@@ -43,6 +43,11 @@ static void hold_if_full(struct s2s_in *in)
 	for (struct in_pair *p = in->pairs; p != NULL; p = p->next)
 		full |= p->end.stream != NULL && kept_is_full(&p->end);
 	edge_hold(&in->e, full);
+}
+
+static void hold_if_full(struct s2s_in *in)
+{
+	hold_after(in, give_kept(in));
 }
 
 static struct in_pair *pair_of(struct link_end *end)
@@ -198,10 +203,7 @@ static void pass(struct s2s_in *in, const struct policy_result *r, struct slice 
 		p->sent++;
 	else if (err == SVCPROTO_E_FULL)
 		in->waiting = p;
-	if (err != 0 && err != SVCPROTO_E_FULL)
-		edge_close(&in->e, CLOSE_RESOURCE_CONSTRAINT);
-	else
-		hold_if_full(in);
+	hold_after(in, err);
 }
 
 void s2s_in_op_stanza(void *arg, const struct xml_element *el)
