@@ -8,6 +8,7 @@
 #include "net/handshakes.h"
 #include "role/counts.h"
 #include "role/drain.h"
+#include "role/ends.h"
 
 /*
  * A client's authentication: what is offered, the exchange between the stream machine and auth, and what becomes of a user whom SASL does
@@ -88,23 +89,9 @@ static void end_exchange(struct c2s *c, enum auth_over over)
 	links_locate_drop(c->e.env->links, &c->ask);
 }
 
-static enum auth_over whose_doing(enum close_reason r)
-{
-	switch (r) {
-	case CLOSE_TIMEOUT_NEGOTIATION:
-		return AUTH_LATE;
-	case CLOSE_SHUTDOWN:
-	case CLOSE_MOVED:
-	case CLOSE_SERVICE_CLOSED: /* before there is a service: by an administrator */
-		return AUTH_OURS;
-	default:
-		return AUTH_LEFT;
-	}
-}
-
 void c2s_auth_end(struct c2s *c, enum close_reason r)
 {
-	end_exchange(c, whose_doing(r));
+	end_exchange(c, ends_whose_doing(r));
 	free(c->elsewhere);
 	c->elsewhere = NULL;
 }

@@ -3,6 +3,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "role/c2s_int.h"
+#include "role/ends.h"
 #include "stream/base64.h"
 
 /*
@@ -235,32 +236,9 @@ void c2s_resume_refused(struct c2s *c, const struct svc_refusal *r)
 
 /* --- leaving ------------------------------------------------------------------- */
 
-/* Whoever said goodbye, or broke the rules, does not come back to this session. */
-static bool may_come_back(enum close_reason r)
-{
-	switch (r) {
-	case CLOSE_EOF:
-	case CLOSE_LOST:
-	case CLOSE_TLS_FAILED: /* within a session: what somebody on the way can do to it, as a reset */
-	case CLOSE_SHUTDOWN:
-	case CLOSE_MOVED:
-	case CLOSE_SLOW_READER:
-	case CLOSE_STALLED:
-	case CLOSE_SERVICE_STALLED:
-	case CLOSE_TIMEOUT_NEGOTIATION: /* the service's answer to <resume/> was late */
-	case CLOSE_TIMEOUT_ACK:
-	case CLOSE_TIMEOUT_IDLE:
-	case CLOSE_TIMEOUT_STANZA:
-	case CLOSE_UNFINISHED:
-		return true;
-	default:
-		return false;
-	}
-}
-
 void c2s_leave(struct c2s *c, enum close_reason r)
 {
-	if (may_come_back(r) && (c->resuming != NULL || c->managed)) {
+	if (ends_may_come_back(r) && (c->resuming != NULL || c->managed)) {
 		links_detach(&c->end);
 	} else {
 		/* what its client may resume elsewhere must be over when it hears so */
