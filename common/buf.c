@@ -31,21 +31,6 @@ void buf_wipe(struct buf *b)
 	buf_clear(b);
 }
 
-size_t buf_len(const struct buf *b)
-{
-	return b->len_;
-}
-
-size_t buf_room(const struct buf *b)
-{
-	return b->max_ - b->len_;
-}
-
-struct slice buf_slice(const struct buf *b)
-{
-	return b->len_ ? (struct slice){b->p_ + b->off_, b->len_} : SLICE_NONE;
-}
-
 static uint32_t cap_for(const struct buf *b, uint32_t need)
 {
 	uint32_t cap = CAP_MIN, max = b->max_;
@@ -57,7 +42,7 @@ static uint32_t cap_for(const struct buf *b, uint32_t need)
 	return cap < need || cap > max ? max : cap;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow_reserve_(struct buf *b, size_t n)
 {
 	if (n > buf_room(b))
 		return NULL;
@@ -72,12 +57,6 @@ char *buf_reserve(struct buf *b, size_t n)
 		b->p_ = mem_resize(b->p_, b->cap_);
 	}
 	return b->p_ + b->off_ + b->len_;
-}
-
-void buf_commit(struct buf *b, size_t n)
-{
-	ASSERT(n <= b->cap_ - b->off_ - b->len_);
-	b->len_ += (uint32_t)n;
 }
 
 int buf_grow_add_(struct buf *b, const void *p, size_t n)

@@ -14,19 +14,48 @@ struct buf {
 void buf_init(struct buf *b, size_t max);                 /* at most BUF_MAX; allocates nothing */
 void buf_clear(struct buf *b);                            /* frees the memory, keeps the maximum */
 void buf_wipe(struct buf *b);                             /* overwrites, then clears: for secrets */
-size_t buf_len(const struct buf *b);
-size_t buf_room(const struct buf *b);                     /* bytes until the maximum */
-struct slice buf_slice(const struct buf *b);              /* borrowed until the next change */
 MUST_CHECK int buf_grow_add_(struct buf *b, const void *p, size_t n);
+char *buf_grow_reserve_(struct buf *b, size_t n);
 MUST_CHECK int buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-char *buf_reserve(struct buf *b, size_t n);               /* n writable bytes at the end, or NULL past the maximum */
-void buf_commit(struct buf *b, size_t n);                 /* n of the reserved bytes were written */
 void buf_drain(struct buf *b, size_t n);                  /* drop n bytes from the front */
 void buf_truncate(struct buf *b, size_t len);             /* keep the first len bytes */
 void buf_reset(struct buf *b);                            /* length 0, memory kept */
 void buf_release_if_empty(struct buf *b);
 
-/* All or nothing: 0 or -ERR_LIMIT. What there is room for already, as for most of the pieces that a stanza is made of, takes no call. */
+static inline size_t buf_len(const struct buf *b)
+{
+	return b->len_;
+}
+
+/* Bytes until the maximum. */
+static inline size_t buf_room(const struct buf *b)
+{
+	return b->max_ - b->len_;
+}
+
+/* Borrowed until the next change. */
+static inline struct slice buf_slice(const struct buf *b)
+{
+	return b->len_ ? (struct slice){b->p_ + b->off_, b->len_} : SLICE_NONE;
+}
+
+/* n writable bytes at the end, or NULL past the maximum. What there is room for already, as for most of the pieces that a stanza is made
+ * of, takes no call. */
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+	if (b->p_ == NULL || n > b->cap_ - b->off_ - b->len_)
+		return buf_grow_reserve_(b, n);
+	return b->p_ + b->off_ + b->len_;
+}
+
+/* n of the reserved bytes were written. */
+static inline void buf_commit(struct buf *b, size_t n)
+{
+	ASSERT(n <= b->cap_ - b->off_ - b->len_);
+	b->len_ += (uint32_t)n;
+}
+
+/* All or nothing: 0 or -ERR_LIMIT. No call either where there is room. */
 MUST_CHECK static inline int buf_add(struct buf *b, const void *p, size_t n)
 {
 	if (n == 0)
