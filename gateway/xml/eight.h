@@ -19,6 +19,22 @@ static inline uint64_t eight_load(const char *p)
 	return le64toh(w);
 }
 
+/* One to seven of them, zeros behind. They are read from both ends, and what is read twice is the same. */
+static inline uint64_t eight_load_less(const char *p, size_t n)
+{
+	uint32_t first, last;
+	uint64_t w;
+
+	if (n >= 4) {
+		memcpy(&first, p, sizeof first);
+		memcpy(&last, p + n - sizeof last, sizeof last);
+		return le32toh(first) | (uint64_t)le32toh(last) << 8 * (n - sizeof last);
+	}
+	w = (unsigned char)p[0];
+	w |= (uint64_t)(unsigned char)p[n / 2] << 8 * (n / 2);
+	return w | (uint64_t)(unsigned char)p[n - 1] << 8 * (n - 1);
+}
+
 /* That ASCII character. */
 static inline uint64_t eight_is(uint64_t w, char c)
 {

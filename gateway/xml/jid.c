@@ -35,15 +35,15 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* ---- localpart and resourcepart ---- */
-
-static bool ascii_ok(struct slice s, const char *forbidden, char least)
+static char *lowered(struct slice s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] < least || s.p[i] == 0x7f || memchr(forbidden, s.p[i], strlen(forbidden)) != NULL)
-			return false;
-	return true;
+	char *text = mem_slicedup(s);
+	for (char *p = text; *p; p++)
+		*p = lower(*p);
+	return text;
 }
+
+/* ---- localpart and resourcepart: nearly all are ASCII, and are looked at once ---- */
 
 /* Once more until nothing changes: normalisation can bring forth what an earlier step would have changed, and what is prepared must stay.
  */
@@ -67,27 +67,24 @@ static bool part_possible(struct slice s)
 	return s.n > 0 && s.n <= UNPREPARED_MAX && memchr(s.p, '\0', s.n) == NULL && utf8_valid(s);
 }
 
+/* What is not ASCII alone; of that, all that may be was taken before. */
+static char *prep_other(struct slice text, const Stringprep_profile *profile)
+{
+	return part_possible(text) && !is_ascii(text) ? run_stringprep(text, profile) : NULL;
+}
+
 char *jid_prep_local(struct slice text)
 {
-	if (!part_possible(text))
-		return NULL;
-	if (!is_ascii(text))
-		return run_stringprep(text, stringprep_xmpp_nodeprep);
-	if (text.n > PART_MAX || !ascii_ok(text, "\"&'/:<>@", '!'))
-		return NULL;
-	char *prepared = mem_slicedup(text);
-	for (char *p = prepared; *p; p++)
-		*p = lower(*p);
-	return prepared;
+	if (text.n > 0 && text.n <= PART_MAX && chars_all(text, CHAR_LOCAL))
+		return lowered(text);
+	return prep_other(text, stringprep_xmpp_nodeprep);
 }
 
 char *jid_prep_resource(struct slice text)
 {
-	if (!part_possible(text))
-		return NULL;
-	if (!is_ascii(text))
-		return run_stringprep(text, stringprep_xmpp_resourceprep);
-	return text.n <= PART_MAX && ascii_ok(text, "", ' ') ? mem_slicedup(text) : NULL;
+	if (text.n > 0 && text.n <= PART_MAX && chars_all(text, CHAR_PRINTED))
+		return mem_slicedup(text);
+	return prep_other(text, stringprep_xmpp_resourceprep);
 }
 
 /* ---- domainpart ---- */
@@ -95,20 +92,21 @@ char *jid_prep_resource(struct slice text)
 /* Labels of letters, digits and inner hyphens (RFC 1123), as a DNS name has them. Says whether there are A-labels. */
 static bool ldh_name(struct slice s, bool *a_labels)
 {
-	size_t label = 0;
 	*a_labels = false;
-	for (size_t i = 0; i <= s.n; i++) {
-		if (i < s.n && char_is(s.p[i], CHAR_LABEL))
-			continue;
-		if (i < s.n && s.p[i] != '.')
-			return false;
-		const char *p = s.p + label;
-		size_t n = i - label;
+	for (size_t i = 0;; i++) {
+		const char *p = s.p + i;
+		size_t n = 0;
+		while (i + n < s.n && char_is(p[n], CHAR_LABEL))
+			n++;
 		if (n == 0 || n > LABEL_MAX || p[0] == '-' || p[n - 1] == '-')
 			return false;
 		if (n >= 4 && lower(p[0]) == 'x' && lower(p[1]) == 'n' && p[2] == '-' && p[3] == '-')
 			*a_labels = true;
-		label = i + 1;
+		i += n;
+		if (i == s.n)
+			break;
+		if (s.p[i] != '.')
+			return false;
 	}
 	return s.n <= DNS_NAME_MAX;
 }
@@ -180,23 +178,19 @@ static char *prep_idna(struct slice s)
 
 char *jid_prep_domain(struct slice text)
 {
+	struct slice name = text;
+	bool a_labels;
+	if (text.n == 0)
+		return NULL;
+	if (text.p[text.n - 1] == '.')
+		name.n--; /* RFC 7622 section 3.2: the root's, stripped */
+	if (ldh_name(name, &a_labels)) /* nearly always, and then this was the only look */
+		return a_labels ? prep_idna(name) : lowered(name);
 	if (!part_possible(text))
 		return NULL;
 	if (text.p[0] == '[')
 		return prep_literal(text);
-	if (text.p[text.n - 1] == '.')
-		text.n--; /* RFC 7622 section 3.2: the root's, stripped */
-	bool a_labels;
-	if (!is_ascii(text))
-		return prep_idna(text);
-	if (!ldh_name(text, &a_labels))
-		return NULL;
-	if (a_labels)
-		return prep_idna(text);
-	char *prepared = mem_slicedup(text);
-	for (char *p = prepared; *p; p++)
-		*p = lower(*p);
-	return prepared;
+	return is_ascii(name) ? NULL : prep_idna(name);
 }
 
 char *jid_domain_ascii(struct slice domain)

@@ -38,16 +38,6 @@ static const char *substitute(unsigned char c, enum where where)
 	}
 }
 
-/* A character that passes as it is wherever it stands: nearly all of them, and looked up once for each stanza's byte. */
-static bool plain_anywhere(unsigned char c)
-{
-	static const uint64_t odd[4] = {UINT64_C(0xffffffff) | UINT64_C(1) << '"' | UINT64_C(1) << '&' | UINT64_C(1) << '\'' |
-					    UINT64_C(1) << '<' | UINT64_C(1) << '>',
-					0, UINT64_MAX, UINT64_MAX};
-
-	return (odd[c >> 6] >> (c & 63) & 1) == 0;
-}
-
 /* What of eight characters is not. */
 static inline uint64_t eight_special(uint64_t w)
 {
@@ -63,14 +53,10 @@ static size_t plain_run(struct slice text, size_t from)
 		if (special != 0)
 			return n + eight_before(special) - from;
 	}
-	if (text.n < 8) {
-		while (n < text.n && plain_anywhere((unsigned char)text.p[n]))
-			n++;
-	} else if (n < text.n) {   /* the last eight, with spaces behind in place of those that were looked at */
+	if (n < text.n) {   /* the rest: if nothing in it, the zeros behind it are what is found */
 		size_t left = text.n - n;
-		uint64_t w = eight_load(text.p + text.n - 8) >> 8 * (8 - left) | EIGHT_ONES * ' ' << 8 * left;
-		uint64_t special = eight_special(w);
-		n += special ? eight_before(special) : left;
+		uint64_t w = text.n < 8 ? eight_load_less(text.p + n, left) : eight_load(text.p + text.n - 8) >> 8 * (8 - left);
+		n += eight_before(eight_special(w));
 	}
 	return n - from;
 }
@@ -139,8 +125,24 @@ static size_t count(struct slice s, char c)
 	return n;
 }
 
+/* The value and its quotes, in which it has nothing to escape. */
+static int add_quoted(struct buf *out, struct slice value)
+{
+	char *to = buf_reserve(out, value.n + 2);
+
+	if (to == NULL)
+		return -ERR_LIMIT;
+	to[0] = '\'';
+	memcpy(to + 1, value.p, value.n);
+	to[value.n + 1] = '\'';
+	buf_commit(out, value.n + 2);
+	return 0;
+}
+
 int xml_quote(struct buf *out, struct slice value)
 {
+	if (value.n > 0 && plain_prefix(value, IN_ATTR) == value.n)
+		return add_quoted(out, value);
 	bool single = value.n == 0 || memchr(value.p, '\'', value.n) == NULL || count(value, '\'') <= count(value, '"');
 	size_t len = buf_len(out);
 	int err = buf_add_str(out, single ? "'" : "\"");
@@ -164,23 +166,14 @@ static void put(struct xml_writer *w, const char *s)
 		w->err = buf_add_str(w->out, s);
 }
 
-/* What this file writes around a name, in one piece with it. */
-static void put_around(struct xml_writer *w, struct slice before, const char *name, struct slice behind)
+/* Room for so much in one piece, to be committed; NULL: it has failed. */
+static char *reserve(struct xml_writer *w, size_t n)
 {
-	size_t n = strlen(name), all = before.n + n + behind.n;
-	char *to;
+	char *to = w->err ? NULL : buf_reserve(w->out, n);
 
-	if (w->err)
-		return;
-	to = buf_reserve(w->out, all);
-	if (to == NULL) {
+	if (to == NULL && !w->err)
 		w->err = -ERR_LIMIT;
-		return;
-	}
-	memcpy(to, before.p, before.n);
-	memcpy(to + before.n, name, n);
-	memcpy(to + before.n + n, behind.p, behind.n);
-	buf_commit(w->out, all);
+	return to;
 }
 
 static void close_start_tag(struct xml_writer *w)
@@ -192,18 +185,46 @@ static void close_start_tag(struct xml_writer *w)
 
 void xml_start(struct xml_writer *w, const char *name)
 {
-	put_around(w, w->open_ ? SLICE("><") : SLICE("<"), name, SLICE(""));
+	size_t n = strlen(name), all = n + 1 + w->open_;
+	char *to = reserve(w, all);
+
+	if (to != NULL) {
+		if (w->open_)
+			*to++ = '>';
+		*to++ = '<';
+		memcpy(to, name, n);
+		buf_commit(w->out, all);
+	}
 	w->open_ = true;
 }
 
 void xml_attr(struct xml_writer *w, const char *name, struct slice value)
 {
+	size_t n = strlen(name), plain, all;
+	bool whole;
+	char *to;
+
 	ASSERT(w->open_);
 	if (value.p == NULL)
 		return;
-	put_around(w, SLICE(" "), name, SLICE("='"));
-	if (!w->err)
-		w->err = add_escaped(w->out, value, IN_ATTR);
+	plain = plain_prefix(value, IN_ATTR);
+	whole = plain == value.n; /* nearly always: then the attribute is one piece */
+	all = n + plain + strlen(" ='") + whole;
+	to = reserve(w, all);
+	if (to == NULL)
+		return;
+	*to++ = ' ';
+	memcpy(to, name, n);
+	to += n;
+	*to++ = '=';
+	*to++ = '\'';
+	memcpy(to, value.p, plain);
+	if (whole)
+		to[plain] = '\'';
+	buf_commit(w->out, all);
+	if (whole)
+		return;
+	w->err = add_escaped(w->out, (struct slice){value.p + plain, value.n - plain}, IN_ATTR);
 	put(w, "'");
 }
 
@@ -237,7 +258,16 @@ void xml_end(struct xml_writer *w, const char *name)
 		w->open_ = false;
 		return;
 	}
-	put_around(w, SLICE("</"), name, SLICE(">"));
+	size_t n = strlen(name), all = n + strlen("</>");
+	char *to = reserve(w, all);
+
+	if (to == NULL)
+		return;
+	*to++ = '<';
+	*to++ = '/';
+	memcpy(to, name, n);
+	to[n] = '>';
+	buf_commit(w->out, all);
 }
 
 void xml_leave_open(struct xml_writer *w)

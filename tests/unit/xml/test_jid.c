@@ -190,6 +190,34 @@ static void test_lengths(void)
 	CHECK(!prepares(jid_prep_domain, "\xc3\xbc.", 500, "a"));
 }
 
+/* RFC 7622 section 3.3.1, and no spaces; section 3.4; labels as in RFC 1123. What is printed nowhere is nowhere. */
+static void test_every_ascii_character(void)
+{
+	for (int c = 0; c < 128; c++) {
+		char text[] = {'x', (char)c, 'y'};
+		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+		bool printed = c >= ' ' && c <= '~';
+		bool label = letter || (c >= '0' && c <= '9') || c == '-' || c == '.';
+		bool local = printed && strchr("\"&'/:<>@ ", c) == NULL;
+		char *l = jid_prep_local((struct slice){text, 3}), *r = jid_prep_resource((struct slice){text, 3});
+		char *d = jid_prep_domain((struct slice){text, 3});
+
+		CHECK_EQ(l != NULL, local);
+		CHECK_EQ(r != NULL, printed);
+		CHECK_EQ(d != NULL, label);
+		CHECK(l == NULL || (l[1] == (letter ? c | 0x20 : c) && strlen(l) == 3));
+		CHECK(r == NULL || memcmp(r, text, 3) == 0);
+		CHECK(d == NULL || (d[1] == (letter ? c | 0x20 : c) && strlen(d) == 3));
+		if (check_bad_)
+			fprintf(stderr, "character %d\n", c);
+		free(l);
+		free(r);
+		free(d);
+	}
+	CHECK(jid_prep_local(SLICE_NONE) == NULL && jid_prep_resource(SLICE_NONE) == NULL && jid_prep_domain(SLICE_NONE) == NULL);
+	CHECK(jid_prep_domain(SLICE(".")) == NULL && jid_prep_domain(SLICE("a..")) == NULL && jid_prep_domain(SLICE(".a")) == NULL);
+}
+
 static void ascii_is(const char *domain, const char *want)
 {
 	char *ascii = jid_domain_ascii(slice_str(domain));
@@ -255,6 +283,7 @@ int main(void)
 	RUN(test_prepared_stays);
 	RUN(test_parts);
 	RUN(test_lengths);
+	RUN(test_every_ascii_character);
 	RUN(test_ascii);
 	RUN(test_every_character);
 	return check_done("unit.xml.jid");

@@ -136,6 +136,38 @@ static void test_round_trip(void)
 		   "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }
 
+/* What is looked at in eights, and less at the end, finds what is to be escaped wherever it stands. */
+static void test_every_place(void)
+{
+	static const struct {
+		char c;
+		const char *want;
+	} v[] = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\'', "&apos;"}, {'"', "&quot;"}, {'\t', "&#9;"},
+		 {'\x1f', "\xef\xbf\xbd"}, {'\x80', "\xef\xbf\xbd"}, {' ', " "}, {'\x7f', "\x7f"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+		for (size_t n = 1; n < 26; n++) {
+			for (size_t at = 0; at < n; at++) {
+				char text[26], want[64];
+				struct xml_writer w;
+				struct buf b;
+				memset(text, 'x', sizeof text);
+				text[at] = v[i].c;
+				snprintf(want, sizeof want, "<a b='%.*s%s%.*s'/>", (int)at, text, v[i].want, (int)(n - at - 1),
+					 text + at + 1);
+				buf_init(&b, 1000);
+				xml_writer_init(&w, &b);
+				xml_start(&w, "a");
+				xml_attr(&w, "b", (struct slice){text, n});
+				xml_end(&w, "a");
+				CHECK_EQ(xml_writer_done(&w), 0);
+				CHECK_STR(text_of(&b), want);
+				buf_clear(&b);
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	RUN(test_elements);
@@ -143,5 +175,6 @@ int main(void)
 	RUN(test_nul);
 	RUN(test_full);
 	RUN(test_round_trip);
+	RUN(test_every_place);
 	return check_done("unit.xml.writer");
 }
