@@ -5,51 +5,56 @@
 /* The strict reader and the writer of base64 (RFC 4648 section 4). Branches on secrets are not hidden: the text came over the wire in the
  * same form. */
 
-/* From '+' on, what a character stands for and one more; 0: nothing. */
-static const unsigned char values[] = {
-	63, 0, 0, 0, 64, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 0, 0, 0, 0, 0, 0, 0,                                          /* + to @ */
-	1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 0, 0, 0, 0, 0, 0,       /* A to ` */
-	27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,                /* a to z */
+/* What a character stands for and one more; 0: nothing. */
+static const unsigned char values[256] = {
+	['+'] = 63,
+	['/'] = 64, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62,
+	['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+	['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
 };
 
-static int value_of(char c)
+static inline int value_of(char c)
 {
-	unsigned at = (unsigned char)c - (unsigned)'+';
-
-	return at < sizeof values ? values[at] - 1 : -1;
+	return values[(unsigned char)c] - 1;
 }
 
-/* Four characters into up to three bytes; the number of bytes, or -ERR_SYNTAX. Padding is allowed in the last group only. */
-static int decode_group(const char *p, bool last, unsigned char out[3])
+/* The 24 bits of four characters, of which the last `pad` are padding; or -1. */
+static inline int group_of(const char *p, int pad)
 {
-	int pad = 0;
-
-	if (last && p[3] == '=')
-		pad = p[2] == '=' ? 2 : 1;
 	int a = value_of(p[0]), b = value_of(p[1]), c = pad == 2 ? 0 : value_of(p[2]), d = pad > 0 ? 0 : value_of(p[3]);
 
-	if ((a | b | c | d) < 0)
-		return -ERR_SYNTAX;
-	uint32_t bits = (uint32_t)a << 18 | (uint32_t)b << 12 | (uint32_t)c << 6 | (uint32_t)d;
+	return (a | b | c | d) < 0 ? -1 : a << 18 | b << 12 | c << 6 | d;
+}
 
-	out[0] = (unsigned char)(bits >> 16);
-	out[1] = (unsigned char)(bits >> 8);
-	out[2] = (unsigned char)bits;
-	if ((pad == 1 && out[2] != 0) || (pad == 2 && (out[1] | out[2]) != 0))
+static inline void put_bytes(char *to, int bits)
+{
+	to[0] = (char)(bits >> 16);
+	to[1] = (char)(bits >> 8);
+	to[2] = (char)bits;
+}
+
+/* The last four, which alone may be padded, into up to three bytes; the number of bytes, or -ERR_SYNTAX. */
+static int decode_last(const char *p, char out[3])
+{
+	int pad = p[3] != '=' ? 0 : p[2] == '=' ? 2 : 1;
+	int bits = group_of(p, pad);
+
+	if (bits < 0 || (bits & ((1 << 8 * pad) - 1)) != 0)
 		return -ERR_SYNTAX;
+	put_bytes(out, bits);
 	return 3 - pad;
 }
 
 int base64_decode(struct buf *out, struct slice text)
 {
-	unsigned char bytes[3];
+	char bytes[3];
 	int last;
 
 	if (text.n % 4 != 0)
 		return -ERR_SYNTAX;
 	if (text.n == 0)
 		return 0;
-	last = decode_group(text.p + text.n - 4, true, bytes);
+	last = decode_last(text.p + text.n - 4, bytes);
 	if (last < 0)
 		return last;
 	size_t n = text.n / 4 * 3 - 3 + (size_t)last;
@@ -57,18 +62,31 @@ int base64_decode(struct buf *out, struct slice text)
 
 	if (to == NULL)
 		return -ERR_LIMIT;
-	for (const char *p = text.p; p < text.p + text.n - 4; p += 4, to += 3)
-		if (decode_group(p, false, (unsigned char *)to) < 0)
+	for (const char *p = text.p; p < text.p + text.n - 4; p += 4, to += 3) {
+		int bits = group_of(p, 0);
+
+		if (bits < 0)
 			return -ERR_SYNTAX;
+		put_bytes(to, bits);
+	}
 	memcpy(to, bytes, (size_t)last);
 	buf_commit(out, n);
 	return 0;
 }
 
-int base64_encode(struct buf *out, struct slice data)
+static inline void put_four(char *to, uint32_t bits)
 {
 	static const char set[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+	to[0] = set[bits >> 18];
+	to[1] = set[bits >> 12 & 63];
+	to[2] = set[bits >> 6 & 63];
+	to[3] = set[bits & 63];
+}
+
+int base64_encode(struct buf *out, struct slice data)
+{
+	const unsigned char *p = (const unsigned char *)data.p;
 	size_t n = (data.n + 2) / 3 * 4;
 	char *four = n ? buf_reserve(out, n) : NULL;
 
@@ -76,18 +94,14 @@ int base64_encode(struct buf *out, struct slice data)
 		return 0;
 	if (four == NULL)
 		return -ERR_LIMIT;
-	for (size_t i = 0; i < data.n; i += 3, four += 4) {
-		size_t left = data.n - i;
-		uint32_t bits = (uint32_t)(unsigned char)data.p[i] << 16;
-
-		if (left > 1)
-			bits |= (uint32_t)(unsigned char)data.p[i + 1] << 8;
-		if (left > 2)
-			bits |= (unsigned char)data.p[i + 2];
-		four[0] = set[bits >> 18];
-		four[1] = set[bits >> 12 & 63];
-		four[2] = left > 1 ? set[bits >> 6 & 63] : '=';
-		four[3] = left > 2 ? set[bits & 63] : '=';
+	for (const unsigned char *end = p + data.n / 3 * 3; p < end; p += 3, four += 4)
+		put_four(four, (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2]);
+	if (data.n % 3 == 1) {
+		put_four(four, (uint32_t)p[0] << 16);
+		memcpy(four + 2, "==", 2);
+	} else if (data.n % 3 == 2) {
+		put_four(four, (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8);
+		four[3] = '=';
 	}
 	buf_commit(out, n);
 	return 0;

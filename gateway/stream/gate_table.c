@@ -20,6 +20,14 @@ enum { NEED_TLS = 1, NEED_PLAIN = 2, NEED_AUTH = 4, NEED_BIDI = 8 };
 #define PAIRING (S(WAIT_SASL) | S(ESTABLISHED))
 
 static const struct gate_rule rules[] = {
+	/* what comes most, and is nothing that another row means */
+	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "message", NEED_TLS | NEED_AUTH, stream_take_stanza },   /* 8.2.1 */
+	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "presence", NEED_TLS | NEED_AUTH, stream_take_stanza },  /* 8.2.2 */
+	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "iq", NEED_TLS | NEED_AUTH, stream_take_stanza },        /* 8.2.3 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "message", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },   /* XEP-0288 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "presence", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },  /* XEP-0288 */
+	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "iq", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },        /* XEP-0288 */
+
 	{ R(S2S_OUT) | R(S2S_IN), S(CLOSING), GATE_CONTENT, NULL, NEED_TLS | NEED_AUTH | NEED_BIDI, bidi_last },  /* RFC 6120 4.4 */
 	{ ANY_ROLE, S(CLOSING), NULL, NULL, 0, stream_ignore },                                    /* RFC 6120 4.4 */
 	{ ANY_ROLE, ALIVE, NS_STREAMS, "error", 0, stream_take_error },                            /* 4.9.1.1 */
@@ -50,10 +58,6 @@ static const struct gate_rule rules[] = {
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "result", NEED_TLS, dialback_result },                  /* XEP-0220 2.2.1 */
 	{ R(S2S_IN), PAIRING, NS_DIALBACK, "verify", NEED_TLS, dialback_verify },                  /* XEP-0220 2.2.2 */
 
-	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "message", NEED_TLS | NEED_AUTH, stream_take_stanza },   /* 8.2.1 */
-	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "presence", NEED_TLS | NEED_AUTH, stream_take_stanza },  /* 8.2.2 */
-	{ ACCEPTING, S(ESTABLISHED), GATE_CONTENT, "iq", NEED_TLS | NEED_AUTH, stream_take_stanza },        /* 8.2.3 */
-
 	{ R(S2S_OUT), S(WAIT_FEATURES), NS_STREAMS, "features", 0, stream_out_features },          /* 4.3.2 */
 	{ R(S2S_OUT), S(WAIT_TLS), NS_TLS, "proceed", NEED_PLAIN, tls_proceed },                   /* 5.4.2.3 */
 	{ R(S2S_OUT), S(WAIT_TLS), NS_TLS, "failure", NEED_PLAIN, tls_failure },                   /* 5.4.2.2 */
@@ -62,9 +66,6 @@ static const struct gate_rule rules[] = {
 	{ R(S2S_OUT), S(WAIT_SASL), NS_SASL, "challenge", NEED_TLS, sasl_out_challenge },          /* 6.4.3 */
 	{ R(S2S_OUT), S(WAIT_DIALBACK) | S(ESTABLISHED), NS_DIALBACK, "result", NEED_TLS, dialback_out_result }, /* XEP-0220 2.1.1, 2.6 */
 	{ R(S2S_OUT), S(ESTABLISHED), NS_DIALBACK, "verify", NEED_TLS, dialback_out_verify },      /* XEP-0220 2.1.2 */
-	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "message", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },   /* XEP-0288 */
-	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "presence", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },  /* XEP-0288 */
-	{ R(S2S_OUT), S(ESTABLISHED), GATE_CONTENT, "iq", NEED_TLS | NEED_AUTH | NEED_BIDI, stream_take_stanza },        /* XEP-0288 */
 };
 
 const struct gate_rule *gate_rules(size_t *nr)
