@@ -10,10 +10,11 @@ enum value_kind { TEXT, U32, U64, ID, BOOL };
 
 static const struct prop_rule {
 	const char *name;
+	uint8_t name_n;
 	uint8_t kind;
 	uint16_t max;
 } rules[PROP_COUNT] = {
-#define PROP(name, wire, value, max) [PROP_##name] = { (wire), (value), (max) },
+#define PROP(name, wire, value, max) [PROP_##name] = { (wire), sizeof(wire) - 1, (value), (max) },
 #include "svcproto/frames.def"
 };
 
@@ -159,9 +160,12 @@ static bool value_ok(const struct prop_rule *r, const struct props_value *v)
 
 static int prop_find(const struct props_value *name, uint64_t allowed)
 {
-	for (int i = 0; i < PROP_COUNT; i++)
-		if ((allowed & PROP_BIT(i)) != 0 && strlen(rules[i].name) == name->n && memcmp(rules[i].name, name->p, name->n) == 0)
+	for (uint64_t left = allowed; left != 0; left &= left - 1) {
+		int i = __builtin_ctzll(left);
+
+		if (rules[i].name_n == name->n && memcmp(rules[i].name, name->p, name->n) == 0)
 			return i;
+	}
 	return -1;
 }
 
