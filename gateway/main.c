@@ -21,7 +21,7 @@
 #define WORKERS_MAX 256
 #define PATIENCE_MS 10000  /* after the drain: a stream's close, its connection's flush and lingering take nine at most; the rest is cut */
 #define JOBS_STOP_MS 1000
-#define HANDSHAKE_BURST_US 2000      /* a few handshakes in a row: nobody else is kept waiting for longer */
+#define HANDSHAKE_BURST_US 5000      /* ten handshakes or so at a time, each behind whatever others have to do */
 #define HANDSHAKES_WAITING_MAX 10000 /* of a worker */
 #define JOB_THREADS 16   /* they wait for databases, they do not compute */
 
@@ -79,7 +79,7 @@ static const struct option_def defs[] = {
 	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "20", NULL,
 	 "of a worker's time that may go to those who log in; more of them wait; 0: no limit", 0, 100},
 	{"--handshake-idle", "PERCENT", OPTION_NUMBER, AT(handshake_idle), "20", NULL,
-	 "beside that, of the time in which the worker has nothing to do", 0, 100},
+	 "beside that, of what else of its time those who are in leave; all of it where they have hardly any work", 0, 100},
 	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "60", NULL,
 	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
 	{"--drain-time", "SECONDS", OPTION_NUMBER, AT(drain_time), "5", NULL,

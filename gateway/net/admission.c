@@ -1,7 +1,7 @@
 #include "net/admission.h"
 
 /*
- * The bucket fills by the share of the time that passes, and by a part of what of it is left over, and each who is admitted takes from it
+ * The bucket fills by the share of the time that passes, and by a part of what others leave of it, and each who is admitted takes from it
  * what one took so far, as a moving mean of what those who came in really took. So it needs to know nothing of the machine: where a
  * handshake is slow, or the processor is others', fewer are admitted. In advance, since a login's cost comes late, when a crowd would have
  * been let in for the little of their handshakes.
@@ -21,6 +21,8 @@
 #define COST_FIRST_US 2000          /* until there is a measurement */
 #define COST_WEIGHT 63              /* of the mean so far, to one of the next who comes in */
 #define US_A_SECOND 1000000u
+#define OTHERS_LITTLE 3u            /* percent of the time that work for those who are in takes: up to here all that is left is newcomers' */
+#define OTHERS_MUCH 6u              /* and from here idle_percent of it */
 
 void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us)
 {
@@ -43,26 +45,26 @@ static void take(struct admission *a, uint64_t us)
 		a->level_us = -DEBT_MAX_US;
 }
 
-static void add(struct admission *a, uint64_t us, unsigned percent)
-{
-	uint64_t more = us * percent + a->hundredths;
-
-	a->hundredths = (unsigned)(more % 100);
-	give(a, more / 100);
-}
-
 static void fill(struct admission *a, uint64_t now_us)
 {
+	uint64_t more;
+
 	if (now_us <= a->filled_at_us)
 		return;
-	add(a, now_us - a->filled_at_us, a->o.share_percent);
+	more = (now_us - a->filled_at_us) * a->o.share_percent + a->hundredths;
+	a->hundredths = (unsigned)(more % 100);
+	give(a, more / 100);
 	a->filled_at_us = now_us;
 }
 
-void admission_idle(struct admission *a, uint64_t us, uint64_t now_us)
+uint64_t admission_give(struct admission *a, uint64_t us, uint64_t now_us)
 {
+	uint64_t room;
+
 	fill(a, now_us);
-	add(a, us, a->o.idle_percent);
+	room = (uint64_t)((int64_t)a->o.burst_us - a->level_us);
+	give(a, us);
+	return us > room ? us - room : 0;
 }
 
 static void admitted(struct admission *a)
@@ -259,21 +261,22 @@ uint64_t admission_due_us(struct admission *a, uint64_t now_us)
 	return open_us < until_us ? open_us : until_us;
 }
 
-/* Those who come take idle time and leave less to others who come: taken = share + idle * (free - taken). */
-unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned free_percent)
+unsigned admission_part(unsigned idle_percent, unsigned others_percent)
 {
-	unsigned of = 100 + idle_percent, taken = (share_percent * 100 + idle_percent * free_percent + of - 1) / of;
-
-	return free_percent > taken ? free_percent - taken : 0;
+	if (idle_percent == 0 || others_percent >= OTHERS_MUCH)
+		return idle_percent;
+	if (others_percent <= OTHERS_LITTLE)
+		return 100;
+	return idle_percent + (100 - idle_percent) * (OTHERS_MUCH - others_percent) / (OTHERS_MUCH - OTHERS_LITTLE);
 }
 
-uint32_t admission_room(const struct admission *a, unsigned idle_percent)
+uint32_t admission_room(const struct admission *a, unsigned percent)
 {
 	uint64_t rate, cost = a->cost_us > 0 ? a->cost_us : 1;
 
 	if (a->o.share_percent == 0)
 		return ADMISSION_ANY;
-	rate = (uint64_t)US_A_SECOND * (a->o.share_percent * 100 + a->o.idle_percent * idle_percent) / 10000 / cost;
+	rate = (uint64_t)US_A_SECOND * percent / 100 / cost;
 	if (rate <= a->nr_waiting)
 		return 0;
 	rate -= a->nr_waiting;

@@ -18,7 +18,7 @@ enum admission_class {
 
 struct admission_options {
 	unsigned share_percent;      /* of the time that newcomers may take; 0: no limit, nobody waits */
-	unsigned idle_percent;       /* beside that, of the time that nobody takes */
+	unsigned idle_percent;       /* beside that, of the rest of what others leave them; all of it where others take hardly any */
 	unsigned burst_us;           /* what may be taken at a time when none was for a while */
 	unsigned patience_ms;        /* who has waited for so long is turned away */
 	size_t waiting_max;          /* beyond it newcomers are turned away at once */
@@ -70,8 +70,9 @@ void admission_spent(struct admission *a, uint64_t us);
  * it paid and nobody took is there again. */
 void admission_came_in(struct admission *a, uint64_t us);
 void admission_came_to_nothing(struct admission *a);
-/* For so much of the time nobody had any work. */
-void admission_idle(struct admission *a, uint64_t us, uint64_t now_us);
+/* So much of the time is theirs beside the share. What finds no place, of this and of the share, is the answer: another bucket may have
+ * it. */
+uint64_t admission_give(struct admission *a, uint64_t us, uint64_t now_us);
 /* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */
 struct admission_wait *admission_next(struct admission *a, uint64_t now_us);
 /* The next one whose patience is over, out of the queue; NULL: none. */
@@ -80,12 +81,12 @@ struct admission_wait *admission_expired(struct admission *a, uint64_t now_us);
 uint64_t admission_open_us(struct admission *a, uint64_t now_us);
 /* When to ask next() and expired() again; UINT64_MAX: nobody waits. */
 uint64_t admission_due_us(struct admission *a, uint64_t now_us);
-/* How many newcomers could be admitted in the next second, beside those that wait, when beside them so many percent of it are idle;
- * ADMISSION_ANY without a limit. */
+/* Which part of what is left beside the share is for newcomers, in percent, where the work for those who are in takes so many percent of the
+ * time: idle_percent, and more where they have little to do; all where that is little. 0 stays 0. */
+unsigned admission_part(unsigned idle_percent, unsigned others_percent);
+/* How many newcomers could be admitted in the next second, beside those that wait, when they have so many percent of it; ADMISSION_ANY
+ * without a limit. */
 #define ADMISSION_ANY UINT32_MAX
-uint32_t admission_room(const struct admission *a, unsigned idle_percent);
-/* What of the time nobody else took, less what newcomers will take who take all that is theirs: of the whole share_percent, and of what
- * they leave idle idle_percent. */
-unsigned admission_left_idle(unsigned share_percent, unsigned idle_percent, unsigned free_percent);
+uint32_t admission_room(const struct admission *a, unsigned percent);
 
 #endif

@@ -21,8 +21,11 @@
 #define KEYS_MAX_US 1000000  /* more than admission takes for one that comes in */
 
 #define TURNED_AWAY_A_TURN 4
-#define IDLE_LOOK_MS 5       /* so often, while anybody waits, is it looked what is left over */
-#define IDLE_LOOK_MAX_US 100000
+#define LOOK_MS 5            /* so often, while anybody waits, is it looked what others leave */
+#define LOOK_SOON_MS 1       /* and so often where newcomers have this part of it: the bucket must not be full before */
+#define LOOK_SOON_PART 40u
+#define LOOK_MAX_US 100000
+#define OF_LATE_US 250000    /* what work others have is known by this much of the time, or up to twice as much */
 #define LATELY_MIN_US 500000         /* between two looks for the sake of room */
 #define LATELY_MAX_US 10000000
 
@@ -45,13 +48,38 @@ static void tell(struct handshakes *h)
 		log_info("handshakes", 0, "crowded", "waiting=%zu", h->login.nr_waiting);
 }
 
+static unsigned percent(uint64_t us, uint64_t passed_us)
+{
+	return passed_us > 0 ? (unsigned)(us * 100 / passed_us) : 0;
+}
+
+static uint64_t beyond(uint64_t us, uint64_t part_us)
+{
+	return us > part_us ? us - part_us : 0;
+}
+
+/* Of both stages together. */
+static unsigned share(const struct handshakes *h)
+{
+	return h->accept.o.share_percent + h->login.o.share_percent;
+}
+
+/* Of what others leave beside the share, as of late. */
+static unsigned part(const struct handshakes *h)
+{
+	unsigned others = h->passed_us > 0 ? percent(h->others_us, h->passed_us) : 100;
+
+	return admission_part(h->accept.o.idle_percent + h->login.o.idle_percent, others);
+}
+
 static void arm(struct handshakes *h)
 {
 	uint64_t now = now_us(), due = admission_due_us(&h->login, now), ms = due > now ? (due - now + 999) / 1000 : 0;
+	uint64_t look = part(h) > LOOK_SOON_PART ? LOOK_SOON_MS : LOOK_MS;
 
 	tell(h);
-	if (h->login.o.idle_percent > 0 && ms > IDLE_LOOK_MS)
-		ms = IDLE_LOOK_MS;
+	if (h->login.o.idle_percent > 0 && ms > look)
+		ms = look;
 	if (due == UINT64_MAX)
 		loop_timer_cancel(&h->timer);
 	else if (!loop_timer_pending(&h->timer))
@@ -86,16 +114,41 @@ static void turn_away(struct handshakes *h, struct conn *c)
 	conn_turned_away(c);
 }
 
-/* Only while anybody waits: the look is a system call. */
-static void fill_by_idle(struct handshakes *h)
+/* Who comes in, or has just gone, makes work that is not charged, a third of what is, or a little more: it is no others'. */
+static uint64_t for_others(const struct idle_seen *seen, uint64_t taken_us)
 {
-	uint64_t now = now_us(), idle;
+	return beyond(seen->ran_us, taken_us + taken_us / 3);
+}
+
+static void remember(struct handshakes *h, uint64_t others_us, uint64_t passed_us)
+{
+	if (h->passed_us >= OF_LATE_US) {
+		h->passed_us /= 2;
+		h->others_us /= 2;
+	}
+	h->passed_us += passed_us;
+	h->others_us += others_us;
+}
+
+/* Others leave what is idle, and what newcomers took. Of that, beside the share, which the buckets have anyway, a part is given to them:
+ * a quarter of it to who is to be accepted, and to those who log in the rest and what the former have no room for. Only while anybody waits:
+ * the look is a system call. */
+static void give_what_is_left(struct handshakes *h)
+{
+	uint64_t now = now_us(), passed = now - h->idle.looked_at_us, taken = h->theirs_us, left;
+	struct idle_seen seen;
 
 	if (h->login.o.idle_percent == 0)
 		return;
-	idle = idle_since_look(&h->idle, now, IDLE_LOOK_MAX_US);
-	admission_idle(&h->accept, idle, now);
-	admission_idle(&h->login, idle, now);
+	h->theirs_us = 0;
+	if (!idle_since_look(&h->idle, now, LOOK_MAX_US, &seen)) {
+		h->others_us = h->passed_us = 0;
+		return;
+	}
+	remember(h, for_others(&seen, taken), passed);
+	left = seen.idle_us + taken < passed ? seen.idle_us + taken : passed;
+	left = beyond(left, passed * share(h) / 100) * part(h) / 100;
+	(void)admission_give(&h->login, left - left / 4 + admission_give(&h->accept, left / 4, now), now);
 }
 
 static void on_timer(void *arg)
@@ -105,7 +158,7 @@ static void on_timer(void *arg)
 
 	for (int i = 0; i < TURNED_AWAY_A_TURN && (w = admission_expired(&h->login, now_us())) != NULL; i++)
 		turn_away(h, forget(w));
-	fill_by_idle(h);
+	give_what_is_left(h);
 	while ((w = admission_next(&h->login, now_us())) != NULL)
 		conn_admitted(let_in(forget(w)));
 	arm(h);
@@ -204,6 +257,7 @@ void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t 
 		return;
 	us = charged_us != NULL ? put_on(charged_us, stage, now - begun) : now - begun;
 	h->taken_us += us;
+	h->theirs_us += us;
 	if (stage == HANDSHAKES_ACCEPT)
 		admission_charge(&h->accept, us, now);
 	else
@@ -229,29 +283,28 @@ void handshakes_charge(struct handshakes *h, struct conn *c, uint64_t us)
 		c->keys_us = (uint32_t)(us < KEYS_MAX_US - c->keys_us ? c->keys_us + us : KEYS_MAX_US);
 }
 
-/* What newcomers took is theirs, as what is idle: their part of it is subtracted once. Where nothing was idle there is only their share. */
+/* Others leave what newcomers took, too. Where it is not known there is only the share. */
 static void on_look(void *arg)
 {
 	struct handshakes *h = arg;
-	uint64_t now = now_us(), passed = now - h->lately.looked_at_us, idle = idle_since_look(&h->lately, now, LATELY_MAX_US);
-	uint64_t open = idle > 0 ? idle + h->taken_us : 0;
+	uint64_t now = now_us(), passed = now - h->lately.looked_at_us, taken = h->taken_us, left;
+	struct idle_seen seen;
 
 	h->taken_us = 0;
-	h->was_free[1] = h->was_free[0];
-	h->was_free[0] = (unsigned)((open < passed ? open : passed) * 100 / passed);
+	left = idle_since_look(&h->lately, now, LATELY_MAX_US, &seen) ? seen.idle_us + taken : 0;
+	h->was_left[1] = h->was_left[0];
+	h->was_left[0] = percent(left < passed ? left : passed, passed);
 }
 
-/* The lower of two looks, so that one quiet second promises nothing. Looked in a task: who asks before the loop runs is another thread. */
+/* The lower of two looks, so that one quiet second promises nothing; and idle_percent of it however little others do, since those who come
+ * will be others. Looked in a task: who asks before the loop runs is another thread. */
 uint32_t handshakes_room(struct handshakes *h)
 {
-	const struct admission_options *first = &h->accept.o, *second = &h->login.o;
-	unsigned open = h->was_free[0] < h->was_free[1] ? h->was_free[0] : h->was_free[1];
+	unsigned left = h->was_left[0] < h->was_left[1] ? h->was_left[0] : h->was_left[1];
 
-	if (first->idle_percent + second->idle_percent > 0 && now_us() - h->lately.looked_at_us >= LATELY_MIN_US)
+	if (h->login.o.idle_percent > 0 && now_us() - h->lately.looked_at_us >= LATELY_MIN_US)
 		loop_task_queue(h->loop, &h->look);
-	return admission_room(
-		&h->login,
-		admission_left_idle(first->share_percent + second->share_percent, first->idle_percent + second->idle_percent, open));
+	return admission_room(&h->login, h->login.o.share_percent + (unsigned)beyond(left, share(h)) * h->login.o.idle_percent / 100);
 }
 
 size_t handshakes_waiting(const struct handshakes *h)

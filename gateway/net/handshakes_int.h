@@ -11,9 +11,11 @@ struct handshakes {
 	struct admission accept, login;
 	struct loop_timer timer;
 	struct idle idle;               /* while anybody waits */
+	uint64_t theirs_us;             /* taken by newcomers since the last look at it */
+	uint64_t others_us, passed_us;  /* of late: the work for those who are in, and of how much time */
 	struct idle lately;             /* where room is asked for */
 	uint64_t taken_us;              /* by newcomers, since the last look at `lately` */
-	unsigned was_free[2];           /* percent of the time between two of these looks that nobody else took, the last first */
+	unsigned was_left[2];           /* percent of the time between two of these looks that others left, the last first */
 	struct loop_task look;
 	uint64_t warned_ms, told_ms;
 };

@@ -6,20 +6,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define NONE (-1)     /* there is no such file */
 
-uint64_t idle_parse(const char *line)
+struct idle_busy idle_parse(const char *line)
 {
 	unsigned long long ran, waited;
 
-	return sscanf(line, "%llu %llu", &ran, &waited) == 2 ? (ran + waited) / 1000 : 0;
+	if (sscanf(line, "%llu %llu", &ran, &waited) != 2)
+		return (struct idle_busy){0};
+	return (struct idle_busy){ran / 1000, (ran + waited) / 1000};
 }
 
-static uint64_t busy_us(struct idle *i)
+static struct idle_busy look(struct idle *i)
 {
 	char line[80];
 	ssize_t n;
@@ -30,30 +31,37 @@ static uint64_t busy_us(struct idle *i)
 		i->fd_plus_1 = fd >= 0 ? fd + 1 : errno == ENOENT || errno == EACCES ? NONE : 0;
 	}
 	if (i->fd_plus_1 <= 0)
-		return 0;
+		return (struct idle_busy){0};
 	n = pread(i->fd_plus_1 - 1, line, sizeof line - 1, 0);
 	if (n <= 0)
-		return 0;
+		return (struct idle_busy){0};
 	line[n] = '\0';
 	return idle_parse(line);
 }
 
-uint64_t idle_count(struct idle *i, uint64_t busy, uint64_t now_us, uint64_t max_us)
+bool idle_count(struct idle *i, struct idle_busy busy, uint64_t now_us, uint64_t max_us, struct idle_seen *seen)
 {
-	uint64_t passed = now_us - i->looked_at_us, used = busy - i->busy_us + i->owed_us;
-	bool known = busy != 0 && passed <= max_us;
+	uint64_t passed = now_us - i->looked_at_us, used = busy.busy_us - i->busy_us + i->owed_us, ran = busy.ran_us - i->ran_us;
+	bool known = busy.busy_us != 0 && passed <= max_us;
 
 	i->looked_at_us = now_us;
-	i->busy_us = busy;
+	i->busy_us = busy.busy_us;
+	i->ran_us = busy.ran_us;
 	i->owed_us = 0;
-	if (known && used > passed)
+	*seen = (struct idle_seen){0};
+	if (!known)
+		return false;
+	if (used > passed)
 		i->owed_us = used - passed < max_us ? used - passed : max_us;
-	return known && used < passed ? passed - used : 0;
+	else
+		seen->idle_us = passed - used;
+	seen->ran_us = ran;
+	return true;
 }
 
-uint64_t idle_since_look(struct idle *i, uint64_t now_us, uint64_t max_us)
+bool idle_since_look(struct idle *i, uint64_t now_us, uint64_t max_us, struct idle_seen *seen)
 {
-	return idle_count(i, busy_us(i), now_us, max_us);
+	return idle_count(i, look(i), now_us, max_us, seen);
 }
 
 void idle_close(struct idle *i)

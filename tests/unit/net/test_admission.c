@@ -336,27 +336,27 @@ static void test_fractions_add_up(void)
 	CHECK_EQ(a.level_us, 5 * MS + 3000);
 }
 
-/* What nobody needs is given to newcomers, too, as far as it is theirs, and nothing of it is saved up. */
-static void test_idle(void)
+/* What is given beside the share is taken like that, and nothing of it is saved up: what has no place is told. */
+static void test_given(void)
 {
 	static struct admission_wait w[1000];
 	struct admission_options o = quarter;
 	unsigned nr = 0;
 
 	o.waiting_max = ARRAY_LEN(w);
-	o.idle_percent = 50;
 	begin(&o);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
 		(void)ask(&w[i], ADMISSION_NEW);
 	(void)admit(1200, 500); /* what they cost is learned */
 	for (unsigned ms = 0; ms < 200; ms++) {
-		admission_idle(&a, 600, now); /* six tenths are idle */
+		CHECK_EQ(admission_give(&a, 300, now), 0);
 		nr += admit(1, 500);
 	}
-	CHECK(nr >= 215 && nr <= 225); /* a quarter of 200 ms and half of 120, at half a ms each */
-	nr = a.nr_waiting;
-	admission_idle(&a, 1000000, now);
+	CHECK(nr >= 215 && nr <= 225); /* a quarter of 200 ms, and 60, at half a ms each */
+	uint64_t room = (uint64_t)((int64_t)o.burst_us - a.level_us);
+	CHECK_EQ(admission_give(&a, 1000000, now), 1000000 - room);
 	CHECK_EQ(a.level_us, o.burst_us);
+	CHECK_EQ(admission_give(&a, 700, now), 700);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
 		admission_leave(&a, &w[i]);
 }
@@ -384,24 +384,26 @@ static void test_room(void)
 		CHECK_EQ(ask(&w[0], ADMISSION_NEW), ADMISSION_GO);
 		comes_in(1000);
 	}
-	CHECK(admission_room(&a, 0) >= 240 && admission_room(&a, 0) <= 260); /* a quarter of a second, a ms each */
-	CHECK_EQ(admission_room(&a, 100), admission_room(&a, 0)); /* nothing of it is theirs */
+	CHECK(admission_room(&a, 25) >= 240 && admission_room(&a, 25) <= 260); /* a quarter of a second, a ms each */
 	admission_charge(&a, 3 * MS, now);
 	for (int i = 0; i < 100; i++)
 		CHECK_EQ(ask(&w[i], ADMISSION_NEW), ADMISSION_WAIT);
-	CHECK(admission_room(&a, 0) >= 130 && admission_room(&a, 0) <= 160);
-	a.o.idle_percent = 40;
-	CHECK(admission_room(&a, 50) >= 330 && admission_room(&a, 50) <= 360); /* a fifth of a second more */
+	CHECK(admission_room(&a, 25) >= 130 && admission_room(&a, 25) <= 160);
+	CHECK(admission_room(&a, 45) >= 330 && admission_room(&a, 45) <= 360); /* a fifth of a second more */
+	CHECK_EQ(admission_room(&a, 5), 0);
 }
 
-static void test_left_idle(void)
+/* All that is left where others have hardly any work, what the operator says where they have, and nothing when that is nothing. */
+static void test_part(void)
 {
-	CHECK_EQ(admission_left_idle(20, 20, 100), 66); /* a third goes to them, and of what is left a fifth is in that */
-	CHECK_EQ(admission_left_idle(20, 20, 17), 0);
-	CHECK_EQ(admission_left_idle(20, 20, 0), 0);
-	CHECK_EQ(admission_left_idle(20, 0, 100), 80);
-	CHECK_EQ(admission_left_idle(0, 100, 100), 50);
-	CHECK_EQ(admission_left_idle(100, 100, 100), 0);
+	CHECK_EQ(admission_part(20, 0), 100);
+	CHECK_EQ(admission_part(20, 3), 100);
+	CHECK_EQ(admission_part(20, 4), 73);
+	CHECK_EQ(admission_part(20, 5), 46);
+	CHECK_EQ(admission_part(20, 6), 20);
+	CHECK_EQ(admission_part(20, 100), 20);
+	CHECK_EQ(admission_part(100, 50), 100);
+	CHECK_EQ(admission_part(0, 0), 0);
 }
 
 /* A gateway of which others take some of the time, and ten seconds of newcomers: percent of its room come, each takes a ms of login and a
@@ -417,7 +419,8 @@ static size_t come(unsigned others, unsigned percent)
 
 	begin(&o);
 	a.cost_us = MS; /* learned before */
-	uint32_t room = admission_room(&a, admission_left_idle(20, 20, 100 - others));
+	unsigned more = others < 80 ? (80 - others) * o.idle_percent / 100 : 0; /* of what others leave beside the whole share */
+	uint32_t room = admission_room(&a, o.share_percent + more);
 
 	for (unsigned ms = 0; ms < 10000; ms++) {
 		now += MS;
@@ -431,7 +434,7 @@ static size_t come(unsigned others, unsigned percent)
 		unsigned free_us = (100 - others) * 10, done = work < free_us ? work : free_us;
 
 		work -= done;
-		admission_idle(&a, free_us - done, now);
+		(void)admission_give(&a, (free_us > 200 ? free_us - 200 : 0) * o.idle_percent / 100, now);
 		while (admission_next(&a, now) != NULL) {
 			work += MS;
 			comes_in(MS);
@@ -466,10 +469,10 @@ int main(void)
 	RUN(test_places_are_kept_for_new);
 	RUN(test_debt_is_bounded);
 	RUN(test_fractions_add_up);
-	RUN(test_idle);
+	RUN(test_given);
 	RUN(test_without_limit);
 	RUN(test_room);
-	RUN(test_left_idle);
+	RUN(test_part);
 	RUN(test_room_is_not_overrun);
 	return check_done("net_admission");
 }

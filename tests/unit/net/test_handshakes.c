@@ -234,12 +234,12 @@ static void test_room(void)
 	}
 	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
 
-	CHECK(told ? door->was_free[0] > 25 && door->was_free[0] <= 100 : door->was_free[0] == 0);
+	CHECK(told ? door->was_left[0] > 25 && door->was_left[0] <= 100 : door->was_left[0] == 0);
 	door->lately.looked_at_us = handshakes_begin(door);
-	door->was_free[0] = 100;
-	door->was_free[1] = 68;
-	CHECK_EQ(handshakes_room(door), 142); /* 38 of 68 % go to newcomers, so 30 stay idle: 45 % of those more */
-	door->was_free[0] = 0;
+	door->was_left[0] = 100;
+	door->was_left[1] = 68;
+	CHECK_EQ(handshakes_room(door), 180); /* 45 % more of the 48 that others leave beside the share */
+	door->was_left[0] = 0;
 	CHECK_EQ(handshakes_room(door), 75);
 	end();
 }
@@ -251,7 +251,7 @@ static unsigned look_at_busy(void)
 	door->lately.busy_us -= 3000000;
 	(void)handshakes_room(door);
 	loop_turn(loop);
-	return door->was_free[0];
+	return door->was_left[0];
 }
 
 /* What newcomers took is not subtracted a second time: of three busy seconds two were theirs. */
@@ -261,7 +261,7 @@ static void test_room_of_newcomers(void)
 	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 2000000, NULL);
 	(void)handshakes_room(door);
 	loop_turn(loop);
-	CHECK_EQ(door->was_free[0], 0); /* a first look knows nothing */
+	CHECK_EQ(door->was_left[0], 0); /* a first look knows nothing */
 	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
 
 	CHECK(told ? look_at_busy() < 55 : look_at_busy() == 0);
@@ -272,6 +272,43 @@ static void test_room_of_newcomers(void)
 	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 9000000, NULL);
 	CHECK(look_at_busy() <= 100);
 	end();
+}
+
+/* Somebody waits; of the last 95 ms the thread ran for 60, so many of them for newcomers. What those who log in were given for that, in ms,
+ * beside their share; -1: this kernel does not tell. */
+static int64_t given_of_95_ms(unsigned newcomers_ms)
+{
+	int64_t level, given;
+	uint64_t looked_at_us;
+
+	begin(much);
+	speak(PART_OF_HELLO);
+	while (door->idle.fd_plus_1 == 0)
+		loop_turn(loop);
+	looked_at_us = door->idle.looked_at_us = handshakes_begin(door) - 95000;
+	door->idle.busy_us -= 60000;
+	door->idle.ran_us -= 60000;
+	door->idle.owed_us = 0;
+	door->others_us = door->passed_us = 0;
+	door->theirs_us = newcomers_ms * 1000;
+	door->login.filled_at_us = handshakes_begin(door);
+	door->login.level_us = level = -100000;
+	while (door->idle.looked_at_us == looked_at_us)
+		loop_turn(loop);
+	given = (door->login.level_us - level) / 1000;
+	given = door->idle.fd_plus_1 > 0 ? given : -1;
+	CHECK_EQ(handshakes_waiting(door), 1);
+	end();
+	return given;
+}
+
+/* All that is left is theirs where those who are in have no work, what the accepted need not included; a part where they have. */
+static void test_given_what_is_left(void)
+{
+	int64_t all = given_of_95_ms(60), some = given_of_95_ms(0);
+
+	CHECK(all == -1 || (all >= 65 && all <= 85)); /* 95, less a fifth */
+	CHECK(some == -1 || (some >= 3 && some <= 15)); /* 35, less a fifth of all, and of that six tenths */
 }
 
 static struct loop_task hog;
@@ -429,6 +466,7 @@ int main(void)
 	RUN(test_trickle);
 	RUN(test_room);
 	RUN(test_room_of_newcomers);
+	RUN(test_given_what_is_left);
 	RUN(test_behind_who_is_in);
 	RUN(test_peer_leaves);
 	RUN(test_looked_through);

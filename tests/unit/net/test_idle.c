@@ -6,52 +6,74 @@
 
 static void test_parse(void)
 {
-	CHECK_EQ(idle_parse("123456789 1000999 42\n"), 124457);
-	CHECK_EQ(idle_parse("0 0 0\n"), 0);
-	CHECK_EQ(idle_parse(""), 0);
-	CHECK_EQ(idle_parse("17"), 0);
-	CHECK_EQ(idle_parse("nothing of that kind"), 0);
+	CHECK_EQ(idle_parse("123456789 1000999 42\n").busy_us, 124457);
+	CHECK_EQ(idle_parse("123456789 1000999 42\n").ran_us, 123456);
+	CHECK_EQ(idle_parse("0 0 0\n").busy_us, 0);
+	CHECK_EQ(idle_parse("").busy_us, 0);
+	CHECK_EQ(idle_parse("17").busy_us, 0);
+	CHECK_EQ(idle_parse("17").ran_us, 0);
+	CHECK_EQ(idle_parse("nothing of that kind").busy_us, 0);
+}
+
+static struct idle idle;
+static struct idle_seen seen;
+
+/* It ran three quarters of what it was busy. */
+static bool count(uint64_t busy_us, uint64_t now_us)
+{
+	return idle_count(&idle, (struct idle_busy){busy_us - busy_us / 4, busy_us}, now_us, LOOK_MAX_US, &seen);
 }
 
 static void test_count(void)
 {
-	struct idle i = {0};
-
-	CHECK_EQ(idle_count(&i, 700, 5000000, LOOK_MAX_US), 0); /* since when? */
-	CHECK_EQ(idle_count(&i, 1000, 5010000, LOOK_MAX_US), 9700);
-	CHECK_EQ(idle_count(&i, 11000, 5020000, LOOK_MAX_US), 0);
-	CHECK_EQ(idle_count(&i, 31000, 5030000, LOOK_MAX_US), 0); /* the kernel counts by ticks, and was late */
-	CHECK_EQ(idle_count(&i, 31000, 5042000, LOOK_MAX_US), 2000);
-	CHECK_EQ(idle_count(&i, 0, 5043000, LOOK_MAX_US), 0);     /* it tells nothing */
-	CHECK_EQ(idle_count(&i, 31000, 5050000, LOOK_MAX_US), 0);
-	CHECK_EQ(idle_count(&i, 31000, 5050001 + LOOK_MAX_US, LOOK_MAX_US), 0); /* too long ago to be worth anything */
+	idle = (struct idle){0};
+	CHECK(!count(700, 5000000)); /* since when? */
+	CHECK_EQ(seen.idle_us, 0);
+	CHECK_EQ(seen.ran_us, 0);
+	CHECK(count(1000, 5010000));
+	CHECK_EQ(seen.idle_us, 9700);
+	CHECK_EQ(seen.ran_us, 225);
+	CHECK(count(11000, 5020000));
+	CHECK_EQ(seen.idle_us, 0);
+	CHECK_EQ(seen.ran_us, 7500);
+	CHECK(count(31000, 5030000));
+	CHECK_EQ(seen.idle_us, 0); /* the kernel counts by ticks, and was late */
+	CHECK(count(31000, 5042000));
+	CHECK_EQ(seen.idle_us, 2000);
+	CHECK_EQ(seen.ran_us, 0);
+	CHECK(!count(0, 5043000));     /* it tells nothing */
+	CHECK(count(31000, 5050000));
+	CHECK_EQ(seen.idle_us, 0);
+	CHECK(!count(31000, 5050001 + LOOK_MAX_US)); /* too long ago to be worth anything */
+	CHECK_EQ(seen.idle_us, 0);
 }
 
 /* A thread that runs all the time, looked at eight times a tick, seems idle until the first tick and never again. */
 static void test_ticks(void)
 {
-	struct idle i = {0};
-	uint64_t busy = 1000, idle = 0;
+	uint64_t busy = 1000, all = 0;
 
-	(void)idle_count(&i, busy, 5000000, LOOK_MAX_US);
+	idle = (struct idle){0};
+	(void)count(busy, 5000000);
 	for (uint64_t look = 1; look <= 800; look++) {
 		if (look % 8 == 0)
 			busy += 4000;
-		idle += idle_count(&i, busy, 5000000 + look * 500, LOOK_MAX_US);
+		CHECK(count(busy, 5000000 + look * 500));
+		all += seen.idle_us;
 	}
-	CHECK_EQ(idle, 3500);
+	CHECK_EQ(all, 3500);
 }
 
 /* Whatever this kernel tells. */
 static void test_look(void)
 {
-	struct idle i = {0};
-
-	(void)idle_since_look(&i, 5000000, LOOK_MAX_US);
-	CHECK(idle_since_look(&i, 5010000, LOOK_MAX_US) <= 10000);
-	idle_close(&i);
-	CHECK_EQ(i.fd_plus_1, 0);
-	idle_close(&i);
+	idle = (struct idle){0};
+	CHECK(!idle_since_look(&idle, 5000000, LOOK_MAX_US, &seen));
+	CHECK(idle_since_look(&idle, 5010000, LOOK_MAX_US, &seen) == (idle.fd_plus_1 > 0));
+	CHECK(seen.idle_us <= 10000);
+	idle_close(&idle);
+	CHECK_EQ(idle.fd_plus_1, 0);
+	idle_close(&idle);
 }
 
 int main(void)
