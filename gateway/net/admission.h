@@ -81,8 +81,8 @@ struct admission_wait *admission_expired(struct admission *a, uint64_t now_us);
 uint64_t admission_open_us(struct admission *a, uint64_t now_us);
 /* When to ask next() and expired() again; UINT64_MAX: nobody waits. */
 uint64_t admission_due_us(struct admission *a, uint64_t now_us);
-/* Which part of what is left beside the share is for newcomers, in percent, where the work for those who are in takes so many percent of the
- * time: idle_percent, and more where they have little to do; all where that is little. 0 stays 0. */
+/* Which part of what is left beside the share is for newcomers, in percent, where the work for those who are in takes so many percent of
+ * the time: idle_percent, and more where they have little to do; all where that is little. 0 stays 0. */
 unsigned admission_part(unsigned idle_percent, unsigned others_percent);
 /* How many newcomers could be admitted in the next second, beside those that wait, when they have so many percent of it; ADMISSION_ANY
  * without a limit. */

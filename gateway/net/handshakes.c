@@ -131,8 +131,8 @@ static void remember(struct handshakes *h, uint64_t others_us, uint64_t passed_u
 }
 
 /* Others leave what is idle, and what newcomers took. Of that, beside the share, which the buckets have anyway, a part is given to them:
- * a quarter of it to who is to be accepted, and to those who log in the rest and what the former have no room for. Only while anybody waits:
- * the look is a system call. */
+ * a quarter of it to who is to be accepted, and to those who log in the rest and what the former have no room for. Only while anybody
+ * waits: the look is a system call. */
 static void give_what_is_left(struct handshakes *h)
 {
 	uint64_t now = now_us(), passed = now - h->idle.looked_at_us, taken = h->theirs_us, left;

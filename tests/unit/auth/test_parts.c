@@ -1,3 +1,5 @@
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -59,6 +61,37 @@ static void test_derive(void)
 	CHECK(strncmp(made_up, out, strlen("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")) == 0);
 	CHECK(strcmp(made_up, out) != 0);
 	CHECK(scram_key_derive("CRAM-MD5", SLICE("pencil"), salt, 4096, out) < 0);
+}
+
+/* As OpenSSL's PBKDF2 has it in one piece. */
+static void check_derived(const char *mech, const EVP_MD *md, struct slice password, unsigned rounds)
+{
+	static const unsigned char salt[16] = "sixteen of salt";
+	unsigned char salted[EVP_MAX_MD_SIZE], key[EVP_MAX_MD_SIZE], stored[EVP_MAX_MD_SIZE];
+	char out[SCRAM_KEY_MAX], stored64[96];
+	int n = EVP_MD_get_size(md);
+
+	CHECK(PKCS5_PBKDF2_HMAC(password.p, (int)password.n, salt, sizeof salt, (int)rounds, md, n, salted));
+	CHECK(HMAC(md, salted, n, (const unsigned char *)"Client Key", 10, key, NULL) != NULL);
+	CHECK(EVP_Digest(key, (size_t)n, stored, NULL, md, NULL));
+	EVP_EncodeBlock((unsigned char *)stored64, stored, n);
+	CHECK_EQ(scram_key_derive(mech, password, salt, rounds, out), 0);
+	CHECK(strstr(out, stored64) != NULL);
+}
+
+static void test_derived(void)
+{
+	static const unsigned rounds[] = {1, 2, 255, 256, 257, 513, 4096};
+	static const char password[] = "a password of more bytes than a block of any of these has, at most a hundred and twenty-eight: "
+				       "then it is hashed before it is a key";
+	static const size_t lengths[] = {0, 1, 64, 65, 128, sizeof password - 1};
+
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+		for (size_t k = 0; k < ARRAY_LEN(rounds); k++) {
+			check_derived("SCRAM-SHA-1", EVP_sha1(), (struct slice){password, lengths[i]}, rounds[k]);
+			check_derived("SCRAM-SHA-256", EVP_sha256(), (struct slice){password, lengths[i]}, rounds[k]);
+			check_derived("SCRAM-SHA-512", EVP_sha512(), (struct slice){password, lengths[i]}, rounds[k]);
+		}
 }
 
 static void test_salts(void)
@@ -388,6 +421,7 @@ int main(void)
 {
 	RUN(test_conditions);
 	RUN(test_derive);
+	RUN(test_derived);
 	RUN(test_salts);
 	RUN(test_cache_life);
 	RUN(test_cache_bound);
