@@ -78,7 +78,7 @@ static const struct option_def defs[] = {
 	 UINT64_C(1) << 50},
 	{"--handshake-share", "PERCENT", OPTION_NUMBER, AT(handshake_share), "20", NULL,
 	 "of a worker's time that may go to those who log in; more of them wait; 0: no limit", 0, 100},
-	{"--handshake-idle", "PERCENT", OPTION_NUMBER, AT(handshake_idle), "20", NULL,
+	{"--handshake-idle", "PERCENT", OPTION_NUMBER, AT(handshake_idle), "10", NULL,
 	 "beside that, of what else of its time those who are in leave; all of it where they have hardly any work", 0, 100},
 	{"--handshake-wait", "SECONDS", OPTION_NUMBER, AT(handshake_wait), "60", NULL,
 	 "who had to wait for so long before its TLS handshake is turned away", 1, 600},
