@@ -7,13 +7,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/err.h"
-#include "common/prompt.h"
 #include "common/timers.h"
 
 /* EVLOOP_NONBLOCK alone looks again and again until nothing comes any more: what the turn's end is for would wait for that. */
@@ -197,15 +195,9 @@ static void end_turn(struct loop *l, uint64_t begun_us)
 	part = begun_us != 0 ? (now - begun_us) / LOOP_BEHIND_PART : 0;
 	until = now + (part > LOOP_BEHIND_US ? part : LOOP_BEHIND_US);
 	do {
-		uint64_t begun = now;
-
 		run_first(l, &l->behind);
 		settle(l);
-		now = now_us();
-		/* who was woken up here meanwhile gets the processor now, and not with the kernel's next tick */
-		if (now - begun > PROMPT_SLICE_US)
-			sched_yield();
-	} while (l->behind.first && now < until);
+	} while (l->behind.first && now_us() < until);
 }
 
 /* What yielded in the last turn is due at the end of the one that begins. */

@@ -34,7 +34,7 @@ void loop_task_queue(struct loop *l, struct loop_task *t);
 void loop_task_queue_next(struct loop *l, struct loop_task *t);
 /* Work that would keep others waiting: when all else of this turn is done, one after the other until LOOP_BEHIND_US have passed, or, behind
  * a long turn, a fourth of what it took so far, and one at least. What is left goes on in the next turns, which do not wait for an event,
- * each time behind all else. Behind one that took longer than a short turn (common/prompt.h) other threads get the processor. */
+ * each time behind all else. */
 #define LOOP_BEHIND_US 250
 #define LOOP_BEHIND_PART 4
 void loop_task_queue_behind(struct loop *l, struct loop_task *t);

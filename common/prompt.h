@@ -8,7 +8,7 @@
  */
 
 #define PROMPT_SLICE_US 100u      /* the least that Linux grants */
-#define PATIENT_SLICE_US 3000u    /* about what Linux gives to who asks for nothing */
+#define PATIENT_SLICE_US 500u     /* who yields gives up the rest of it */
 
 void prompt_thread(void);         /* it passes on what others wait for */
 void patient_thread(void);        /* it computes */

@@ -21,7 +21,7 @@
 #define WORKERS_MAX 256
 #define PATIENCE_MS 10000  /* after the drain: a stream's close, its connection's flush and lingering take nine at most; the rest is cut */
 #define JOBS_STOP_MS 1000
-#define HANDSHAKE_BURST_US 5000      /* ten handshakes or so at a time, each behind whatever others have to do */
+#define HANDSHAKE_BURST_US 5000      /* a few logins at a time, each behind whatever others have to do */
 #define HANDSHAKES_WAITING_MAX 10000 /* of a worker */
 #define JOB_THREADS 16   /* they wait for databases, they do not compute */
 

@@ -13,7 +13,7 @@
 
 #include "common/err.h"
 
-#define ROUNDS_A_PIECE 256u  /* 0.05 ms */
+#define ROUNDS_A_PIECE 1024u  /* some 0.2 ms */
 
 static const EVP_MD *digest_of(const char *mech)
 {
@@ -78,7 +78,7 @@ static void hi(const EVP_MD *md, struct slice password, const unsigned char *sal
 {
 	static const unsigned char one[] = {0, 0, 0, 1};
 	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *c = EVP_MAC_CTX_new(mac);
+	EVP_MAC_CTX *c = mac ? EVP_MAC_CTX_new(mac) : NULL;
 	OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t)EVP_MD_get0_name(md), 0),
 			       OSSL_PARAM_construct_end()};
 	unsigned char u[EVP_MAX_MD_SIZE];

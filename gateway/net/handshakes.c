@@ -25,7 +25,9 @@
 #define LOOK_SOON_MS 1       /* and so often where newcomers have this part of it: the bucket must not be full before */
 #define LOOK_SOON_PART 40u
 #define LOOK_MAX_US 100000
-#define OF_LATE_US 250000    /* what work others have is known by this much of the time, or up to twice as much */
+#define OF_LATE_US 250000    /* what work others have is known by this much of the time, or by half of it at least */
+#define AROUND_PART 3        /* one part of so many of what is charged for a login is what arrives and leaves around it uncharged */
+#define KEYS_WEIGHT 63       /* as of all that it costs */
 #define LATELY_MIN_US 500000         /* between two looks for the sake of room */
 #define LATELY_MAX_US 10000000
 
@@ -64,12 +66,15 @@ static unsigned share(const struct handshakes *h)
 	return h->accept.o.share_percent + h->login.o.share_percent;
 }
 
-/* Of what others leave beside the share, as of late. */
+/* Of what others leave beside the share, as of late. A part alone where those who come in are dearer to job threads than to this one: of
+ * those there are few, for all workers together. */
 static unsigned part(const struct handshakes *h)
 {
-	unsigned others = h->passed_us > 0 ? percent(h->others_us, h->passed_us) : 100;
+	unsigned idle = h->accept.o.idle_percent + h->login.o.idle_percent;
 
-	return admission_part(h->accept.o.idle_percent + h->login.o.idle_percent, others);
+	if (h->late.passed_us == 0 || h->keys_cost_us > h->login.cost_us / 2)
+		return idle;
+	return admission_part(idle, percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
 }
 
 static void arm(struct handshakes *h)
@@ -114,38 +119,34 @@ static void turn_away(struct handshakes *h, struct conn *c)
 	conn_turned_away(c);
 }
 
-/* Who comes in, or has just gone, makes work that is not charged, a third of what is, or a little more: it is no others'. */
-static uint64_t for_others(const struct idle_seen *seen, uint64_t taken_us)
+static void remember(struct handshakes *h, uint64_t ran_us, uint64_t taken_us, uint64_t passed_us)
 {
-	return beyond(seen->ran_us, taken_us + taken_us / 3);
-}
-
-static void remember(struct handshakes *h, uint64_t others_us, uint64_t passed_us)
-{
-	if (h->passed_us >= OF_LATE_US) {
-		h->passed_us /= 2;
-		h->others_us /= 2;
+	if (h->late.passed_us >= OF_LATE_US) {
+		h->late.passed_us /= 2;
+		h->late.ran_us /= 2;
+		h->late.taken_us /= 2;
 	}
-	h->passed_us += passed_us;
-	h->others_us += others_us;
+	h->late.passed_us += passed_us;
+	h->late.ran_us += ran_us;
+	h->late.taken_us += taken_us;
 }
 
 /* Others leave what is idle, and what newcomers took. Of that, beside the share, which the buckets have anyway, a part is given to them:
  * a quarter of it to who is to be accepted, and to those who log in the rest and what the former have no room for. Only while anybody
  * waits: the look is a system call. */
-static void give_what_is_left(struct handshakes *h)
+static void give_what_is_left(struct handshakes *h, uint64_t now)
 {
-	uint64_t now = now_us(), passed = now - h->idle.looked_at_us, taken = h->theirs_us, left;
+	uint64_t passed = now - h->idle.looked_at_us, taken = h->theirs_us, around = h->around_us, left;
 	struct idle_seen seen;
 
 	if (h->login.o.idle_percent == 0)
 		return;
-	h->theirs_us = 0;
+	h->theirs_us = h->around_us = 0;
 	if (!idle_since_look(&h->idle, now, LOOK_MAX_US, &seen)) {
-		h->others_us = h->passed_us = 0;
+		h->late = (struct handshakes_late){0};
 		return;
 	}
-	remember(h, for_others(&seen, taken), passed);
+	remember(h, seen.ran_us, taken + around, passed);
 	left = seen.idle_us + taken < passed ? seen.idle_us + taken : passed;
 	left = beyond(left, passed * share(h) / 100) * part(h) / 100;
 	(void)admission_give(&h->login, left - left / 4 + admission_give(&h->accept, left / 4, now), now);
@@ -158,7 +159,7 @@ static void on_timer(void *arg)
 
 	for (int i = 0; i < TURNED_AWAY_A_TURN && (w = admission_expired(&h->login, now_us())) != NULL; i++)
 		turn_away(h, forget(w));
-	give_what_is_left(h);
+	give_what_is_left(h, now_us());
 	while ((w = admission_next(&h->login, now_us())) != NULL)
 		conn_admitted(let_in(forget(w)));
 	arm(h);
@@ -226,6 +227,8 @@ void handshakes_came_in(struct handshakes *h, struct conn *c)
 	if (!c->admitted)
 		return;
 	admission_came_in(&h->login, (uint64_t)c->charged_us + c->keys_us);
+	h->keys_cost_us = (h->keys_cost_us * KEYS_WEIGHT + c->keys_us) / (KEYS_WEIGHT + 1);
+	h->around_us += c->charged_us / AROUND_PART;
 	c->admitted = false;
 }
 
@@ -272,6 +275,10 @@ uint64_t handshakes_accept_in_ms(struct handshakes *h)
 		return 0;
 	now = now_us();
 	open = admission_open_us(&h->accept, now);
+	if (open > now && now - h->idle.looked_at_us >= LOOK_MS * 1000) {
+		give_what_is_left(h, now);
+		open = admission_open_us(&h->accept, now);
+	}
 	return (open - now + 999) / 1000;
 }
 

@@ -6,13 +6,20 @@
 #include "net/handshakes.h"
 #include "net/idle.h"
 
+/* Of late: for how long this thread ran, how much of it was newcomers', and of how much time. */
+struct handshakes_late {
+	uint64_t ran_us, taken_us, passed_us;
+};
+
 struct handshakes {
 	struct loop *loop;
 	struct admission accept, login;
 	struct loop_timer timer;
 	struct idle idle;               /* while anybody waits */
 	uint64_t theirs_us;             /* taken by newcomers since the last look at it */
-	uint64_t others_us, passed_us;  /* of late: the work for those who are in, and of how much time */
+	uint64_t around_us;             /* and, by calculation, by what is not charged around those of them who came in */
+	struct handshakes_late late;
+	uint64_t keys_cost_us;          /* of one that comes in, a moving mean of what of its cost job threads had */
 	struct idle lately;             /* where room is asked for */
 	uint64_t taken_us;              /* by newcomers, since the last look at `lately` */
 	unsigned was_left[2];           /* percent of the time between two of these looks that others left, the last first */

@@ -3,54 +3,7 @@
 #include <unistd.h>
 
 #include "../check.h"
-#include "net/conn_int.h"
-#include "net/handshakes_int.h"
-#include "pair.h"
-
-static struct handshakes *door;
-
-static void begin(struct admission_options o)
-{
-	pair_begin();
-	door = handshakes_new(loop, &o);
-	limits.handshakes = door;
-}
-
-static void end(void)
-{
-	if (raw >= 0)
-		close(raw);
-	raw = -1;
-	if (a.conn)
-		conn_abort(a.conn);
-	if (b.conn)
-		conn_abort(b.conn);
-	loop_turn(loop);
-	CHECK_EQ(handshakes_waiting(door), 0);
-	handshakes_free(door);
-	pair_end();
-}
-
-static void use_up(unsigned ms)
-{
-	admission_charge(&door->login, ms * 1000, handshakes_begin(door));
-}
-
-/* Little, so that a test comes to its point before the bucket is full again. */
-static const struct admission_options little = {.share_percent = 4, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
-
-#define PART_OF_HELLO SLICE("\x16\x03\x01\x02\x00")
-#define NO_HELLO SLICE("\x17")
-
-/* Somebody says something when there is no time for it. */
-static void speak(struct slice first)
-{
-	pair_raw();
-	SSL *ssl = pair_ssl(true);
-	use_up(100);
-	conn_start_tls(b.conn, ssl);
-	CHECK_EQ(send(raw, first.p, first.n, 0), first.n);
-}
+#include "door.h"
 
 static void test_quiet(void)
 {
@@ -123,6 +76,8 @@ static void test_learned(void)
 			conn_settled(b.conn);
 			conn_settled(b.conn);
 			CHECK_EQ(door->login.cost_us, (cost * 63 + 50400) / 64);
+			CHECK_EQ(door->keys_cost_us, 50000 / 64);
+			CHECK_EQ(door->around_us, 133);
 			CHECK_EQ(door->login.nr_on_the_way, 0);
 		}
 		conn_abort(b.conn);
@@ -209,106 +164,6 @@ static void test_trickle(void)
 	CHECK(b.conn->newcomer);
 	CHECK_EQ(door->accept.level_us, little.burst_us);
 	end();
-}
-
-static const struct admission_options much = {
-	.share_percent = 20, .idle_percent = 60, .burst_us = 1000, .patience_ms = 5000, .waiting_max = 10};
-
-/* What was idle in the last two looks is room, as far as newcomers leave it so; there is no look more often than that. */
-static void test_room(void)
-{
-	begin(much);
-	CHECK_EQ(handshakes_room(door), 75); /* 15 % of a second, two ms each as long as nobody was seen */
-	CHECK_EQ(door->lately.looked_at_us, 0); /* this may be another thread */
-	loop_turn(loop);
-	for (unsigned i = 0; i < 3; i++) {
-		uint64_t looked_at_us = door->lately.looked_at_us;
-
-		CHECK(looked_at_us > 0);
-		(void)handshakes_room(door);
-		loop_turn(loop);
-		CHECK(door->lately.looked_at_us == looked_at_us || door->lately.looked_at_us >= looked_at_us + 500000);
-		door->lately.looked_at_us = looked_at_us - 5000000; /* as if all this time nothing had been done */
-		(void)handshakes_room(door);
-		loop_turn(loop);
-	}
-	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
-
-	CHECK(told ? door->was_left[0] > 25 && door->was_left[0] <= 100 : door->was_left[0] == 0);
-	door->lately.looked_at_us = handshakes_begin(door);
-	door->was_left[0] = 100;
-	door->was_left[1] = 68;
-	CHECK_EQ(handshakes_room(door), 180); /* 45 % more of the 48 that others leave beside the share */
-	door->was_left[0] = 0;
-	CHECK_EQ(handshakes_room(door), 75);
-	end();
-}
-
-/* A look after five seconds, of which the thread was busy for three: percent that nobody but newcomers took. */
-static unsigned look_at_busy(void)
-{
-	door->lately.looked_at_us = handshakes_begin(door) - 5000000;
-	door->lately.busy_us -= 3000000;
-	(void)handshakes_room(door);
-	loop_turn(loop);
-	return door->was_left[0];
-}
-
-/* What newcomers took is not subtracted a second time: of three busy seconds two were theirs. */
-static void test_room_of_newcomers(void)
-{
-	begin(much);
-	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 2000000, NULL);
-	(void)handshakes_room(door);
-	loop_turn(loop);
-	CHECK_EQ(door->was_left[0], 0); /* a first look knows nothing */
-	bool told = door->lately.fd_plus_1 > 0; /* by this kernel */
-
-	CHECK(told ? look_at_busy() < 55 : look_at_busy() == 0);
-	handshakes_end(door, HANDSHAKES_ACCEPT, handshakes_begin(door) - 1000000, NULL);
-	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 1000000, NULL);
-	CHECK(told ? look_at_busy() >= 55 : look_at_busy() == 0);
-	CHECK(told ? look_at_busy() < 55 : look_at_busy() == 0);
-	handshakes_end(door, HANDSHAKES_LOGIN, handshakes_begin(door) - 9000000, NULL);
-	CHECK(look_at_busy() <= 100);
-	end();
-}
-
-/* Somebody waits; of the last 95 ms the thread ran for 60, so many of them for newcomers. What those who log in were given for that, in ms,
- * beside their share; -1: this kernel does not tell. */
-static int64_t given_of_95_ms(unsigned newcomers_ms)
-{
-	int64_t level, given;
-	uint64_t looked_at_us;
-
-	begin(much);
-	speak(PART_OF_HELLO);
-	while (door->idle.fd_plus_1 == 0)
-		loop_turn(loop);
-	looked_at_us = door->idle.looked_at_us = handshakes_begin(door) - 95000;
-	door->idle.busy_us -= 60000;
-	door->idle.ran_us -= 60000;
-	door->idle.owed_us = 0;
-	door->others_us = door->passed_us = 0;
-	door->theirs_us = newcomers_ms * 1000;
-	door->login.filled_at_us = handshakes_begin(door);
-	door->login.level_us = level = -100000;
-	while (door->idle.looked_at_us == looked_at_us)
-		loop_turn(loop);
-	given = (door->login.level_us - level) / 1000;
-	given = door->idle.fd_plus_1 > 0 ? given : -1;
-	CHECK_EQ(handshakes_waiting(door), 1);
-	end();
-	return given;
-}
-
-/* All that is left is theirs where those who are in have no work, what the accepted need not included; a part where they have. */
-static void test_given_what_is_left(void)
-{
-	int64_t all = given_of_95_ms(60), some = given_of_95_ms(0);
-
-	CHECK(all == -1 || (all >= 65 && all <= 85)); /* 95, less a fifth */
-	CHECK(some == -1 || (some >= 3 && some <= 15)); /* 35, less a fifth of all, and of that six tenths */
 }
 
 static struct loop_task hog;
@@ -464,9 +319,6 @@ int main(void)
 	RUN(test_charged_from_the_door);
 	RUN(test_charged_within_bounds);
 	RUN(test_trickle);
-	RUN(test_room);
-	RUN(test_room_of_newcomers);
-	RUN(test_given_what_is_left);
 	RUN(test_behind_who_is_in);
 	RUN(test_peer_leaves);
 	RUN(test_looked_through);
