@@ -100,6 +100,8 @@ static void put_logins(struct metrics *m)
 		sample(m, "ambrosia_logins_total", count_login_at(i, true), "mechanism=\"%s\",result=\"success\"", name);
 		sample(m, "ambrosia_logins_total", count_login_at(i, false), "mechanism=\"%s\",result=\"failure\"", name);
 	}
+	metrics_family(m, "ambrosia_logins_waiting", "gauge", stat_help(STAT_logins_waiting));
+	metrics_sample(m, "ambrosia_logins_waiting", NULL, (double)stat_sum(STAT_logins_waiting));
 	metrics_counter(m, "ambrosia_redirects_total", STAT_redirects);
 	metrics_counter(m, "ambrosia_sessions_reopened_total", STAT_sessions_reopened);
 }

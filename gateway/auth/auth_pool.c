@@ -16,7 +16,7 @@
 
 #include "common/log.h"
 
-#define WAITING_MAX 256         /* logins of one domain that may wait for a job thread */
+#define WAITING_MAX 1024        /* logins of one domain that may wait for a job thread: a second of keys, or two */
 #define KEYS_MAX 10000
 #define FORGET_EVERY_MS 1000    /* at most: what falls due between goes with the next */
 

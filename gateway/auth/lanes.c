@@ -10,6 +10,7 @@
 
 #include "common/err.h"
 #include "common/hash.h"
+#include "common/stat.h"
 
 #define TURNS 8         /* pieces of work before a runner lets others pass */
 
@@ -52,6 +53,7 @@ struct lanes *lanes_new(struct jobs *jobs, unsigned per_lane, size_t queue_max)
 
 static void lane_free(struct lane *lane)
 {
+	stat_add(STAT_logins_waiting, -(uint64_t)lane->waiting);
 	hash_del(lane->lanes->by_domain, slice_str(lane->domain));
 	free(lane->domain);
 	free(lane);
@@ -110,6 +112,7 @@ static struct lane_work *take(struct lane *lane)
 	if (!lane->first)
 		lane->last = &lane->first;
 	lane->waiting--;
+	stat_add(STAT_logins_waiting, (uint64_t)-1);
 	return w;
 }
 
@@ -244,6 +247,7 @@ static int enter(struct lane *lane, struct loop *l, struct lane_work *w)
 	*lane->last = w;
 	lane->last = &w->queue_next_;
 	lane->waiting++;
+	stat_add(STAT_logins_waiting, 1);
 	return 0;
 }
 

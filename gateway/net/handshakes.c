@@ -27,7 +27,7 @@
 #define LOOK_MAX_US 100000
 #define OF_LATE_US 250000    /* what work others have is known by this much of the time, or by half of it at least */
 #define AROUND_PART 3        /* one part of so many of what is charged for a login is what arrives and leaves around it uncharged */
-#define KEYS_WEIGHT 63       /* as of all that it costs */
+#define LOGINS_QUEUE 64
 #define LATELY_MIN_US 500000         /* between two looks for the sake of room */
 #define LATELY_MAX_US 10000000
 
@@ -66,13 +66,13 @@ static unsigned share(const struct handshakes *h)
 	return h->accept.o.share_percent + h->login.o.share_percent;
 }
 
-/* Of what others leave beside the share, as of late. A part alone where those who come in are dearer to job threads than to this one: of
- * those there are few, for all workers together. */
+/* Of what others leave beside the share, as of late. No more than the operator says while logins queue for job threads, of which there are
+ * few for all workers together: who finds their queue full fails. */
 static unsigned part(const struct handshakes *h)
 {
 	unsigned idle = h->accept.o.idle_percent + h->login.o.idle_percent;
 
-	if (h->late.passed_us == 0 || h->keys_cost_us > h->login.cost_us / 2)
+	if (h->late.passed_us == 0 || (int64_t)stat_sum(STAT_logins_waiting) > LOGINS_QUEUE)
 		return idle;
 	return admission_part(idle, percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
 }
@@ -227,7 +227,6 @@ void handshakes_came_in(struct handshakes *h, struct conn *c)
 	if (!c->admitted)
 		return;
 	admission_came_in(&h->login, (uint64_t)c->charged_us + c->keys_us);
-	h->keys_cost_us = (h->keys_cost_us * KEYS_WEIGHT + c->keys_us) / (KEYS_WEIGHT + 1);
 	h->around_us += c->charged_us / AROUND_PART;
 	c->admitted = false;
 }

@@ -19,7 +19,6 @@ struct handshakes {
 	uint64_t theirs_us;             /* taken by newcomers since the last look at it */
 	uint64_t around_us;             /* and, by calculation, by what is not charged around those of them who came in */
 	struct handshakes_late late;
-	uint64_t keys_cost_us;          /* of one that comes in, a moving mean of what of its cost job threads had */
 	struct idle lately;             /* where room is asked for */
 	uint64_t taken_us;              /* by newcomers, since the last look at `lately` */
 	unsigned was_left[2];           /* percent of the time between two of these looks that others left, the last first */

@@ -11,6 +11,7 @@
 #include "auth/scram_key.h"
 #include "check.h"
 #include "common/err.h"
+#include "common/stat.h"
 
 /* --- failures' names --- */
 
@@ -388,10 +389,30 @@ static void test_lane_bound(void)
 		ok += submit(ls, l, "a.example", 50, NULL) == 0;
 	CHECK(ok == 3 || ok == 4);      /* one may be running already */
 	CHECK_EQ(submit(ls, l, "b.example", 1, NULL), 0);
+	CHECK(stat_sum(STAT_logins_waiting) >= 3 && stat_sum(STAT_logins_waiting) <= 4); /* there is one thread */
 	loop_run(l);
 	CHECK_EQ(left_, 0);
+	CHECK_EQ(stat_sum(STAT_logins_waiting), 0);
 	jobs_free(js);
 	lanes_free(ls);
+	loop_free(l);
+}
+
+/* What waits when all ends waits no more. */
+static void test_lanes_end(void)
+{
+	struct jobs *js = jobs_new(1, 100);
+	struct lanes *ls = lanes_new(js, 1, 10);
+	struct loop *l = loop_new();
+
+	atomic_store(&dropped_, 0);
+	for (int i = 0; i < 5; i++)
+		CHECK_EQ(submit(ls, l, i % 2 ? "a.example" : "b.example", 50, NULL), 0);
+	jobs_free(js);
+	CHECK(stat_sum(STAT_logins_waiting) > 0);
+	lanes_free(ls);
+	CHECK_EQ(stat_sum(STAT_logins_waiting), 0);
+	CHECK_EQ(atomic_load(&dropped_), 5);
 	loop_free(l);
 }
 
@@ -433,6 +454,7 @@ int main(void)
 	RUN(test_lanes_dont_wait_for_each_other);
 	RUN(test_lanes_leave_threads_to_others);
 	RUN(test_lane_bound);
+	RUN(test_lanes_end);
 	RUN(test_lane_without_threads);
 	return check_done("unit.auth.parts");
 }

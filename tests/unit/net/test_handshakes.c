@@ -76,7 +76,6 @@ static void test_learned(void)
 			conn_settled(b.conn);
 			conn_settled(b.conn);
 			CHECK_EQ(door->login.cost_us, (cost * 63 + 50400) / 64);
-			CHECK_EQ(door->keys_cost_us, 50000 / 64);
 			CHECK_EQ(door->around_us, 133);
 			CHECK_EQ(door->login.nr_on_the_way, 0);
 		}

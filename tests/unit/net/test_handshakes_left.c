@@ -1,4 +1,5 @@
 /* What newcomers are given of the time that others leave, and what of it is announced as room. */
+#include "common/stat.h"
 #include "door.h"
 
 static const struct admission_options much = {
@@ -93,25 +94,25 @@ static int64_t given_of_80_ms(unsigned newcomers_ms)
 	return told ? (door->login.level_us - level) / 1000 : -1;
 }
 
-/* All that is left is theirs where those who are in have no work, what the accepted need not included; a part where they have, and where
- * the keys of those who come are dearer than all else. */
+/* All that is left is theirs where those who are in have no work, what the accepted need not included; a part where they have, and while
+ * logins queue for job threads. */
 static void test_given_what_is_left(void)
 {
-	int64_t all, some, dear, around;
+	int64_t all, some, queued, around;
 
 	begin(much);
 	speak(PART_OF_HELLO);
 	CHECK(run_until(&b.nr_waits, 1));
 	all = given_of_80_ms(70); /* more than it ran: what the test itself does is no others' work */
 	some = given_of_80_ms(0);
-	door->keys_cost_us = door->login.cost_us / 2 + 1;
-	dear = given_of_80_ms(70);
-	door->keys_cost_us = 0;
+	stat_add(STAT_logins_waiting, 65);
+	queued = given_of_80_ms(70);
+	stat_add(STAT_logins_waiting, (uint64_t)-65);
 	door->around_us = 25000;
 	around = given_of_80_ms(45);
 	CHECK(all == -1 || (all >= 55 && all <= 75)); /* 80, less a fifth */
 	CHECK(some == -1 || (some >= 0 && some <= 10)); /* 20, less a fifth of all, and of that six tenths */
-	CHECK(dear == -1 || (dear >= 30 && dear <= 48)); /* six tenths of 64 */
+	CHECK(queued == -1 || (queued >= 30 && queued <= 48)); /* six tenths of 64 */
 	CHECK(around == -1 || (around >= 40 && around <= 60)); /* 65, less a fifth of all: the rest was none of others' */
 	end();
 }
