@@ -87,10 +87,18 @@ static void end_refused(struct link_end *end, const struct svc_refusal *r)
 		edge_close(&in->e, CLOSE_HOST_GONE);
 }
 
+/* Its service has no right to one. What it has not acknowledged it never will. */
 static void end_stanza(struct link_end *end, uint32_t seq, unsigned flags, struct slice xml)
 {
+	struct in_pair *p = pair_of(end);
+	struct edge *e = &p->in->e;
+
 	(void)seq, (void)flags, (void)xml;
+	log_warn(e->role, e->id, "stanza", "from=%s to=%s why=\"the service sent one, on a pair that has one direction\"",
+		 log_escape(slice_str(p->from)), log_escape(slice_str(p->to)));
 	links_release(end, "not-authorized", "an inbound server pair has one direction");
+	if (!ends_alone(p, "not-authorized"))
+		edge_close(e, CLOSE_INTERNAL);
 }
 
 static void end_writable(struct link_end *end)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Several pairs of domains on one stream: an administrator finds each, a service that goes ends only its own, and a domain that becomes certificates-only ends what its
-new policy would not admit, and nothing else; what is lost with a pair ends the stream. Against a small server of the test's own."""
+new policy would not admit, and nothing else; so does a service that sends on a pair, which has one direction; what is lost with a pair ends the stream. Against a small
+server of the test's own."""
 import asyncio
 import json
 import os
@@ -8,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from stack import BUILD, Test, accounts, arrives, certificate, login, ready, run, word_in  # noqa: E402
+from stack import BUILD, HERE, Test, accounts, arrives, certificate, login, ready, run, word_in  # noqa: E402
 import fake  # noqa: E402
 import namespace  # noqa: E402
 import peers  # noqa: E402
@@ -109,15 +110,30 @@ async def the_policy_changes(test, pki, server, juliet, bianca):
         caller.close()
 
 
-async def nothing_is_acknowledged(test, pki, juliet):
-    """What a service that dies has not acknowledged is lost: the other server hears of it by its stream's end."""
+async def it_talks_back(test, pki, juliet):
+    """A service that sends on a pair loses it, as if it had gone."""
     for name in ("strict", "other"):
         test.check(f"{name} ends with status 0", test.stop(name) == 0)
+    ready(test.start("talkback", [sys.executable, os.path.join(HERE, "talkback.py"), f"{test.folder}/state", OTHER]))
+    caller = await dial(pki, KNOWN, "our-ca")
+    await says(test, "the first pair's message arrives beside a service that talks back", caller, juliet, "seven")
+    to_bianca = f"<message from='someone@{KNOWN}' to='{BIANCA}'><body>{{}}</body></message>"
+    caller.wire.send(to_bianca.format("acknowledged"))
+    test.check("which acknowledged all it had: its pair ends", await word_in(f"{test.folder}/gateway.log", f"pair-ended from={KNOWN} to={OTHER} condition=not-authorized"))
+    await says(test, "and the first goes on", caller, juliet, "eight")
+    caller.wire.send(to_bianca.format("lost"))
+    test.check("which has not: the stream ends", await asyncio.wait_for(error_of(caller), 20) == "internal-server-error")
+    caller.close()
+    test.check("the service that talks back ends with status 0", test.stop("talkback") == 0)
+
+
+async def nothing_is_acknowledged(test, pki, juliet):
+    """What a service that dies has not acknowledged is lost: the other server hears of it by its stream's end."""
     silent = test.start("silent", [f"{BUILD}/tests/live/silent", f"{test.folder}/state", OTHER])
     ready(silent)
     caller = await dial(pki, KNOWN, "our-ca")
     caller.wire.send(f"<message from='someone@{KNOWN}' to='{BIANCA}'><body>Lost</body></message>")
-    await says(test, "the first pair goes on while the second's service acknowledges nothing", caller, juliet, "seven")
+    await says(test, "the first pair goes on while the second's service acknowledges nothing", caller, juliet, "nine")
     silent.kill()
     test.check("when that dies the stream ends", await error_of(caller) == "system-shutdown")
     caller.close()
@@ -133,6 +149,7 @@ async def story(test, env, passwords, pki):
     caller, bianca = await a_service_goes(test, pki, passwords, juliet, bianca)
     await they_are_kicked(test, caller)
     await the_policy_changes(test, pki, server, juliet, bianca)
+    await it_talks_back(test, pki, juliet)
     await nothing_is_acknowledged(test, pki, juliet)
     for client in (juliet, bianca):
         client.disconnect()
