@@ -99,6 +99,42 @@ static void test_full(void)
 	buf_clear(&b);
 }
 
+/* With one byte too few it fails, and what is there is the beginning of it; with no byte to spare it does not. */
+static void fills(const char *value, const char *element, const char *quoted)
+{
+	for (size_t max = 0; max <= strlen(element); max++) {
+		struct xml_writer w;
+		struct buf b;
+
+		buf_init(&b, max);
+		xml_writer_init(&w, &b);
+		xml_start(&w, "a");
+		xml_attr_str(&w, "b", value);
+		xml_end(&w, "a");
+		CHECK_EQ(xml_writer_done(&w), max < strlen(element) ? -ERR_LIMIT : 0);
+		CHECK(max < strlen(element) || buf_len(&b) == max);
+		CHECK(buf_len(&b) <= max && slice_eq(buf_slice(&b), (struct slice){element, buf_len(&b)}));
+		buf_clear(&b);
+	}
+	for (size_t max = 0; max <= strlen(quoted); max++) {
+		struct buf b;
+
+		buf_init(&b, max);
+		CHECK_EQ(xml_quote(&b, slice_str(value)), max < strlen(quoted) ? -ERR_LIMIT : 0);
+		CHECK(slice_is(buf_slice(&b), max < strlen(quoted) ? "" : quoted));
+		buf_clear(&b);
+	}
+}
+
+static void test_exactly_full(void)
+{
+	fills("x", "<a b='x'/>", "'x'");
+	fills("abc", "<a b='abc'/>", "'abc'");
+	fills("nothing in it", "<a b='nothing in it'/>", "'nothing in it'");
+	fills("a&b", "<a b='a&amp;b'/>", "'a&amp;b'");
+	fills("", "<a b=''/>", "''");
+}
+
 /* Writes text as an attribute in both ways and as content, and reads it back. */
 static void round_trip(struct slice text, const char *want)
 {
@@ -136,33 +172,91 @@ static void test_round_trip(void)
 		   "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }
 
-/* What is looked at in eights, and less at the end, finds what is to be escaped wherever it stands. */
+/* What is to become of a text where these characters are escaped, byte by byte. No byte beyond ASCII is a character by itself. */
+static void add_as(struct buf *want, struct slice text, const char *escaped)
+{
+	static const char *const as[] = {['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['\''] = "&apos;", ['"'] = "&quot;",
+					 ['\t'] = "&#9;", ['\n'] = "&#10;", ['\r'] = "&#13;"};
+
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+		int err;
+
+		if (c != '\0' && strchr(escaped, c) != NULL)
+			err = buf_add_str(want, as[c]);
+		else if ((c < ' ' && c != '\t' && c != '\n') || c >= 0x80)
+			err = buf_add_str(want, "\xef\xbf\xbd");
+		else
+			err = buf_add(want, text.p + i, 1);
+		CHECK_EQ(err, 0);
+	}
+}
+
+static size_t count(struct slice text, char c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == c;
+	return n;
+}
+
+/* As an attribute, as content, and quoted. */
+static void writes(struct slice text)
+{
+	bool single = count(text, '\'') == 0 || count(text, '\'') <= count(text, '"');
+	struct xml_writer w;
+	struct buf got, want;
+
+	buf_init(&got, 2000);
+	buf_init(&want, 2000);
+	xml_writer_init(&w, &got);
+	xml_start(&w, "a");
+	xml_attr(&w, "b", text);
+	xml_text(&w, text);
+	xml_end(&w, "a");
+	CHECK_EQ(xml_writer_done(&w), 0);
+	CHECK_EQ(xml_quote(&got, text), 0);
+	CHECK_EQ(buf_add_str(&want, "<a b='"), 0);
+	add_as(&want, text, "&<>'\"\t\n\r");
+	CHECK_EQ(buf_add_str(&want, "'>"), 0);
+	add_as(&want, text, "&<>\r");
+	CHECK_EQ(buf_add_str(&want, single ? "</a>'" : "</a>\""), 0);
+	add_as(&want, text, single ? "&<'\t\n\r" : "&<\"\t\n\r");
+	CHECK_EQ(buf_add_str(&want, single ? "'" : "\""), 0);
+	CHECK_STR(text_of(&got), text_of(&want));
+	buf_clear(&got);
+	buf_clear(&want);
+}
+
+/* What is looked at in eights, and less at the end, finds what is to be escaped wherever it stands: each byte there is. */
 static void test_every_place(void)
 {
-	static const struct {
-		char c;
-		const char *want;
-	} v[] = {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\'', "&apos;"}, {'"', "&quot;"}, {'\t', "&#9;"},
-		 {'\x1f', "\xef\xbf\xbd"}, {'\x80', "\xef\xbf\xbd"}, {' ', " "}, {'\x7f', "\x7f"}};
-
-	for (size_t i = 0; i < ARRAY_LEN(v); i++) {
+	for (int c = 0; c < 256; c++) {
 		for (size_t n = 1; n < 26; n++) {
-			for (size_t at = 0; at < n; at++) {
-				char text[26], want[64];
-				struct xml_writer w;
-				struct buf b;
+			for (size_t at = 0; at < n && !check_bad_; at++) {
+				char text[26];
+
 				memset(text, 'x', sizeof text);
-				text[at] = v[i].c;
-				snprintf(want, sizeof want, "<a b='%.*s%s%.*s'/>", (int)at, text, v[i].want, (int)(n - at - 1),
-					 text + at + 1);
-				buf_init(&b, 1000);
-				xml_writer_init(&w, &b);
-				xml_start(&w, "a");
-				xml_attr(&w, "b", (struct slice){text, n});
-				xml_end(&w, "a");
-				CHECK_EQ(xml_writer_done(&w), 0);
-				CHECK_STR(text_of(&b), want);
-				buf_clear(&b);
+				text[at] = (char)c;
+				writes((struct slice){text, n});
+			}
+		}
+	}
+}
+
+/* Nor does what is found hide what stands behind it, in the same eight or the next. */
+static void test_neighbours(void)
+{
+	for (int c = 0; c < 128; c++) {
+		for (int d = 0; d < 128; d++) {
+			for (size_t at = 0; at < 8 && !check_bad_; at++) {
+				char text[17];
+
+				memset(text, 'x', sizeof text);
+				text[at] = (char)c;
+				text[at + 1] = (char)d;
+				writes((struct slice){text, sizeof text});
 			}
 		}
 	}
@@ -174,7 +268,9 @@ int main(void)
 	RUN(test_escape);
 	RUN(test_nul);
 	RUN(test_full);
+	RUN(test_exactly_full);
 	RUN(test_round_trip);
 	RUN(test_every_place);
+	RUN(test_neighbours);
 	return check_done("unit.xml.writer");
 }
