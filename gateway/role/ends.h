@@ -1,7 +1,7 @@
 #ifndef GATEWAY_ROLE_ENDS_H
 #define GATEWAY_ROLE_ENDS_H
 
-/* What the end of a client's stream means for what it had going on. Pure; whatever is not named there is the client's own doing. */
+/* What the end of a client's stream means for what it had going on. Pure; each reason is named there. */
 
 #include "auth/auth.h"
 #include "stream/stream.h"
