@@ -123,9 +123,12 @@ static void feed(struct edge *e, struct slice in)
 
 void edge_hold(struct edge *e, bool full)
 {
-	/* None is kept of who is not held; and that is how it is behind nearly every stanza. */
-	if (e->ended || (!full && !e->held))
+	if (e->ended)
 		return;
+	if (!full && !e->held) { /* as it is behind nearly every stanza */
+		ASSERT(e->kept == NULL);
+		return;
+	}
 	edge_count_held(e, full);
 	edge_count_kept(e);
 	stream_hold(e->stream, full);
