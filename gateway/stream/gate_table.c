@@ -3,8 +3,8 @@
 #include "stream/own.h"
 
 /*
- * The table of all that a peer may say. The first row that matches wins. A row names the roles and states it holds for; `need` repeats what
- * the states imply, so that a state entered by mistake does not open a door.
+ * The table of all that a peer may say. The first row that matches wins; but for closing streams no two match the same element. A row
+ * names the roles and states it holds for; `need` repeats what the states imply, so that a state entered by mistake does not open a door.
  */
 
 const char gate_content[] = "";

@@ -156,6 +156,27 @@ static void rules_name_roles_and_states(void)
 	}
 }
 
+static bool meet(const char *a, const char *b)
+{
+	return a == NULL || b == NULL || strcmp(a, b) == 0;
+}
+
+/* So the order of the rows means nothing, but where the stream is closing. */
+static void no_two_rules_take_the_same(void)
+{
+	size_t nr;
+	const struct gate_rule *r = gate_rules(&nr);
+
+	for (size_t i = 0; i < nr; i++) {
+		for (size_t k = 0; k < i; k++) {
+			bool both = (r[i].roles & r[k].roles) != 0 && (r[i].states & r[k].states) != 0 && meet(r[i].ns, r[k].ns) &&
+				    meet(r[i].name, r[k].name);
+
+			CHECK(!both || (r[i].states == 1u << STREAM_CLOSING && r[k].states == 1u << STREAM_CLOSING));
+		}
+	}
+}
+
 /* --- a stream -------------------------------------------------------------- */
 
 static size_t nr_stanzas, sent_last;
@@ -423,6 +444,7 @@ int main(void)
 	RUN(pairs_are_bounded);
 	RUN(reasons_have_conditions_of_the_rfc);
 	RUN(rules_name_roles_and_states);
+	RUN(no_two_rules_take_the_same);
 	RUN(nothing_survives_starttls);
 	RUN(a_feed_takes_some_elements);
 	RUN(negotiation_is_bounded);
