@@ -66,12 +66,6 @@ static unsigned share(const struct handshakes *h)
 	return h->accept.o.share_percent + h->login.o.share_percent;
 }
 
-/* What newcomers took is by the clock on the wall: of it the same part was waiting for a processor as of all that the thread was busy. */
-static uint64_t others_ran_us(const struct handshakes_late *l)
-{
-	return l->busy_us > 0 ? beyond(l->busy_us, l->taken_us) * l->ran_us / l->busy_us : 0;
-}
-
 /* Of what others leave beside the share, as of late. No more than the operator says while logins queue for job threads, of which there are
  * few for all workers together: who finds their queue full fails. */
 static unsigned part(const struct handshakes *h)
@@ -80,7 +74,7 @@ static unsigned part(const struct handshakes *h)
 
 	if (h->late.passed_us == 0 || (int64_t)stat_sum(STAT_logins_waiting) > LOGINS_QUEUE)
 		return idle;
-	return admission_part(idle, percent(others_ran_us(&h->late), h->late.passed_us));
+	return admission_part(idle, percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
 }
 
 static void arm(struct handshakes *h)
@@ -125,14 +119,16 @@ static void turn_away(struct handshakes *h, struct conn *c)
 	conn_turned_away(c);
 }
 
-static void remember(struct handshakes_late *l, const struct idle_seen *seen, uint64_t taken_us, uint64_t passed_us)
+static void remember(struct handshakes *h, uint64_t ran_us, uint64_t taken_us, uint64_t passed_us)
 {
-	if (l->passed_us >= OF_LATE_US)
-		*l = (struct handshakes_late){l->ran_us / 2, l->busy_us / 2, l->taken_us / 2, l->passed_us / 2};
-	l->passed_us += passed_us;
-	l->ran_us += seen->ran_us;
-	l->busy_us += seen->busy_us;
-	l->taken_us += taken_us;
+	if (h->late.passed_us >= OF_LATE_US) {
+		h->late.passed_us /= 2;
+		h->late.ran_us /= 2;
+		h->late.taken_us /= 2;
+	}
+	h->late.passed_us += passed_us;
+	h->late.ran_us += ran_us;
+	h->late.taken_us += taken_us;
 }
 
 /* Others leave what is idle, and what newcomers took. Of that, beside the share, which the buckets have anyway, a part is given to them:
@@ -150,7 +146,7 @@ static void give_what_is_left(struct handshakes *h, uint64_t now)
 		h->late = (struct handshakes_late){0};
 		return;
 	}
-	remember(&h->late, &seen, taken + around, passed);
+	remember(h, seen.ran_us, taken + around, passed);
 	left = seen.idle_us + taken < passed ? seen.idle_us + taken : passed;
 	left = beyond(left, passed * share(h) / 100) * part(h) / 100;
 	(void)admission_give(&h->login, left - left / 4 + admission_give(&h->accept, left / 4, now), now);

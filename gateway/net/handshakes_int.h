@@ -6,9 +6,9 @@
 #include "net/handshakes.h"
 #include "net/idle.h"
 
-/* Of late: for how long this thread ran, and ran or waited for a processor, how much of the latter was newcomers', and of how much time. */
+/* Of late: for how long this thread ran, how much of it was newcomers', and of how much time. */
 struct handshakes_late {
-	uint64_t ran_us, busy_us, taken_us, passed_us;
+	uint64_t ran_us, taken_us, passed_us;
 };
 
 struct handshakes {

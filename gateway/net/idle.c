@@ -41,8 +41,7 @@ static struct idle_busy look(struct idle *i)
 
 bool idle_count(struct idle *i, struct idle_busy busy, uint64_t now_us, uint64_t max_us, struct idle_seen *seen)
 {
-	uint64_t passed = now_us - i->looked_at_us, worked = busy.busy_us - i->busy_us, ran = busy.ran_us - i->ran_us;
-	uint64_t used = worked + i->owed_us;
+	uint64_t passed = now_us - i->looked_at_us, used = busy.busy_us - i->busy_us + i->owed_us, ran = busy.ran_us - i->ran_us;
 	bool known = busy.busy_us != 0 && i->busy_us != 0 && passed <= max_us;
 
 	i->looked_at_us = now_us;
@@ -57,7 +56,6 @@ bool idle_count(struct idle *i, struct idle_busy busy, uint64_t now_us, uint64_t
 	else
 		seen->idle_us = passed - used;
 	seen->ran_us = ran;
-	seen->busy_us = worked;
 	return true;
 }
 

@@ -17,9 +17,9 @@ struct idle_busy {
 	uint64_t ran_us, busy_us;
 };
 
-/* Microseconds of the time since the last look; the latter two as the kernel has counted them by now. */
+/* Microseconds of the time since the last look. */
 struct idle_seen {
-	uint64_t idle_us, ran_us, busy_us;
+	uint64_t idle_us, ran_us;
 };
 
 void idle_close(struct idle *i);
