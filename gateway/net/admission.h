@@ -70,8 +70,7 @@ void admission_spent(struct admission *a, uint64_t us);
  * it paid and nobody took is there again. */
 void admission_came_in(struct admission *a, uint64_t us);
 void admission_came_to_nothing(struct admission *a);
-/* So much of the time is theirs beside the share. What finds no place, of this and of the share, is the answer: another bucket may have
- * it. */
+/* So much of the time is theirs beside the share. What of it finds no place is the answer: another bucket may have it. */
 uint64_t admission_give(struct admission *a, uint64_t us, uint64_t now_us);
 /* The next one to be admitted now, out of the queue; NULL: none waits, or there is no time for one. */
 struct admission_wait *admission_next(struct admission *a, uint64_t now_us);
