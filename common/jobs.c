@@ -102,6 +102,13 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max)
 	return js;
 }
 
+unsigned jobs_computing_max(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return processors > 3 ? (unsigned)processors / 2 : 1;
+}
+
 unsigned jobs_threads(const struct jobs *js)
 {
 	return js->nr_threads;

@@ -10,6 +10,7 @@
 #include "common/http.h"
 #include "common/log.h"
 #include "common/option.h"
+#include "net/handshakes.h"
 #include "net/listener.h"
 #include "reload.h"
 #include "watch.h"
@@ -97,7 +98,7 @@ struct gateway {
 	struct cluster cluster;
 	struct cidr *proxy_from;
 	struct tls_store *tls;
-	struct jobs *jobs;
+	struct jobs *jobs, *handshake_jobs;
 	struct auth_pool *auth;
 	struct reload *reload;
 	struct watch *watch;
@@ -270,8 +271,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.number = n,
 		.zmq_context = g->cluster.zmq,
 		.sockets = *sockets,
-		.proxy_from = g->proxy_from,
-		.nr_proxy_from = g->o.proxy_from.nr,
+		.proxy_from = g->proxy_from, .nr_proxy_from = g->o.proxy_from.nr,
 		.svc_bind = bind,
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
@@ -280,7 +280,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.secrets = secrets->known ? secrets : NULL,
 		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
 		.keep_path = g->cluster.registry == NULL ? keep : NULL, /* an embedded one is here whenever we are */
-		.jobs = g->jobs,
+		.jobs = g->jobs, .handshake_jobs = g->handshake_jobs,
 		.key = g->cluster.key,
 		.incarnation = incarnation(),
 		.tls = g->tls,
@@ -379,6 +379,7 @@ static void start_sasl(struct gateway *g)
 	char why[300] = "";
 
 	g->jobs = jobs_new(JOB_THREADS, 1024);
+	g->handshake_jobs = handshakes_jobs_new(); /* of their own: no database that hangs holds them up */
 	g->auth = auth_pool_new(g->jobs, &o, why, sizeof why);
 	if (g->auth == NULL)
 		die(why);
@@ -403,6 +404,7 @@ static void stop(struct gateway *g)
 {
 	for (unsigned i = 0; i < g->nr_workers; i++)
 		worker_join(g->workers[i]);
+	jobs_free(g->handshake_jobs);
 	if (!jobs_stop(g->jobs, JOBS_STOP_MS))
 		leave_jobs_behind(g->jobs);
 	jobs_free(g->jobs);

@@ -296,7 +296,7 @@ struct worker *worker_new(const struct worker_options *o, char *why, size_t why_
 	w->env.tls = tls_store_ref(o->tls);
 	w->env.auth = o->auth;
 	w->env.limits = o->limits;
-	w->env.limits.conn.handshakes = handshakes_new(w->env.loop, &o->limits.handshakes);
+	w->env.limits.conn.handshakes = handshakes_new(w->env.loop, &o->limits.handshakes, o->handshake_jobs);
 	halves_init(&w->env.halves, o->limits.held_bytes_max);
 	admit_begin(&w->env);
 	w->env.backoff = backoff_new(draw_random, NULL);

@@ -30,7 +30,7 @@ struct worker_options {
 	const char *registries;             /* "ENDPOINT=KEY[,…]" */
 	struct zap *zap;                    /* of the context, to be given who may link; NULL: an embedded registry does that */
 	const char *keep_path;              /* of the directory on disk, or NULL; the first worker writes it */
-	struct jobs *jobs;                  /* borrowed */
+	struct jobs *jobs, *handshake_jobs; /* borrowed; the latter may be NULL */
 	struct svc_key key;                 /* the gateway's CURVE key */
 	uint64_t incarnation;
 	struct tls_store *tls;              /* a reference is taken */

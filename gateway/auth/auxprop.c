@@ -399,22 +399,13 @@ static void collect_plugins(void)
 	free(copy);
 }
 
-/* Job threads are many, for what waits for a database; keys are computed, and each takes a processor from what passes stanzas on: a half of
- * those that there are. */
-static unsigned derivers(void)
-{
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return processors > 3 ? (unsigned)processors / 2 : 1;
-}
-
 int auxprop_add(struct auth_pool *p)
 {
 	int code = SASL_OK;
 
 	ASSERT(aux_.pool == NULL);      /* one pool at a time */
 	aux_.pool = p;
-	sem_init(&aux_.turns, 0, derivers());
+	sem_init(&aux_.turns, 0, jobs_computing_max());  /* job threads are more, for what waits for a database; keys are computed */
 	atomic_store(&aux_.found_plain, false);
 	atomic_store(&aux_.found_stored, false);
 	if (!aux_.utils)

@@ -48,7 +48,7 @@ static short wanted_interest(const struct conn *c)
 	case CONN_AT_THE_DOOR:
 		return c->wait == NULL ? EV_READ : c->looked_through ? WATCH_GONE : WATCH_WAITING;
 	case CONN_HANDSHAKE:
-		return c->handshake_writes ? EV_WRITE : EV_READ;
+		return c->away ? 0 : c->handshake_writes ? EV_WRITE : EV_READ;
 	case CONN_OPEN:
 		return c->parked ? WATCH_RESET : c->read_blocked ? EV_WRITE : EV_READ | writes;
 	case CONN_FLUSHING:
@@ -266,10 +266,8 @@ static void connect_step(struct conn *c)
 	c->ops->connected(c->arg);
 }
 
-void conn_handshake_step(struct conn *c)
+void conn_handshake_did(struct conn *c, int res)
 {
-	int res = c->ch.ops->handshake(&c->ch);
-
 	c->handshake_writes = res == TRANSPORT_WANT_WRITE;
 	if (res == TRANSPORT_DONE) {
 		c->state = CONN_OPEN;

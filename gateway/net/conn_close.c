@@ -65,7 +65,10 @@ void conn_end_now(struct conn *c, enum conn_end why, const char *text)
 	conn_update_interest(c);
 	if (why == CONN_END_OVERFLOW)
 		reset_at_close(c);
-	close(c->ch.fd);
+	if (c->away)
+		conn_leave_step(c);
+	else
+		close(c->ch.fd);
 	c->ch.fd = -1;
 	buf_clear(&c->out);
 	conn_count_out(c);

@@ -2,8 +2,8 @@
 #define GATEWAY_NET_CONN_INT_H
 
 /*
- * A connection's inside, shared by conn.c (life and bytes), conn_close.c (endings) and acks.c. What only some connections need for some
- * time (timers, marks) is allocated when it is needed, so that ten thousand idle ones stay small.
+ * A connection's inside, shared by conn.c (life and bytes), conn_close.c (endings), conn_door.c and conn_step.c (newcomers), and acks.c.
+ * What only some connections need for some time (timers, marks) is allocated when it is needed, so that ten thousand idle ones stay small.
  */
 
 #include "net/conn.h"
@@ -26,6 +26,7 @@ enum conn_state {
 };
 
 struct ack_watch;
+struct conn_step;
 struct conn_wait;
 struct net_shared;
 
@@ -46,6 +47,7 @@ struct conn {
 	/* a newcomer's events, which stand behind everybody else's: those that have come and wait in `again`, */
 	bool late_read : 1, late_write : 1, late_closed : 1;
 	bool unwatched : 1;             /* and no more are asked for until then */
+	bool away : 1;                  /* conn_step.c: what ch holds of TLS is another thread's */
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
 	uint16_t charged_us;            /* while it is a newcomer: since it was admitted, or so far */
@@ -71,7 +73,10 @@ struct conn {
 	struct ack_watch *watch;
 	struct conn_wait *wait;         /* while the handshake waits for its turn */
 	struct loop_timer *timer;       /* while closing, and since output was blocked */
-	char *end_text;
+	union {
+		char *end_text;
+		struct conn_step *step; /* while it is away */
+	};
 	struct event ev;
 	char peer_text[];
 };
@@ -88,7 +93,10 @@ void conn_flush(struct conn *c);
 void conn_count_out(struct conn *c);              /* out has become longer or shorter */
 void conn_to_handshake(struct conn *c);
 
+void conn_handshake_did(struct conn *c, int transport_result);
+/* conn_step.c: a step of the handshake, here or on another thread, */
 void conn_handshake_step(struct conn *c);
+void conn_leave_step(struct conn *c);             /* and the end while it is there; the descriptor is closed with it */
 /* conn_door.c: a newcomer's events stand behind everybody else's: `again` takes them; */
 void conn_put_off(struct conn *c, short what);
 short conn_take_late(struct conn *c);             /* 0: none */

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "common/jobs.h"
 #include "common/log.h"
 #include "common/stat.h"
 #include "net/conn_int.h"
@@ -28,6 +29,7 @@
 #define OF_LATE_US 250000    /* what work others have is known by this much of the time, or by half of it at least */
 #define AROUND_PART 3        /* one part of so many of what is charged for a login is what arrives and leaves around it uncharged */
 #define LOGINS_QUEUE 64
+#define STEPS_QUEUE 256u              /* of all workers; then they run where they come up, and are charged there */
 #define LATELY_MIN_US 500000         /* between two looks for the sake of room */
 #define LATELY_MAX_US 10000000
 
@@ -66,15 +68,24 @@ static unsigned share(const struct handshakes *h)
 	return h->accept.o.share_percent + h->login.o.share_percent;
 }
 
-/* Of what others leave beside the share, as of late. No more than the operator says while logins queue for job threads, of which there are
- * few for all workers together: who finds their queue full fails. */
+static unsigned idle_percent(const struct handshakes *h)
+{
+	return h->accept.o.idle_percent + h->login.o.idle_percent;
+}
+
+/* Of what others leave beside the share, by the work that they had of late; when that is known. */
+static unsigned part_by_work(const struct handshakes *h)
+{
+	return admission_part(idle_percent(h), percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
+}
+
+/* No more than the operator says while logins queue for job threads, of which there are few for all workers together: who finds their queue
+ * full fails. */
 static unsigned part(const struct handshakes *h)
 {
-	unsigned idle = h->accept.o.idle_percent + h->login.o.idle_percent;
-
 	if (h->late.passed_us == 0 || (int64_t)stat_sum(STAT_logins_waiting) > LOGINS_QUEUE)
-		return idle;
-	return admission_part(idle, percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
+		return idle_percent(h);
+	return part_by_work(h);
 }
 
 static void arm(struct handshakes *h)
@@ -266,6 +277,27 @@ void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t 
 		admission_spent(&h->login, us);
 }
 
+/* None of what this thread ran, so no others' work is behind it. */
+void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *charged_us)
+{
+	admission_spent(&h->login, charged_us != NULL ? put_on(charged_us, HANDSHAKES_LOGIN, us) : us);
+}
+
+/* Where newcomers are kept to the operator's part of what others leave; where that is nothing nobody looks at what others do. */
+struct jobs *handshakes_elsewhere(const struct handshakes *h)
+{
+	if (h == NULL || h->jobs == NULL)
+		return NULL;
+	if (idle_percent(h) == 0)
+		return h->jobs;
+	return h->late.passed_us > 0 && part_by_work(h) < 100 ? h->jobs : NULL;
+}
+
+struct jobs *handshakes_jobs_new(void)
+{
+	return jobs_new(jobs_computing_max(), STEPS_QUEUE);
+}
+
 uint64_t handshakes_accept_in_ms(struct handshakes *h)
 {
 	uint64_t now, open;
@@ -318,7 +350,7 @@ size_t handshakes_waiting(const struct handshakes *h)
 	return h != NULL ? h->login.nr_waiting : 0;
 }
 
-struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o)
+struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o, struct jobs *jobs)
 {
 	struct handshakes *h = NEW(struct handshakes);
 
@@ -331,6 +363,7 @@ struct handshakes *handshakes_new(struct loop *l, const struct admission_options
 	second.idle_percent -= first.idle_percent;
 	second.share_percent -= o->share_percent > 1 ? first.share_percent : 0;
 	h->loop = l;
+	h->jobs = jobs;
 	admission_init(&h->accept, &first, now_us());
 	admission_init(&h->login, &second, now_us());
 	loop_timer_init(l, &h->timer, on_timer, h);

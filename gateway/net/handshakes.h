@@ -10,9 +10,11 @@
 #include "net/admission.h"
 
 struct conn;
+struct jobs;
 struct handshakes;
 
-struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o);
+/* jobs: for handshakes_elsewhere(); borrowed, and freed before; NULL: none. */
+struct handshakes *handshakes_new(struct loop *l, const struct admission_options *o, struct jobs *jobs);
 void handshakes_free(struct handshakes *h);          /* after every connection that was given it; NULL is allowed */
 /* admission_room(), with the time that newcomers took or nobody, of the last seconds in which it was asked for, on the loop or before it
  * runs. */
@@ -28,6 +30,12 @@ bool handshakes_are_paced(const struct handshakes *h);   /* is there a limit? h 
  * is no connection's. */
 uint64_t handshakes_begin(const struct handshakes *h);
 void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us);
+/* Where what takes long of a handshake is to run, so that those who are in do not wait for it: NULL: here, since they have hardly any work,
+ * and the detour costs two wake-ups. h may be NULL. */
+struct jobs *handshakes_elsewhere(const struct handshakes *h);
+struct jobs *handshakes_jobs_new(void);       /* for all workers; NULL when the system has no threads for us */
+/* And so much of a processor it took there: charged as at the end of work of the second stage, but none of this thread's. */
+void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *charged_us);
 /* What other threads did for the login of one; on the loop. c: of that one; NULL when it is gone. */
 void handshakes_charge(struct handshakes *h, struct conn *c, uint64_t us);
 

@@ -13,6 +13,7 @@ struct handshakes_late {
 
 struct handshakes {
 	struct loop *loop;
+	struct jobs *jobs;              /* or NULL */
 	struct admission accept, login;
 	struct loop_timer timer;
 	struct idle idle;               /* while anybody waits */

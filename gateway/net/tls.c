@@ -26,20 +26,28 @@ static void refuse(struct channel *ch)
 	SSL_set_shutdown(ch->ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
+/* The last message to a ClientHello in TLS 1.2, and in 1.3, or where a session is resumed. */
+static bool ends_answer(unsigned char message)
+{
+	return message == SSL3_MT_SERVER_DONE || message == SSL3_MT_FINISHED;
+}
+
 /* The alert is OpenSSL's answer to whoever asks for a renegotiation, which SSL_OP_NO_RENEGOTIATION forbids: it would go on. RFC 6120
  * section 5.3.5: the connection is to be closed. */
 static void on_message(int is_sent, int version, int type, const void *bytes, size_t n, SSL *ssl, void *arg)
 {
-	const unsigned char *alert = bytes;
+	const unsigned char *said = bytes;
 	struct channel *ch = arg;
 
 	(void)version;
 	(void)ssl;
-	if (!ch->open)
+	if (!ch->open) {
+		ch->answered |= type == SSL3_RT_HANDSHAKE && is_sent && n > 0 && ends_answer(said[0]);
 		return;
+	}
 	if (type == SSL3_RT_HANDSHAKE && !is_sent && ch->nr_idle++ >= IDLE_MAX)
 		refuse(ch);
-	if (type == SSL3_RT_ALERT && is_sent && n == 2 && alert[1] == SSL_AD_NO_RENEGOTIATION)
+	if (type == SSL3_RT_ALERT && is_sent && n == 2 && said[1] == SSL_AD_NO_RENEGOTIATION)
 		refuse(ch);
 }
 
@@ -48,6 +56,13 @@ void transport_tls_begin(struct channel *ch)
 	tls_bio_set(ch);
 	SSL_set_msg_callback(ch->ssl, on_message);
 	SSL_set_msg_callback_arg(ch->ssl, ch);
+}
+
+void transport_tls_move(const struct channel *from, struct channel *to)
+{
+	*to = *from;
+	tls_bio_moved(to);
+	SSL_set_msg_callback_arg(to->ssl, to);
 }
 
 /* --- results --------------------------------------------------------------- */

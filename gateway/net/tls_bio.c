@@ -79,3 +79,8 @@ void tls_bio_set(struct channel *ch)
 	BIO_set_init(bio, 1);
 	SSL_set_bio(ch->ssl, bio, bio);
 }
+
+void tls_bio_moved(struct channel *ch)
+{
+	BIO_set_data(SSL_get_rbio(ch->ssl), ch);
+}

@@ -84,3 +84,22 @@ void tls_tickets_use(SSL *ssl, const struct tls_tickets *t)
 	SSL_clear_options(ssl, SSL_OP_NO_TICKET);
 	SSL_set_num_tickets(ssl, 1); /* each costs 20 µs, and who reconnects needs one */
 }
+
+const struct tls_tickets *tls_tickets_use_copy(SSL *ssl, struct tls_tickets *copy)
+{
+	const struct tls_tickets *t = SSL_get_ex_data(ssl, tickets_index);
+
+	if (t == NULL)
+		return NULL;
+	*copy = *t;
+	tls_tickets_use_again(ssl, copy);
+	return t;
+}
+
+/* There is a place for it already: nothing can fail. */
+void tls_tickets_use_again(SSL *ssl, const struct tls_tickets *t)
+{
+	int ok = SSL_set_ex_data(ssl, tickets_index, (void *)(uintptr_t)t);
+
+	ASSERT(ok == 1);
+}

@@ -24,7 +24,12 @@ struct tls_tickets {
 
 /* Once for each context that accepts: its tickets are sealed by the keys of their SSL, and by nothing else. */
 MUST_CHECK int tls_tickets_install(SSL_CTX *ctx);
-/* For an accepting SSL, which begins without tickets. t is borrowed and outlives it; its keys may change meanwhile. */
+/* For an accepting SSL, which begins without tickets. t is borrowed and outlives it; its keys may change meanwhile, on the thread that uses
+ * ssl. */
 void tls_tickets_use(SSL *ssl, const struct tls_tickets *t);
+/* Before another thread uses ssl: what keys it has now are copied, and it looks at *copy from then on. What it looked at before, for
+ * tls_tickets_use_again() when ssl is back; NULL: it has none. */
+const struct tls_tickets *tls_tickets_use_copy(SSL *ssl, struct tls_tickets *copy);
+void tls_tickets_use_again(SSL *ssl, const struct tls_tickets *t);
 
 #endif

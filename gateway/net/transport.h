@@ -33,6 +33,7 @@ struct channel {
 	bool corked : 1;              /* what is written goes out with what follows: more of it, or the end */
 	bool emptied : 1;             /* tls_bio.c: this call has read all that has come */
 	bool refused : 1;             /* tls.c: the peer does what may not be done with an open one */
+	bool answered : 1;            /* tls.c: a server has said all that it says to a ClientHello */
 	signed char held;             /* a result that came right behind bytes: the next read's */
 	unsigned char nr_idle;        /* tls.c: handshake messages, less the records of data between them */
 };
@@ -48,13 +49,16 @@ struct transport {
 
 extern const struct transport transport_tcp;   /* its handshake is connect()'s end */
 extern const struct transport transport_tls;
-/* Puts ssl on the descriptor. The channel stays where it is for as long as ssl lives. */
+/* Puts ssl on the descriptor. The channel stays where it is for as long as ssl lives, or moves. */
 void transport_tls_begin(struct channel *ch);
+/* The channel is *to from now on, and *from is not to be used. Neither thread may be inside ssl. */
+void transport_tls_move(const struct channel *from, struct channel *to);
 /* After the handshake: nobody will ask what it was made of, such as for a channel binding. */
 void transport_tls_settled(struct channel *ch);
 
 /* Private to tls.c: makes OpenSSL read and write the channel's descriptor. */
 void tls_bio_set(struct channel *ch);
+void tls_bio_moved(struct channel *ch);
 /* What each TCP connection of ours wants; what is accepted inherits it from its listener. */
 bool transport_tune(int fd);
 

@@ -6,21 +6,25 @@
 #include <unistd.h>
 
 #include "../check.h"
+#include "common/jobs.h"
 #include "net/conn_int.h"
 #include "net/handshakes_int.h"
 #include "pair.h"
 
 static struct handshakes *door;
+static struct jobs *steps;              /* where its handshakes may run; NULL: nowhere else */
 
 static void begin(struct admission_options o)
 {
 	pair_begin();
-	door = handshakes_new(loop, &o);
+	door = handshakes_new(loop, &o, steps);
 	limits.handshakes = door;
 }
 
 static void end(void)
 {
+	jobs_free(steps);
+	steps = NULL;
 	if (raw >= 0)
 		close(raw);
 	raw = -1;
@@ -46,7 +50,7 @@ static const struct admission_options little = {.share_percent = 4, .burst_us = 
 #define NO_HELLO SLICE("\x17")
 
 /* Somebody says something when there is no time for it. */
-static void speak(struct slice first)
+static inline void speak(struct slice first)
 {
 	pair_raw();
 	SSL *ssl = pair_ssl(true);

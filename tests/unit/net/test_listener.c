@@ -223,7 +223,7 @@ static void test_never_shut(void)
 	int fd = listener_bind("127.0.0.1", 0, &port, why, sizeof why);
 
 	pair_begin();
-	struct handshakes *h = handshakes_new(loop, &o);
+	struct handshakes *h = handshakes_new(loop, &o, NULL);
 	ln = listener_new(loop, fd, on_any, NULL);
 	listener_pace(ln, h);
 	int c = dial(port), d = dial(port);
