@@ -3,7 +3,8 @@
 
 /*
  * One TCP connection, plain or TLS: buffered output with marks, one read and one flush for each wake-up, deferred destruction. Knows
- * nothing of XMPP. An idle connection holds no buffers. All on the loop's thread.
+ * nothing of XMPP. An idle connection holds no buffers. All on the loop's thread, but for what is inside OpenSSL: a step of a newcomer's
+ * handshake may run on another one (conn_step.c), and what OpenSSL asks for in it, such as keys of tickets, is asked for there.
  */
 
 #include <openssl/ssl.h>
@@ -46,7 +47,7 @@ struct conn_limits {
 	size_t out_max;             /* hard: CONN_END_OVERFLOW */
 	unsigned stall_ms;          /* 0: no limit */
 	uint64_t all_max;           /* of all on this loop: beyond it, who is to hold more and takes nothing ends likewise; 0: no limit */
-	struct handshakes *handshakes; /* at whose pace others' TLS handshakes with us begin; NULL: at once */
+	struct handshakes *handshakes; /* at whose pace others' TLS handshakes with us begin, and where they run; NULL: at once, here */
 };
 
 /* Takes fd (non-blocking, accepted). limits: borrowed for the connection's life. */
@@ -64,7 +65,7 @@ void conn_start_tls(struct conn *c, SSL *ssl);
 void conn_settled(struct conn *c);
 /* A newcomer where newcomers are paced: its work stands behind everybody else's (loop_task_queue_behind). */
 bool conn_stands_behind(const struct conn *c);
-SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS */
+SSL *conn_ssl(const struct conn *c);                      /* NULL before TLS; not to be used before tls_done() */
 
 /* Queues bytes; they leave in one flush at the turn's end. After closing: ignored. */
 void conn_send(struct conn *c, struct slice bytes);

@@ -286,7 +286,7 @@ void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *char
 /* Where newcomers are kept to the operator's part of what others leave; where that is nothing nobody looks at what others do. */
 struct jobs *handshakes_elsewhere(const struct handshakes *h)
 {
-	if (h == NULL || h->jobs == NULL)
+	if (!handshakes_are_paced(h) || h->jobs == NULL)
 		return NULL;
 	if (idle_percent(h) == 0)
 		return h->jobs;

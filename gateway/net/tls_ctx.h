@@ -4,7 +4,7 @@
 /*
  * Certificates and TLS contexts: an immutable, refcounted set, shared by all workers and replaced as a whole at SIGHUP. TLS 1.2 and 1.3
  * only, modern ciphers, X25519 first. A certificate is chosen by SNI where we hold that name, else by the stream's `to`, else the
- * first/self-signed one.
+ * first/self-signed one. An SSL is used by one thread at a time, not always the same; what it looks at here never changes.
  */
 
 #include <openssl/ssl.h>

@@ -3,7 +3,7 @@
 
 /*
  * Session tickets (RFC 5077, RFC 8446 section 4.6.1) under keys that all gateways of a cluster share, so that one resumes what another
- * began. Of a worker's thread.
+ * began.
  */
 
 #include <openssl/ssl.h>

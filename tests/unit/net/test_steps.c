@@ -297,7 +297,8 @@ static void test_tickets(void)
 	static struct tls_tickets tickets;
 	SSL_SESSION *session = NULL;
 
-	for (int again = 0; again < 2; again++) {
+	for (int i = 0; i < 4; i++) {
+		bool again = i % 2 > 0;
 		SSL *ours, *theirs;
 
 		start(open_door, 10);
@@ -306,7 +307,8 @@ static void test_tickets(void)
 		ours = server();
 		tls_tickets_use(ours, &tickets);
 		theirs = pair_ssl(false);
-		if (session != NULL)
+		SSL_set_max_proto_version(theirs, i < 2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+		if (again)
 			CHECK_EQ(SSL_set_session(theirs, session), 1);
 		block();
 		conn_start_tls(b.conn, ours);
