@@ -14,6 +14,7 @@ static pthread_t main_thread;
 static sem_t entered, gate;
 static bool holds;                      /* a step of b's stays inside until it is let go */
 static unsigned nr_here, nr_elsewhere;  /* steps that chose a certificate */
+static unsigned nr_done_here;           /* and that ended a handshake */
 static unsigned burn_us;
 
 static uint64_t processor_us(void)
@@ -43,13 +44,20 @@ static int on_certificate(SSL *ssl, void *arg)
 	return 1;
 }
 
+static void on_info(const SSL *ssl, int where, int result)
+{
+	(void)ssl;
+	(void)result;
+	nr_done_here += (where & SSL_CB_HANDSHAKE_DONE) != 0 && pthread_equal(pthread_self(), main_thread);
+}
+
 static void start(struct admission_options o, size_t queue_max)
 {
 	main_thread = pthread_self();
 	sem_init(&entered, 0, 0);
 	sem_init(&gate, 0, 0);
 	holds = false;
-	nr_here = nr_elsewhere = burn_us = 0;
+	nr_here = nr_elsewhere = nr_done_here = burn_us = 0;
 	steps = jobs_new(1, queue_max);
 	begin(o);
 }
@@ -59,6 +67,7 @@ static SSL *server(void)
 	SSL *ssl = pair_ssl(true);
 
 	SSL_set_cert_cb(ssl, on_certificate, NULL);
+	SSL_set_info_callback(ssl, on_info);
 	return ssl;
 }
 
@@ -139,6 +148,7 @@ static void test_elsewhere(void)
 		CHECK_EQ(SSL_version(conn_ssl(b.conn)), version);
 		CHECK_EQ(nr_elsewhere, 1);
 		CHECK_EQ(nr_here, 0);
+		CHECK_EQ(nr_done_here, 1); /* what is not long stays here */
 		end();
 	}
 }
@@ -155,6 +165,7 @@ static void test_asked_again(void)
 	speak_both_ways();
 	CHECK_EQ(nr_elsewhere, 2);
 	CHECK_EQ(nr_here, 0);
+	CHECK_EQ(nr_done_here, 1);
 	end();
 }
 
