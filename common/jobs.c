@@ -170,8 +170,9 @@ int jobs_submit(struct jobs *js, struct loop *l, struct job *j)
 		*js->end = j;
 		js->end = &j->next_;
 		js->nr_queued++;
-		pthread_cond_signal(&js->wake);
 	}
 	pthread_mutex_unlock(&js->lock);
+	if (err == 0)
+		pthread_cond_signal(&js->wake); /* who wakes up finds the lock free */
 	return err;
 }

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,6 +53,7 @@ struct loop {
 
 	int wake_fd;
 	struct event wake;
+	atomic_uint nr_waking;   /* threads that have posted and are about to wake the loop */
 	pthread_mutex_t lock; /* of what follows */
 	struct post *posts, **posts_end;
 	bool closed;
@@ -122,6 +125,8 @@ void loop_free(struct loop *l)
 		event_del(&l->alarm);
 	if (l->base)
 		event_base_free(l->base);
+	while (atomic_load(&l->nr_waking) > 0)
+		sched_yield();
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
 	pthread_mutex_destroy(&l->lock);
@@ -362,13 +367,16 @@ int loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 	bool first = l->posts == NULL;
 	*l->posts_end = p;
 	l->posts_end = &p->next;
-	/* under the lock, so that the loop cannot be stopped and freed between; only a counter at its end refuses the write, and then
-	 * the loop is awake anyway */
+	if (first)
+		atomic_fetch_add(&l->nr_waking, 1);
+	pthread_mutex_unlock(&l->lock);
+	/* Not under the lock: the loop wakes up at once, would find it taken, and wait until this thread, which may be a nicer one, has a
+	 * processor again. Only a counter at its end refuses the write, and then the loop is awake anyway. */
 	if (first) {
 		ssize_t ignored = write(l->wake_fd, &one, sizeof one);
 		(void)ignored;
+		atomic_fetch_sub(&l->nr_waking, 1);
 	}
-	pthread_mutex_unlock(&l->lock);
 	return 0;
 }
 
