@@ -77,7 +77,9 @@ static void on_drop(struct job *j)
 
 static void go(struct conn *c, struct conn_step *s)
 {
+	ASSERT(!c->away);
 	transport_tls_move(&c->ch, &s->ch);
+	s->ch.patient = true;
 	s->tickets_of = tls_tickets_use_copy(s->ch.ssl, &s->tickets);
 	c->ch.ops = &transport_tcp; /* what is left of it here */
 	c->step = s;
@@ -92,6 +94,7 @@ static void come_back(struct conn *c, struct conn_step *s)
 		tls_tickets_use_again(s->ch.ssl, s->tickets_of);
 	transport_tls_move(&s->ch, &c->ch);
 	c->ch.corked = corked;
+	c->ch.patient = false;
 	c->step = NULL;
 	c->away = false;
 	s->ch.ssl = NULL;

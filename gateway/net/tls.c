@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <openssl/err.h>
+#include <sched.h>
 
 #include "net/transport.h"
 
@@ -26,10 +27,16 @@ static void refuse(struct channel *ch)
 	SSL_set_shutdown(ch->ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
-/* The last message to a ClientHello in TLS 1.2, and in 1.3, or where a session is resumed. */
-static bool ends_answer(unsigned char message)
+/* Of the answer to a ClientHello. Its last message in TLS 1.2, and in 1.3, or where a session is resumed; and those that took long: what
+ * computes for a millisecond without a pause keeps whoever was woken up on its processor waiting for as long. */
+static void on_handshake_message(struct channel *ch, unsigned char message)
 {
-	return message == SSL3_MT_SERVER_DONE || message == SSL3_MT_FINISHED;
+	bool was_long =
+		message == SSL3_MT_SERVER_HELLO || message == SSL3_MT_SERVER_KEY_EXCHANGE || message == SSL3_MT_CERTIFICATE_VERIFY;
+
+	ch->answered |= message == SSL3_MT_SERVER_DONE || message == SSL3_MT_FINISHED;
+	if (ch->patient && was_long)
+		sched_yield();
 }
 
 /* The alert is OpenSSL's answer to whoever asks for a renegotiation, which SSL_OP_NO_RENEGOTIATION forbids: it would go on. RFC 6120
@@ -42,7 +49,8 @@ static void on_message(int is_sent, int version, int type, const void *bytes, si
 	(void)version;
 	(void)ssl;
 	if (!ch->open) {
-		ch->answered |= type == SSL3_RT_HANDSHAKE && is_sent && n > 0 && ends_answer(said[0]);
+		if (type == SSL3_RT_HANDSHAKE && is_sent && n > 0)
+			on_handshake_message(ch, said[0]);
 		return;
 	}
 	if (type == SSL3_RT_HANDSHAKE && !is_sent && ch->nr_idle++ >= IDLE_MAX)

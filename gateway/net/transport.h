@@ -34,6 +34,7 @@ struct channel {
 	bool emptied : 1;             /* tls_bio.c: this call has read all that has come */
 	bool refused : 1;             /* tls.c: the peer does what may not be done with an open one */
 	bool answered : 1;            /* tls.c: a server has said all that it says to a ClientHello */
+	bool patient : 1;             /* on a job thread: who computes pauses in between */
 	signed char held;             /* a result that came right behind bytes: the next read's */
 	unsigned char nr_idle;        /* tls.c: handshake messages, less the records of data between them */
 };

@@ -15,7 +15,7 @@ static sem_t entered, gate;
 static bool holds;                      /* a step of b's stays inside until it is let go */
 static unsigned nr_here, nr_elsewhere;  /* steps that chose a certificate */
 static unsigned nr_done_here;           /* and that ended a handshake */
-static unsigned burn_us;
+static unsigned burn_us, nr_pauses;
 
 static uint64_t processor_us(void)
 {
@@ -25,16 +25,23 @@ static uint64_t processor_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+int __real_sched_yield(void);
+int __wrap_sched_yield(void);
+
+int __wrap_sched_yield(void)
+{
+	nr_pauses++;
+	return __real_sched_yield();
+}
+
 /* In the midst of the answer to a ClientHello. */
 static int on_certificate(SSL *ssl, void *arg)
 {
 	uint64_t until = processor_us() + burn_us;
-	bool here = pthread_equal(pthread_self(), main_thread) != 0;
 
 	(void)ssl;
 	(void)arg;
-	nr_here += here;
-	nr_elsewhere += !here;
+	*(pthread_equal(pthread_self(), main_thread) ? &nr_here : &nr_elsewhere) += 1;
 	while (processor_us() < until)
 		;
 	if (holds) {
@@ -57,7 +64,7 @@ static void start(struct admission_options o, size_t queue_max)
 	sem_init(&entered, 0, 0);
 	sem_init(&gate, 0, 0);
 	holds = false;
-	nr_here = nr_elsewhere = nr_done_here = burn_us = 0;
+	nr_here = nr_elsewhere = nr_done_here = nr_pauses = burn_us = 0;
 	steps = jobs_new(1, queue_max);
 	begin(o);
 }
@@ -149,6 +156,7 @@ static void test_elsewhere(void)
 		CHECK_EQ(nr_elsewhere, 1);
 		CHECK_EQ(nr_here, 0);
 		CHECK_EQ(nr_done_here, 1); /* what is not long stays here */
+		CHECK_EQ(nr_pauses, 2);
 		end();
 	}
 }
@@ -198,6 +206,7 @@ static bool is_elsewhere(unsigned idle_percent, int others_ms)
 	call(pair_ssl(false));
 	speak_both_ways();
 	CHECK_EQ(nr_here + nr_elsewhere, 1);
+	CHECK_EQ(nr_pauses > 0, nr_elsewhere > 0);
 	elsewhere = nr_elsewhere > 0;
 	end();
 	return elsewhere;
@@ -417,7 +426,6 @@ static void test_back_while_closing(void)
 {
 	start(open_door, 10);
 	pair_raw();
-	holds = false;
 	block();
 	conn_start_tls(b.conn, server());
 	CHECK_EQ(send(raw, PART_OF_HELLO.p, PART_OF_HELLO.n, 0), PART_OF_HELLO.n);
