@@ -89,6 +89,7 @@ static void put_connections(struct metrics *m)
 	metrics_family(m, "ambrosia_handshakes_waiting", "gauge", stat_help(STAT_handshakes_waiting));
 	metrics_sample(m, "ambrosia_handshakes_waiting", NULL, (double)stat_sum(STAT_handshakes_waiting));
 	metrics_counter(m, "ambrosia_handshakes_delayed_total", STAT_handshakes_delayed);
+	metrics_counter(m, "ambrosia_handshake_steps_beside_total", STAT_handshake_steps_beside);
 }
 
 static void put_logins(struct metrics *m)

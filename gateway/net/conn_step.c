@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/jobs.h"
+#include "common/stat.h"
 #include "net/conn_int.h"
 #include "net/handshakes.h"
 #include "net/tls_tickets.h"
@@ -147,8 +148,10 @@ static bool is_away(struct conn *c)
 	s->handshakes = c->limits->handshakes;
 	atomic_init(&s->nr_holders, 2);
 	go(c, s);
-	if (jobs_submit(jobs, c->loop, &s->job) == 0)
+	if (jobs_submit(jobs, c->loop, &s->job) == 0) {
+		stat_add(STAT_handshake_steps_beside, 1);
 		return true;
+	}
 	come_back(c, s);
 	free_step(s);
 	return false;

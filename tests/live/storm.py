@@ -122,6 +122,8 @@ class Story:
         last = len(row) - row[::-1].index("returning")
         check("who was here before goes first", row[:last].count("new") <= (RETURNING // ROW) + 2 and row[last:].count("new") > 0)
         check("/metrics: as many had to wait", self.metric("g1", "ambrosia_handshakes_delayed_total") >= RETURNING and self.waiting("g1") == 0)
+        check("/metrics: the long step of each ran beside the worker",
+              self.metric("g1", "ambrosia_handshake_steps_beside_total") >= NEW + RETURNING)
         check("the log told of it", " handshakes - crowded waiting=" in self.c.log("g1"))
         for one in new + returning:
             one.tls.close()
