@@ -163,7 +163,7 @@ static void look(struct conn *c)
 {
 	struct ack_watch *w = c->watch;
 
-	if (w == NULL || w->nr_marks == 0)
+	if (w == NULL || w->nr_marks == 0 || c->away) /* then another thread writes, and how much is not known here */
 		return;
 	uint64_t pos = take_acked(w);
 	if (pos == 0)

@@ -377,7 +377,9 @@ static void on_again(void *arg)
 	struct conn *c = conn_of(arg);
 	short what = conn_take_late(c) | (reads(c) ? EV_READ : 0);
 
-	if (what != 0)
+	if (c->away && c->state == CONN_HANDSHAKE) /* one that is being closed has no use for the step, and keeps it to its end */
+		conn_step_is_back(c);
+	else if (what != 0)
 		act(c, what);
 	conn_update_interest(c);
 }

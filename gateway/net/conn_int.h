@@ -51,7 +51,10 @@ struct conn {
 	short interest;                 /* libevent's mask in force */
 	uint16_t peer_port;
 	uint16_t charged_us;            /* while it is a newcomer: since it was admitted, or so far */
-	uint16_t linger_ms;
+	union {
+		uint16_t linger_ms;     /* while closing */
+		uint16_t nr_away;       /* before: so often it has been */
+	};
 	struct loop *loop;
 	const struct conn_ops *ops;
 	void *arg;
@@ -69,7 +72,8 @@ struct conn {
 	uint32_t moved_at_ms;           /* likewise: when output moved last, since the timer runs */
 	uint64_t sent, bytes_in;        /* plaintext */
 	struct loop_task turn;          /* this turn's end: flush, or report the end */
-	struct loop_task again;         /* the next turn's end: input that is inside TLS; behind all else: a newcomer's events */
+	/* the next turn's end: input that is inside TLS; behind all else: a newcomer's events, and that a step of its is back */
+	struct loop_task again;
 	struct ack_watch *watch;
 	struct conn_wait *wait;         /* while the handshake waits for its turn */
 	struct loop_timer *timer;       /* while closing, and since output was blocked */
@@ -96,6 +100,7 @@ void conn_to_handshake(struct conn *c);
 void conn_handshake_did(struct conn *c, int transport_result);
 /* conn_step.c: a step of the handshake, here or on another thread, */
 void conn_handshake_step(struct conn *c);
+void conn_step_is_back(struct conn *c);           /* in `again`, while it is away; */
 void conn_leave_step(struct conn *c);             /* and the end while it is there; the descriptor is closed with it */
 /* conn_door.c: a newcomer's events stand behind everybody else's: `again` takes them; */
 void conn_put_off(struct conn *c, short what);

@@ -2,8 +2,9 @@
  * The step of a handshake that answers the ClientHello takes longer than all else that is done for a newcomer, and those who are in would
  * wait for it. Where they have work it runs on a job thread (net/handshakes.h). Meanwhile the SSL, and the channel that it looks at, are
  * that thread's: they move into the step. The connection keeps the bare descriptor, watches nothing, and may end or be closed at any time
- * as ever; if it is gone when the step is over, nobody hears of that, and what it left is freed then. Of the connection and the job,
- * whoever lets go last frees: the job perhaps on its thread, when the loop has stopped.
+ * as ever; if it is gone when the step is over, nobody hears of that, and what it left is freed then. That the step is over comes as a
+ * post, before the work of those who are in; so it is only marked there, and what comes of it stands behind them, as all that a newcomer
+ * does. Of the connection and the job, whoever lets go last frees: the job perhaps on its thread, when the loop has stopped.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +19,9 @@
 #include "net/handshakes.h"
 #include "net/tls_tickets.h"
 
+/* Who sends a byte at a time has it answered here after so many steps, as it is charged: each costs the same two wake-ups. */
+#define AWAY_MAX 4
+
 struct conn_step {
 	struct job job;                         /* first */
 	struct conn *c;                         /* of the loop's thread; NULL: it has ended */
@@ -26,6 +30,7 @@ struct conn_step {
 	struct tls_tickets tickets;             /* the worker's may change meanwhile */
 	const struct tls_tickets *tickets_of;   /* NULL: there are none */
 	atomic_uint nr_holders;
+	bool over;                              /* the loop's: the job has let go */
 	int res;
 	uint64_t took_us;
 	char why[160];
@@ -105,20 +110,30 @@ static void come_back(struct conn *c, struct conn_step *s)
 static void on_back(struct job *j)
 {
 	struct conn_step *s = (struct conn_step *)j;
+	struct handshakes *h = s->handshakes;
 	struct conn *c = s->c;
+	uint64_t begun = handshakes_begin(h);
+
+	handshakes_took_elsewhere(h, s->took_us, c != NULL ? &c->charged_us : NULL);
+	s->over = true;
+	if (c != NULL)
+		loop_task_queue_behind(c->loop, &c->again);
+	let_go(s);
+	handshakes_end(h, HANDSHAKES_LOGIN, begun, c != NULL ? &c->charged_us : NULL);
+}
+
+void conn_step_is_back(struct conn *c)
+{
+	struct conn_step *s = c->step;
 	uint64_t begun = handshakes_begin(s->handshakes);
 
-	handshakes_took_elsewhere(s->handshakes, s->took_us, c != NULL ? &c->charged_us : NULL);
-	if (c == NULL) {
-		let_go(s);
+	if (!s->over)
 		return;
-	}
 	come_back(c, s);
 	transport_set_why(s->why);
-	if (c->state == CONN_HANDSHAKE)
-		conn_handshake_did(c, s->res);
-	handshakes_end(s->handshakes, HANDSHAKES_LOGIN, begun, &c->charged_us);
+	conn_handshake_did(c, s->res);
 	free_step(s);
+	handshakes_end(c->limits->handshakes, HANDSHAKES_LOGIN, begun, &c->charged_us);
 }
 
 void conn_leave_step(struct conn *c)
@@ -136,7 +151,7 @@ void conn_leave_step(struct conn *c)
 /* False: it is to be done here. */
 static bool is_away(struct conn *c)
 {
-	bool is_long = c->newcomer && SSL_is_server(c->ch.ssl) && !c->ch.answered;
+	bool is_long = c->newcomer && SSL_is_server(c->ch.ssl) && !c->ch.answered && c->nr_away < AWAY_MAX;
 	struct jobs *jobs = is_long ? handshakes_elsewhere(c->limits->handshakes) : NULL;
 	struct conn_step *s;
 
@@ -150,6 +165,7 @@ static bool is_away(struct conn *c)
 	go(c, s);
 	if (jobs_submit(jobs, c->loop, &s->job) == 0) {
 		stat_add(STAT_handshake_steps_beside, 1);
+		c->nr_away++;
 		return true;
 	}
 	come_back(c, s);
