@@ -270,6 +270,11 @@ unsigned admission_part(unsigned idle_percent, unsigned others_percent)
 	return idle_percent + (100 - idle_percent) * (OTHERS_MUCH - others_percent) / (OTHERS_MUCH - OTHERS_LITTLE);
 }
 
+bool admission_is_work(unsigned others_percent)
+{
+	return others_percent > OTHERS_LITTLE;
+}
+
 uint32_t admission_room(const struct admission *a, unsigned percent)
 {
 	uint64_t rate, cost = a->cost_us > 0 ? a->cost_us : 1;

@@ -83,6 +83,8 @@ uint64_t admission_due_us(struct admission *a, uint64_t now_us);
 /* Which part of what is left beside the share is for newcomers, in percent, where the work for those who are in takes so many percent of
  * the time: idle_percent, and more where they have little to do; all where that is little. 0 stays 0. */
 unsigned admission_part(unsigned idle_percent, unsigned others_percent);
+/* Is that work at all, which newcomers could disturb? */
+bool admission_is_work(unsigned others_percent);
 /* How many newcomers could be admitted in the next second, beside those that wait, when they have so many percent of it; ADMISSION_ANY
  * without a limit. */
 #define ADMISSION_ANY UINT32_MAX

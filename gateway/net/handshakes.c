@@ -26,6 +26,7 @@
 #define LOOK_SOON_MS 1       /* and so often where newcomers have this part of it: the bucket must not be full before */
 #define LOOK_SOON_PART 40u
 #define LOOK_MAX_US 100000
+#define BESIDE_LOOK_MS 50    /* for so long it tells where a step is to run, when nobody waits; that nothing is known, for LOOK_MS */
 #define OF_LATE_US 250000    /* what work others have is known by this much of the time, or by half of it at least */
 #define AROUND_PART 3        /* one part of so many of what is charged for a login is what arrives and leaves around it uncharged */
 #define LOGINS_QUEUE 64
@@ -73,19 +74,19 @@ static unsigned idle_percent(const struct handshakes *h)
 	return h->accept.o.idle_percent + h->login.o.idle_percent;
 }
 
-/* Of what others leave beside the share, by the work that they had of late; when that is known. */
-static unsigned part_by_work(const struct handshakes *h)
+/* Percent of the time that others worked of late; when that is known. */
+static unsigned others(const struct handshakes *h)
 {
-	return admission_part(idle_percent(h), percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us));
+	return percent(beyond(h->late.ran_us, h->late.taken_us), h->late.passed_us);
 }
 
-/* No more than the operator says while logins queue for job threads, of which there are few for all workers together: who finds their queue
- * full fails. */
+/* Of what others leave beside the share, by the work that they had. No more than the operator says while that is not known, and while
+ * logins queue for job threads, of which there are few for all workers together: who finds their queue full fails. */
 static unsigned part(const struct handshakes *h)
 {
 	if (h->late.passed_us == 0 || (int64_t)stat_sum(STAT_logins_waiting) > LOGINS_QUEUE)
 		return idle_percent(h);
-	return part_by_work(h);
+	return admission_part(idle_percent(h), others(h));
 }
 
 static void arm(struct handshakes *h)
@@ -144,7 +145,7 @@ static void remember(struct handshakes *h, uint64_t ran_us, uint64_t taken_us, u
 
 /* Others leave what is idle, and what newcomers took. Of that, beside the share, which the buckets have anyway, a part is given to them:
  * a quarter of it to who is to be accepted, and to those who log in the rest and what the former have no room for. Only while anybody
- * waits: the look is a system call. */
+ * waits, or a step is about to run: the look is a system call. */
 static void give_what_is_left(struct handshakes *h, uint64_t now)
 {
 	uint64_t passed = now - h->idle.looked_at_us, taken = h->theirs_us, around = h->around_us, left;
@@ -283,14 +284,23 @@ void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *char
 	admission_spent(&h->login, charged_us != NULL ? put_on(charged_us, HANDSHAKES_LOGIN, us) : us);
 }
 
-/* Where newcomers are kept to the operator's part of what others leave; where that is nothing nobody looks at what others do. */
-struct jobs *handshakes_elsewhere(const struct handshakes *h)
+/* What was seen long ago says nothing of now, and what is not known is no idleness: who is first after a while makes no more than a detour,
+ * where others could be disturbed by a whole crowd. */
+static bool others_are_idle(struct handshakes *h)
+{
+	uint64_t now = now_us(), good_ms = h->late.passed_us > 0 ? BESIDE_LOOK_MS : LOOK_MS;
+
+	if (now - h->idle.looked_at_us >= good_ms * 1000)
+		give_what_is_left(h, now);
+	return h->late.passed_us > 0 && !admission_is_work(others(h));
+}
+
+/* Where the operator leaves them nothing nobody looks at what others do. */
+struct jobs *handshakes_elsewhere(struct handshakes *h)
 {
 	if (!handshakes_are_paced(h) || h->jobs == NULL)
 		return NULL;
-	if (idle_percent(h) == 0)
-		return h->jobs;
-	return h->late.passed_us > 0 && part_by_work(h) < 100 ? h->jobs : NULL;
+	return idle_percent(h) > 0 && others_are_idle(h) ? NULL : h->jobs;
 }
 
 struct jobs *handshakes_jobs_new(void)

@@ -30,9 +30,9 @@ bool handshakes_are_paced(const struct handshakes *h);   /* is there a limit? h 
  * is no connection's. */
 uint64_t handshakes_begin(const struct handshakes *h);
 void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us);
-/* Where what takes long of a handshake is to run, so that those who are in do not wait for it: NULL: here, since they have hardly any work,
- * and the detour costs two wake-ups. h may be NULL. */
-struct jobs *handshakes_elsewhere(const struct handshakes *h);
+/* Where what takes long of a handshake is to run, so that those who are in do not wait for it: NULL: here, since they have, as was seen
+ * just now, hardly any work, and the detour costs two wake-ups. h may be NULL. */
+struct jobs *handshakes_elsewhere(struct handshakes *h);
 struct jobs *handshakes_jobs_new(void);       /* for all workers; NULL when the system has no threads for us */
 /* And so much of a processor it took there: charged as at the end of work of the second stage, but none of this thread's. */
 void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *charged_us);

@@ -16,7 +16,7 @@ struct handshakes {
 	struct jobs *jobs;              /* or NULL */
 	struct admission accept, login;
 	struct loop_timer timer;
-	struct idle idle;               /* while anybody waits */
+	struct idle idle;               /* while anybody waits, or steps of handshakes come */
 	uint64_t theirs_us;             /* taken by newcomers since the last look at it */
 	uint64_t around_us;             /* and, by calculation, by what is not charged around those of them who came in */
 	struct handshakes_late late;

@@ -404,6 +404,8 @@ static void test_part(void)
 	CHECK_EQ(admission_part(20, 100), 20);
 	CHECK_EQ(admission_part(100, 50), 100);
 	CHECK_EQ(admission_part(0, 0), 0);
+	CHECK(!admission_is_work(3));
+	CHECK(admission_is_work(4));
 }
 
 /* A gateway of which others take some of the time, and ten seconds of newcomers: percent of its room come, each takes a ms of login and a

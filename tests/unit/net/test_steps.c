@@ -58,6 +58,78 @@ static void test_starttls(void)
 	end();
 }
 
+/* What is answered when it was seen just now that others worked for so many ms of a second. */
+static bool is_elsewhere(unsigned idle_percent, unsigned others_ms)
+{
+	struct admission_options o = open_door;
+	uint64_t seen_at_us;
+	bool elsewhere;
+
+	o.idle_percent = idle_percent;
+	start(o, 10);
+	do { /* until nothing kept this thread in between, or it would look again */
+		door->idle.looked_at_us = seen_at_us = handshakes_begin(door);
+		door->late = (struct handshakes_late){.ran_us = 300000 + others_ms * 1000, .taken_us = 300000, .passed_us = 1000000};
+		elsewhere = handshakes_elsewhere(door) == steps;
+	} while (door->idle.looked_at_us != seen_at_us);
+	end();
+	return elsewhere;
+}
+
+static void test_others_work(void)
+{
+	CHECK(!is_elsewhere(10, 0));
+	CHECK(!is_elsewhere(10, 30));
+	CHECK(is_elsewhere(10, 40));
+	CHECK(is_elsewhere(10, 500));
+	CHECK(!is_elsewhere(100, 30)); /* whatever part newcomers have of what is left */
+	CHECK(is_elsewhere(100, 40));
+	CHECK(is_elsewhere(0, 0));
+}
+
+/* What is answered when the last look was so long ago, others had so much of the 200 ms before it, and the thread ran for so much since. */
+static bool is_elsewhere_later(struct handshakes *h, unsigned ago_ms, unsigned others_ms, unsigned ran_ms)
+{
+	bool elsewhere, slow;
+
+	do {
+		uint64_t begun, ran_us;
+
+		loop_turn(loop);
+		h->idle.looked_at_us = 0;
+		(void)handshakes_elsewhere(h); /* the look before it */
+		begun = handshakes_begin(h);
+		ran_us = h->idle.ran_us;
+		h->idle.looked_at_us = begun - ago_ms * 1000;
+		h->idle.busy_us -= ran_ms * 1000;
+		h->idle.ran_us -= ran_ms * 1000;
+		h->late = (struct handshakes_late){.ran_us = others_ms * 1000, .passed_us = others_ms > 0 ? 200000 : 0};
+		h->theirs_us = h->around_us = 0;
+		elsewhere = handshakes_elsewhere(h) != NULL;
+		/* the test itself counts for others' work, by the kernel's ticks */
+		slow = handshakes_begin(h) - begun > 1000 || h->idle.ran_us > ran_us + 1000;
+	} while (slow);
+	return elsewhere;
+}
+
+/* What was seen some time ago is looked at anew, and what is not known is no idleness. */
+static void test_looks_again(void)
+{
+	struct admission_options o = open_door;
+	bool told;
+
+	o.idle_percent = 10;
+	start(o, 10);
+	CHECK(handshakes_elsewhere(door) == steps); /* a first look knows nothing */
+	told = door->idle.fd_plus_1 > 0;            /* by this kernel */
+	CHECK(is_elsewhere_later(door, 80, 1, 60));
+	CHECK(is_elsewhere_later(door, 80, 0, 60));
+	CHECK_EQ(is_elsewhere_later(door, 80, 0, 0), !told);
+	CHECK_EQ(is_elsewhere_later(door, 80, 1, 0), !told);
+	CHECK(is_elsewhere_later(door, 200, 1, 0)); /* too long ago for a look to tell */
+	end();
+}
+
 static void test_no_threads(void)
 {
 	start(open_door, 10);
@@ -263,6 +335,8 @@ int main(void)
 	RUN(test_elsewhere);
 	RUN(test_asked_again);
 	RUN(test_starttls);
+	RUN(test_others_work);
+	RUN(test_looks_again);
 	RUN(test_no_threads);
 	RUN(test_queue_is_full);
 	RUN(test_charged);
