@@ -21,7 +21,8 @@
 #define COST_FIRST_US 2000          /* until there is a measurement */
 #define COST_WEIGHT 63              /* of the mean so far, to one of the next who comes in */
 #define US_A_SECOND 1000000u
-#define OTHERS_LITTLE 3u            /* percent of the time for work of those who are in: up to here newcomers have all that is left */
+/* Whole percents of the time, what is beyond cut off, for work of those who are in: */
+#define OTHERS_LITTLE 3u            /* up to here, that is below 4 %, newcomers have all that is left */
 #define OTHERS_MUCH 6u              /* and from here idle_percent of it */
 
 void admission_init(struct admission *a, const struct admission_options *o, uint64_t now_us)

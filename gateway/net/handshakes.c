@@ -26,8 +26,8 @@
 #define LOOK_SOON_MS 1       /* and so often where newcomers have this part of it: the bucket must not be full before */
 #define LOOK_SOON_PART 40u
 #define LOOK_MAX_US 100000
-#define BESIDE_LOOK_MS 50    /* for so long it tells where a step is to run, when nobody waits; that nothing is known, for LOOK_MS */
-#define OF_LATE_US 250000    /* what work others have is known by this much of the time, or by half of it at least */
+#define BESIDE_LOOK_MS 50    /* for so long it tells where a step is to run, when nobody waits, and so much of the time it must tell of */
+#define OF_LATE_US 250000    /* when what work others have is known by so much of the time, half of it is forgotten */
 #define AROUND_PART 3        /* one part of so many of what is charged for a login is what arrives and leaves around it uncharged */
 #define LOGINS_QUEUE 64
 #define STEPS_QUEUE 256u              /* of all workers; then they run where they come up, and are charged there */
@@ -278,21 +278,30 @@ void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t 
 		admission_spent(&h->login, us);
 }
 
-/* None of what this thread ran, so no others' work is behind it. */
+/* It is not deducted from what this thread ran, of which it is none: as much of others' work would seem to be newcomers'. A part of it is
+ * when the login comes in (AROUND_PART), as of all that a login is charged: what arrives and leaves around one does so here, wherever its
+ * steps ran. */
 void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *charged_us)
 {
 	admission_spent(&h->login, charged_us != NULL ? put_on(charged_us, HANDSHAKES_LOGIN, us) : us);
+}
+
+/* By less of the time nothing is: the kernel counts a thread that runs by ticks, of up to 4 ms, and those who have much work may have none
+ * for some milliseconds. */
+static bool others_are_known(const struct handshakes *h)
+{
+	return h->late.passed_us >= BESIDE_LOOK_MS * 1000;
 }
 
 /* What was seen long ago says nothing of now, and what is not known is no idleness: who is first after a while makes no more than a detour,
  * where others could be disturbed by a whole crowd. */
 static bool others_are_idle(struct handshakes *h)
 {
-	uint64_t now = now_us(), good_ms = h->late.passed_us > 0 ? BESIDE_LOOK_MS : LOOK_MS;
+	uint64_t now = now_us(), good_ms = others_are_known(h) ? BESIDE_LOOK_MS : LOOK_MS;
 
 	if (now - h->idle.looked_at_us >= good_ms * 1000)
 		give_what_is_left(h, now);
-	return h->late.passed_us > 0 && !admission_is_work(others(h));
+	return others_are_known(h) && !admission_is_work(others(h));
 }
 
 /* Where the operator leaves them nothing nobody looks at what others do. */
@@ -305,7 +314,11 @@ struct jobs *handshakes_elsewhere(struct handshakes *h)
 
 struct jobs *handshakes_jobs_new(void)
 {
-	return jobs_new(jobs_computing_max(), STEPS_QUEUE);
+	struct jobs *jobs = jobs_new(jobs_computing_max(), STEPS_QUEUE);
+
+	if (jobs == NULL)
+		log_warn("handshakes", 0, "no-threads", "why=\"the system has none: workers answer newcomers, which others feel\"");
+	return jobs;
 }
 
 uint64_t handshakes_accept_in_ms(struct handshakes *h)

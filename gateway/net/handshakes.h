@@ -30,11 +30,14 @@ bool handshakes_are_paced(const struct handshakes *h);   /* is there a limit? h 
  * is no connection's. */
 uint64_t handshakes_begin(const struct handshakes *h);
 void handshakes_end(struct handshakes *h, enum handshakes_stage stage, uint64_t begun, uint16_t *charged_us);
-/* Where what takes long of a handshake is to run, so that those who are in do not wait for it: NULL: here, since they have, as was seen
- * just now, hardly any work, and the detour costs two wake-ups. h may be NULL. */
+/* Where what takes long of a handshake is to run, so that those who are in do not wait for it. NULL: here, since they are known to have
+ * hardly any work, and the detour costs two wake-ups; or since there is no limit, or there are no threads. What they had was seen up to
+ * 50 ms ago, or is looked at now, by a system call; without idle_percent nobody looks, and it is NULL for the latter two alone. h may be
+ * NULL. */
 struct jobs *handshakes_elsewhere(struct handshakes *h);
-struct jobs *handshakes_jobs_new(void);       /* for all workers; NULL when the system has no threads for us */
-/* And so much of a processor it took there: charged as at the end of work of the second stage, but none of this thread's. */
+struct jobs *handshakes_jobs_new(void);       /* for all workers; NULL, with a warning, when the system has no threads for us */
+/* And so much of a processor it took there: charged as at the end of work of the second stage, but it is none of what this thread ran. In
+ * the third of a login's charge that handshakes_came_in() counts as newcomers' it is. */
 void handshakes_took_elsewhere(struct handshakes *h, uint64_t us, uint16_t *charged_us);
 /* What other threads did for the login of one; on the loop. c: of that one; NULL when it is gone. */
 void handshakes_charge(struct handshakes *h, struct conn *c, uint64_t us);

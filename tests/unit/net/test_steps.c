@@ -2,8 +2,31 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 
+#include <errno.h>
+
+#include "common/log.h"
 #include "net/tls_tickets.h"
 #include "steps.h"
+
+static bool no_threads;                 /* the system has none */
+static unsigned nr_warned;
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg), void *arg);
+void __wrap_log_event(enum log_level level, const char *role, uint64_t id, const char *event, const char *fmt, ...) PRINTF_LIKE(5, 6);
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg), void *arg)
+{
+	return no_threads ? EAGAIN : __real_pthread_create(thread, attr, fn, arg);
+}
+
+void __wrap_log_event(enum log_level level, const char *role, uint64_t id, const char *event, const char *fmt, ...)
+{
+	(void)role;
+	(void)id;
+	(void)fmt;
+	nr_warned += level == LOG_WARN && strcmp(event, "no-threads") == 0;
+}
 
 /* --- where it runs ----------------------------------------------------------- */
 
@@ -79,16 +102,17 @@ static bool is_elsewhere(unsigned idle_percent, unsigned others_ms)
 static void test_others_work(void)
 {
 	CHECK(!is_elsewhere(10, 0));
-	CHECK(!is_elsewhere(10, 30));
+	CHECK(!is_elsewhere(10, 39));
 	CHECK(is_elsewhere(10, 40));
 	CHECK(is_elsewhere(10, 500));
-	CHECK(!is_elsewhere(100, 30)); /* whatever part newcomers have of what is left */
+	CHECK(!is_elsewhere(100, 39)); /* whatever part newcomers have of what is left */
 	CHECK(is_elsewhere(100, 40));
 	CHECK(is_elsewhere(0, 0));
 }
 
-/* What is answered when the last look was so long ago, others had so much of the 200 ms before it, and the thread ran for so much since. */
-static bool is_elsewhere_later(struct handshakes *h, unsigned ago_ms, unsigned others_ms, unsigned ran_ms)
+/* What is answered when the last look was so long ago, others had so much of the time before it that is known, and the thread ran for so
+ * much since. */
+static bool is_elsewhere_later(struct handshakes *h, unsigned ago_ms, unsigned known_ms, unsigned others_ms, unsigned ran_ms)
 {
 	bool elsewhere, slow;
 
@@ -103,7 +127,7 @@ static bool is_elsewhere_later(struct handshakes *h, unsigned ago_ms, unsigned o
 		h->idle.looked_at_us = begun - ago_ms * 1000;
 		h->idle.busy_us -= ran_ms * 1000;
 		h->idle.ran_us -= ran_ms * 1000;
-		h->late = (struct handshakes_late){.ran_us = others_ms * 1000, .passed_us = others_ms > 0 ? 200000 : 0};
+		h->late = (struct handshakes_late){.ran_us = others_ms * 1000, .passed_us = known_ms * 1000};
 		h->theirs_us = h->around_us = 0;
 		elsewhere = handshakes_elsewhere(h) != NULL;
 		/* the test itself counts for others' work, by the kernel's ticks */
@@ -122,12 +146,44 @@ static void test_looks_again(void)
 	start(o, 10);
 	CHECK(handshakes_elsewhere(door) == steps); /* a first look knows nothing */
 	told = door->idle.fd_plus_1 > 0;            /* by this kernel */
-	CHECK(is_elsewhere_later(door, 80, 1, 60));
-	CHECK(is_elsewhere_later(door, 80, 0, 60));
-	CHECK_EQ(is_elsewhere_later(door, 80, 0, 0), !told);
-	CHECK_EQ(is_elsewhere_later(door, 80, 1, 0), !told);
-	CHECK(is_elsewhere_later(door, 200, 1, 0)); /* too long ago for a look to tell */
+	CHECK(is_elsewhere_later(door, 80, 200, 1, 60));
+	CHECK(is_elsewhere_later(door, 80, 0, 0, 60));
+	CHECK_EQ(is_elsewhere_later(door, 80, 0, 0, 0), !told);
+	CHECK_EQ(is_elsewhere_later(door, 80, 200, 1, 0), !told);
+	CHECK(is_elsewhere_later(door, 200, 200, 1, 0)); /* too long ago for a look to tell */
 	end();
+}
+
+/* And so is what is known of a few milliseconds only: some more are looked for as soon as there are. */
+static void test_known_by_little(void)
+{
+	struct admission_options o = open_door;
+	bool told;
+
+	o.idle_percent = 10;
+	start(o, 10);
+	CHECK(handshakes_elsewhere(door) == steps);
+	told = door->idle.fd_plus_1 > 0;
+	CHECK(is_elsewhere_later(door, 6, 0, 0, 0));
+	CHECK(is_elsewhere_later(door, 6, 40, 0, 0));
+	CHECK_EQ(is_elsewhere_later(door, 6, 44, 0, 0), !told);
+	CHECK(is_elsewhere_later(door, 3, 49, 0, 0));
+	end();
+}
+
+static void test_no_pool(void)
+{
+	struct jobs *jobs;
+
+	nr_warned = 0;
+	no_threads = true;
+	CHECK(handshakes_jobs_new() == NULL);
+	CHECK_EQ(nr_warned, 1);
+	no_threads = false;
+	jobs = handshakes_jobs_new();
+	CHECK(jobs != NULL);
+	CHECK_EQ(nr_warned, 1);
+	jobs_free(jobs);
 }
 
 static void test_no_threads(void)
@@ -337,6 +393,8 @@ int main(void)
 	RUN(test_starttls);
 	RUN(test_others_work);
 	RUN(test_looks_again);
+	RUN(test_known_by_little);
+	RUN(test_no_pool);
 	RUN(test_no_threads);
 	RUN(test_queue_is_full);
 	RUN(test_charged);
