@@ -1,10 +1,11 @@
 /*
  * The step of a handshake that answers the ClientHello takes longer than all else that is done for a newcomer, and those who are in would
- * wait for it. Where they have work it runs on a job thread (net/handshakes.h). Meanwhile the SSL, and the channel that it looks at, are
- * that thread's: they move into the step. The connection keeps the bare descriptor, watches nothing, and may end or be closed at any time
- * as ever; if it is gone when the step is over, nobody hears of that, and what it left is freed then. That the step is over comes as a
- * post, before the work of those who are in; so it is only marked there, and what comes of it stands behind them, as all that a newcomer
- * does. Of the connection and the job, whoever lets go last frees: the job perhaps on its thread, when the loop has stopped.
+ * wait for it. Unless they are known to have hardly any work it runs on a job thread (net/handshakes.h). Meanwhile the SSL, and the channel
+ * that it looks at, are that thread's: they move into the step. The connection keeps the bare descriptor, watches nothing, and may end or
+ * be closed at any time as ever; if it is gone when the step is over, nobody hears of that, and what it left is freed then. That the step
+ * is over comes as a post, before the work of those who are in; so it is only marked there, and what comes of it stands behind them, as
+ * all that a newcomer does. Of the connection and the job, whoever lets go last frees: the job perhaps on its thread, when the loop has
+ * stopped.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@
 
 struct conn_step {
 	struct job job;                         /* first */
-	struct conn *c;                         /* of the loop's thread; NULL: it has ended */
+	struct conn *c;                         /* no id: only the loop looks at it, and the connection's end makes it NULL */
 	struct handshakes *handshakes;
 	struct channel ch;
 	struct tls_tickets tickets;             /* the worker's may change meanwhile */
@@ -71,6 +72,7 @@ static void on_run(struct job *j)
 	s->res = s->ch.ops->handshake(&s->ch);
 	if (s->res == TRANSPORT_RESET || s->res == TRANSPORT_TLS_FAILED)
 		snprintf(s->why, sizeof s->why, "%s", transport_why());
+	stat_add(STAT_handshake_steps_beside, 1);
 	s->took_us = processor_us() - begun;
 }
 
@@ -149,7 +151,7 @@ void conn_leave_step(struct conn *c)
 }
 
 /* False: it is to be done here. */
-static bool is_away(struct conn *c)
+static bool send_away(struct conn *c)
 {
 	bool is_long = c->newcomer && SSL_is_server(c->ch.ssl) && !c->ch.answered && c->nr_away < AWAY_MAX;
 	struct jobs *jobs = is_long ? handshakes_elsewhere(c->limits->handshakes) : NULL;
@@ -164,7 +166,6 @@ static bool is_away(struct conn *c)
 	atomic_init(&s->nr_holders, 2);
 	go(c, s);
 	if (jobs_submit(jobs, c->loop, &s->job) == 0) {
-		stat_add(STAT_handshake_steps_beside, 1);
 		c->nr_away++;
 		return true;
 	}
@@ -175,7 +176,7 @@ static bool is_away(struct conn *c)
 
 void conn_handshake_step(struct conn *c)
 {
-	if (is_away(c))
+	if (send_away(c))
 		conn_update_interest(c);
 	else
 		conn_handshake_did(c, c->ch.ops->handshake(&c->ch));

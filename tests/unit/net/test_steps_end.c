@@ -118,6 +118,7 @@ static void ends(bool inside, bool cut, unsigned linger_ms)
 	let_go();
 	CHECK(run_until(&nr_other_done, 1));
 	CHECK_EQ(nr_elsewhere, inside);
+	CHECK_EQ(nr_beside(), inside);
 	CHECK_EQ(door->login.ahead_us <= 990000, inside);
 	CHECK(door->taken_us > taken_us); /* what it held was freed here */
 	end();
