@@ -16,7 +16,8 @@ struct job {
 };
 
 struct jobs *jobs_new(unsigned nr_threads, size_t queue_max); /* NULL when the system has no threads for us */
-/* So many may compute at a time, each of which takes a processor from what passes stanzas on: a half of those that there are. */
+/* So many of a kind (those that derive keys, those that answer newcomers' handshakes) may compute at a time, each of which takes a
+ * processor from what passes stanzas on: a half of the processors, so that both kinds at once may want them all. */
 unsigned jobs_computing_max(void);
 unsigned jobs_threads(const struct jobs *js);
 /* Nothing new is begun; waits until nothing runs, but at most so long. False: something still runs, and jobs_free would wait for it. */

@@ -1,7 +1,8 @@
 /*
  * A turn is: wait for events, run their callbacks, run the tasks that they queued until there are none, free what was handed to the
  * reaper, then for a short time likewise what stands behind. Nothing is freed in the middle of a turn, so no callback can find its object
- * gone. Only the list of posts is shared with other threads; libevent itself is used from one thread only and needs no locks.
+ * gone. Shared with other threads are only the list of posts, and the count of those about to wake the loop; libevent itself is used from
+ * one thread only and needs no locks.
  */
 #include "common/loop.h"
 

@@ -148,11 +148,6 @@ static void fill_limits(const struct options *o, struct role_limits *l)
 	l->checks_max = 144; /* 16 for one address */
 }
 
-static void die(const char *why)
-{
-	daemon_die("%s", why);
-}
-
 static int bind_one(const struct option_addr *a, uint16_t *port, const char *flag)
 {
 	char why[200];
@@ -271,7 +266,8 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.number = n,
 		.zmq_context = g->cluster.zmq,
 		.sockets = *sockets,
-		.proxy_from = g->proxy_from, .nr_proxy_from = g->o.proxy_from.nr,
+		.proxy_from = g->proxy_from,
+		.nr_proxy_from = g->o.proxy_from.nr,
 		.svc_bind = bind,
 		.svc_advertise = g->o.svc_advertise,
 		.public_host = g->o.public_host,
@@ -280,7 +276,8 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 		.secrets = secrets->known ? secrets : NULL,
 		.zap = g->cluster.registry == NULL ? g->cluster.zap : NULL,
 		.keep_path = g->cluster.registry == NULL ? keep : NULL, /* an embedded one is here whenever we are */
-		.jobs = g->jobs, .handshake_jobs = g->handshake_jobs,
+		.jobs = g->jobs,
+		.handshake_jobs = g->handshake_jobs,
 		.key = g->cluster.key,
 		.incarnation = incarnation(),
 		.tls = g->tls,
@@ -298,7 +295,7 @@ static void make_worker(struct gateway *g, unsigned n, const struct worker_socke
 	g->workers[n] = worker_new(&o, why, sizeof why);
 	svc_key_wipe(&o.key);
 	if (g->workers[n] == NULL)
-		die(why);
+		daemon_die("%s", why);
 	g->nr_workers++;
 }
 
@@ -382,7 +379,7 @@ static void start_sasl(struct gateway *g)
 	g->handshake_jobs = handshakes_jobs_new(); /* of their own: no database that hangs holds them up */
 	g->auth = auth_pool_new(g->jobs, &o, why, sizeof why);
 	if (g->auth == NULL)
-		die(why);
+		daemon_die("%s", why);
 }
 
 static void print_ready(const struct gateway *g)
@@ -481,7 +478,7 @@ int main(int argc, char **argv)
 	start_sasl(&g);
 	start_watch(&g);
 	if (load_tls(&g, why, sizeof why) != 0)
-		die(why);
+		daemon_die("%s", why);
 	daemon_leave_root(g.o.state_dir, g.o.user);
 	join_cluster(&g);
 	cluster_secrets(&g.cluster, &secrets, loop_now_ms(g.loop));
