@@ -157,7 +157,7 @@ void jobs_free(struct jobs *js)
 	free(js);
 }
 
-int jobs_submit(struct jobs *js, struct loop *l, struct job *j)
+int jobs_queue(struct jobs *js, struct loop *l, struct job *j)
 {
 	int err = 0;
 
@@ -172,7 +172,20 @@ int jobs_submit(struct jobs *js, struct loop *l, struct job *j)
 		js->nr_queued++;
 	}
 	pthread_mutex_unlock(&js->lock);
+	return err;
+}
+
+/* Who wakes up finds the lock free. */
+void jobs_wake(struct jobs *js)
+{
+	pthread_cond_signal(&js->wake);
+}
+
+int jobs_submit(struct jobs *js, struct loop *l, struct job *j)
+{
+	int err = jobs_queue(js, l, j);
+
 	if (err == 0)
-		pthread_cond_signal(&js->wake); /* who wakes up finds the lock free */
+		jobs_wake(js);
 	return err;
 }

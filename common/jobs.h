@@ -27,5 +27,9 @@ void jobs_abandon(struct jobs *js);
 /* Waits for running jobs, drops queued ones. Before loop_free of any loop that submitted. */
 void jobs_free(struct jobs *js);
 MUST_CHECK int jobs_submit(struct jobs *js, struct loop *l, struct job *j); /* -ERR_LIMIT when the queue is full */
+/* The same in two parts, for who holds a mutex that the job is to take: what is queued may begin if a thread looks for work anyway; and one
+ * is woken up for it, once for each job, when the mutex is free. */
+MUST_CHECK int jobs_queue(struct jobs *js, struct loop *l, struct job *j);
+void jobs_wake(struct jobs *js);
 
 #endif

@@ -37,6 +37,7 @@ struct lanes {
 	struct runner *runners;
 	unsigned per_lane, nr_runners;
 	size_t queue_max;
+	bool wakes;             /* a runner was queued since the mutex was taken */
 };
 
 struct lanes *lanes_new(struct jobs *jobs, unsigned per_lane, size_t queue_max)
@@ -102,6 +103,17 @@ static void work_done(void *arg)
 	w->done(w);
 }
 
+/* A runner begins with the mutex: whoever is woken up for one finds it free. */
+static void unlock_and_wake(struct lanes *ls)
+{
+	bool wakes = ls->wakes;
+
+	ls->wakes = false;
+	pthread_mutex_unlock(&ls->mutex);
+	if (wakes)
+		jobs_wake(ls->jobs);
+}
+
 static struct lane_work *take(struct lane *lane)
 {
 	struct lane_work *w = lane->first;
@@ -162,7 +174,7 @@ static void runner_run(struct job *j)
 		if (turn % TURNS == 0 && r->lane->first && leave(r, l, true))
 			break;
 	}
-	pthread_mutex_unlock(&ls->mutex);
+	unlock_and_wake(ls);
 }
 
 static void runner_done(struct job *j)
@@ -191,6 +203,7 @@ static void runner_drop(struct job *j)
 	runner_done(j);
 }
 
+/* With the mutex, which unlock_and_wake() gives back. */
 static int add_runner(struct lane *lane, struct loop *l)
 {
 	struct lanes *ls = lane->lanes;
@@ -200,11 +213,12 @@ static int add_runner(struct lane *lane, struct loop *l)
 	r->job = (struct job){.run = runner_run, .done = runner_done, .drop = runner_drop};
 	r->lane = lane;
 	r->lanes = ls;
-	err = jobs_submit(ls->jobs, l, &r->job);   /* it cannot begin before the mutex is free */
+	err = jobs_queue(ls->jobs, l, &r->job);    /* it gets no further than to the mutex before that is free */
 	if (err < 0) {
 		free(r);
 		return err;
 	}
+	ls->wakes = true;
 	count_runner(lane, 1);
 	r->next = ls->runners;
 	r->prev = &ls->runners;
@@ -270,6 +284,6 @@ int lanes_submit(struct lanes *ls, const char *domain, struct loop *l, struct la
 	} else if (lane->runners == 0 && !lane->first) {
 		lane_free(lane);
 	}
-	pthread_mutex_unlock(&ls->mutex);
+	unlock_and_wake(ls);
 	return err;
 }
