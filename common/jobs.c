@@ -109,6 +109,14 @@ unsigned jobs_computing_max(void)
 	return processors > 3 ? (unsigned)processors / 2 : 1;
 }
 
+uint64_t jobs_used_us(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 unsigned jobs_threads(const struct jobs *js)
 {
 	return js->nr_threads;

@@ -20,6 +20,8 @@ struct jobs *jobs_new(unsigned nr_threads, size_t queue_max); /* NULL when the s
  * processor from what passes stanzas on: a half of the processors, so that both kinds at once may want them all. */
 unsigned jobs_computing_max(void);
 unsigned jobs_threads(const struct jobs *js);
+/* Microseconds of a processor that the calling thread has had so far: the difference of two is what a job took. */
+uint64_t jobs_used_us(void);
 /* Nothing new is begun; waits until nothing runs, but at most so long. False: something still runs, and jobs_free would wait for it. */
 MUST_CHECK bool jobs_stop(struct jobs *js, unsigned wait_ms);
 /* After jobs_stop said false, when the process is about to end: the threads are nobody's any more, and js is not used again, nor freed. */

@@ -7,7 +7,6 @@
 #include "auth/auth.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "auth/auth_pool.h"
 #include "common/log.h"
@@ -150,24 +149,16 @@ static void on_timer(void *arg)
 	}
 }
 
-static uint64_t thread_us(void)
-{
-	struct timespec used;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-	return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
-}
-
 static void step_run(struct lane_work *w)
 {
 	struct exchange *x = container_of(w, struct exchange, work);
-	uint64_t begun = thread_us();
+	uint64_t begun = jobs_used_us();
 
 	if (!atomic_load(&x->abandoned)) {
 		x->ran = true;
 		exchange_run(x);
 	}
-	x->step_us = thread_us() - begun;
+	x->step_us = jobs_used_us() - begun;
 }
 
 /* Nobody of that name: its owner may look elsewhere until the failure's time has come. Limited, since it asks others. */

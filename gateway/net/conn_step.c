@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/jobs.h"
@@ -37,14 +36,6 @@ struct conn_step {
 	char why[160];
 };
 
-static uint64_t processor_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static void free_step(struct conn_step *s)
 {
 	SSL_free(s->ch.ssl);
@@ -65,7 +56,7 @@ static void let_go(struct conn_step *s)
 static void on_run(struct job *j)
 {
 	struct conn_step *s = (struct conn_step *)j;
-	uint64_t begun = processor_us();
+	uint64_t begun = jobs_used_us();
 
 	if (atomic_load(&s->nr_holders) == 1) /* nobody waits for it any more */
 		return;
@@ -73,7 +64,7 @@ static void on_run(struct job *j)
 	if (s->res == TRANSPORT_RESET || s->res == TRANSPORT_TLS_FAILED)
 		snprintf(s->why, sizeof s->why, "%s", transport_why());
 	stat_add(STAT_handshake_steps_beside, 1);
-	s->took_us = processor_us() - begun;
+	s->took_us = jobs_used_us() - begun;
 }
 
 static void on_drop(struct job *j)

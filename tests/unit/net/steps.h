@@ -4,7 +4,6 @@
 /* Steps of b's handshake that run on the only thread of a pool, and what else that thread does. */
 #include <pthread.h>
 #include <semaphore.h>
-#include <time.h>
 
 #include "common/stat.h"
 #include "door.h"
@@ -20,14 +19,6 @@ static unsigned nr_done_here;           /* and that ended a handshake */
 static unsigned burn_us, nr_pauses, nr_other_done;
 static uint64_t nr_beside_before;
 
-static inline uint64_t processor_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 int __real_sched_yield(void);
 int __wrap_sched_yield(void);
 
@@ -40,12 +31,12 @@ int __wrap_sched_yield(void)
 /* In the midst of the answer to a ClientHello. */
 static inline int on_certificate(SSL *ssl, void *arg)
 {
-	uint64_t until = processor_us() + burn_us;
+	uint64_t until = jobs_used_us() + burn_us;
 
 	(void)ssl;
 	(void)arg;
 	*(pthread_equal(pthread_self(), main_thread) ? &nr_here : &nr_elsewhere) += 1;
-	while (processor_us() < until)
+	while (jobs_used_us() < until)
 		;
 	if (holds) {
 		sem_post(&entered);
